@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// NumPy arrays in, NumPy arrays out: check, convert, release the GIL, call. The public signatures, with their
+// documentation, are in fslcore/kernels.py.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bindings/thread_pool.h"
+#include "core/cpu_level.h"
+#include "core/episodes.h"
+#include "core/gram.h"
+#include "core/images.h"
+#include "core/triplets.h"
+
+namespace py = pybind11;
+
+namespace fslcore {
+namespace {
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+std::shared_ptr<ThreadPool> g_pool;  // replaced under the GIL; a running call keeps its own reference
+
+void Require(const std::string& problem) {
+  if (!problem.empty()) throw py::value_error(problem);
+}
+
+Matrix<const float> AsMatrix(const Array<float>& x) { return {x.data(), x.shape(0), x.shape(1)}; }
+
+template <class T>
+Vector<const T> AsVector(const Array<T>& v) {
+  return {v.data(), v.size()};
+}
+
+PairwiseKernel MakeKernel(const std::string& metric, const std::string& activation, const Array<float>& weights,
+                          float bias) {
+  return {ParseMetric(metric).value(), ParseActivation(activation).value(), AsVector(weights), bias};
+}
+
+Array<float> PairwiseArray(const Array<float>& x, const Array<float>& y, const std::string& metric,
+                           const Array<float>& weights, float bias, const std::string& activation) {
+  const PairwiseKernel kernel = MakeKernel(metric, activation, weights, bias);
+  const auto vx = AsMatrix(x), vy = AsMatrix(y);
+  Require(CheckPairwise(kernel, vx, vy));
+  Array<float> out({vx.rows, vy.rows});
+  float* data = out.mutable_data();
+  const auto pool = g_pool;
+  py::gil_scoped_release release;
+  Pairwise(pool->executor(), kernel, vx, vy, data);
+  return out;
+}
+
+py::tuple PairwiseGradArrays(const Array<float>& x, const Array<float>& y, const Array<float>& grad,
+                             const std::string& metric, const Array<float>& weights, float bias,
+                             const std::string& activation) {
+  const PairwiseKernel kernel = MakeKernel(metric, activation, weights, bias);
+  const auto vx = AsMatrix(x), vy = AsMatrix(y), vgrad = AsMatrix(grad);
+  Require(CheckPairwise(kernel, vx, vy));
+  if (vgrad.rows != vx.rows || vgrad.cols != vy.rows)
+    throw py::value_error("grad must be [" + std::to_string(vx.rows) + ", " + std::to_string(vy.rows) +
+                          "], one number per pair of rows, received [" + std::to_string(vgrad.rows) + ", " +
+                          std::to_string(vgrad.cols) + "]");
+  const bool weighted = kernel.metric == Metric::kWeightedManhattan;
+  Array<float> out({vx.rows, vy.rows}), dx({vx.rows, vx.cols}), dy({vy.rows, vy.cols});
+  Array<float> dweights(weighted ? vx.cols : 0), dbias(1);
+  float* out_data = out.mutable_data();
+  const PairwiseGradients gradients = {dx.mutable_data(), dy.mutable_data(),
+                                       weighted ? dweights.mutable_data() : nullptr, dbias.mutable_data()};
+  const auto pool = g_pool;
+  {
+    py::gil_scoped_release release;
+    Pairwise(pool->executor(), kernel, vx, vy, out_data);
+    PairwiseGrad(pool->executor(), kernel, vx, vy, vgrad.data, out_data, gradients);
+  }
+  if (!weighted) return py::make_tuple(dx, dy);
+  return py::make_tuple(dx, dy, dweights, dbias.at(0));
+}
+
+py::tuple MineSemihardArrays(const Array<float>& x, const Array<int64_t>& labels, const std::string& metric_name) {
+  const Metric metric = ParseMetric(metric_name).value();
+  const auto vx = AsMatrix(x);
+  const auto vlabels = AsVector(labels);
+  Require(CheckTriplets(metric, vx, vlabels.size));
+  const int64_t pairs = CountPairs(vlabels);
+  Array<int32_t> anchor(pairs), positive(pairs), negative(pairs);
+  int32_t *a = anchor.mutable_data(), *p = positive.mutable_data(), *n = negative.mutable_data();
+  const auto pool = g_pool;
+  {
+    py::gil_scoped_release release;
+    MineSemihard(pool->executor(), metric, vx, vlabels, a, p, n);
+  }
+  return py::make_tuple(anchor, positive, negative);
+}
+
+py::tuple TripletSemihardArrays(const Array<float>& x, const Array<int64_t>& labels, float margin,
+                                const std::string& metric_name) {
+  const Metric metric = ParseMetric(metric_name).value();
+  const auto vx = AsMatrix(x);
+  const auto vlabels = AsVector(labels);
+  Require(CheckTriplets(metric, vx, vlabels.size));
+  Array<float> grad({vx.rows, vx.cols});
+  float* data = grad.mutable_data();
+  const auto pool = g_pool;
+  TripletLoss result;
+  {
+    py::gil_scoped_release release;
+    result = TripletSemihard(pool->executor(), metric, margin, vx, vlabels, data);
+  }
+  return py::make_tuple(result.loss, grad, result.pairs);
+}
+
+Array<int32_t> SampleEpisodesArray(const Array<int64_t>& labels, int64_t n_way, int64_t k_shot, int64_t n_query,
+                                   int64_t episodes, int64_t seed, int64_t first_episode) {
+  const Classes classes(AsVector(labels));
+  const EpisodeShape shape = {n_way, k_shot, n_query};
+  Require(CheckEpisodes(classes, shape, episodes, seed, first_episode));
+  Array<int32_t> out({episodes, n_way, shape.samples()});
+  int32_t* data = out.mutable_data();
+  const auto pool = g_pool;
+  py::gil_scoped_release release;
+  SampleEpisodes(pool->executor(), classes, shape, episodes, seed, first_episode, data);
+  return out;
+}
+
+Array<float> GatherImagesArray(const Array<uint8_t>& store, const Array<int32_t>& indices,
+                               const Array<int32_t>& rotations, float scale, float shift) {
+  const Images images = {store.data(), store.shape(0), store.shape(1), store.shape(2), store.shape(3)};
+  Require(CheckGather(images, AsVector(indices), AsVector(rotations)));
+  std::vector<py::ssize_t> shape(indices.shape(), indices.shape() + indices.ndim());
+  shape.insert(shape.end(), store.shape() + 1, store.shape() + 4);
+  Array<float> out(shape);
+  float* data = out.mutable_data();
+  const auto pool = g_pool;
+  py::gil_scoped_release release;
+  GatherImages(pool->executor(), images, AsVector(indices), AsVector(rotations), scale, shift, data);
+  return out;
+}
+
+}  // namespace
+}  // namespace fslcore
+
+PYBIND11_MODULE(_core, m) {
+  using namespace fslcore;
+  m.attr("metrics") = py::tuple(py::cast(std::vector<std::string>(kMetricNames.begin(), kMetricNames.end())));
+#ifdef FSLCORE_TENSORFLOW_VERSION
+  m.attr("built_for_tensorflow") = FSLCORE_TENSORFLOW_VERSION;
+#else
+  m.attr("built_for_tensorflow") = py::none();
+#endif
+  m.def("simd_level", [] { return std::string(CpuLevelName(ActiveCpuLevel())); });
+  m.def("best_simd_level", [] { return std::string(CpuLevelName(BestCpuLevel())); });
+  m.def("num_threads", [] { return g_pool->threads(); });
+  m.def("set_num_threads", [](int threads) { g_pool = std::make_shared<ThreadPool>(threads); });
+  m.def("pairwise", PairwiseArray);
+  m.def("pairwise_grad", PairwiseGradArrays);
+  m.def("mine_semihard", MineSemihardArrays);
+  m.def("triplet_semihard", TripletSemihardArrays);
+  m.def("sample_episodes", SampleEpisodesArray);
+  m.def("gather_images", GatherImagesArray);
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// CPU kernels of the TensorFlow ops: check, view, call the core on the intra-op threads.
+#include <limits>
+
+#include "core/episodes.h"
+#include "core/gram.h"
+#include "core/images.h"
+#include "core/triplets.h"
+#include "tensorflow/core/framework/device_base.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/lib/core/threadpool.h"
+
+namespace tensorflow {
+namespace {
+
+fslcore::Executor ExecutorOf(OpKernelContext* context) {
+  const auto* workers = context->device()->tensorflow_cpu_worker_threads();
+  return {workers->num_threads,
+          [pool = workers->workers](std::function<void()> task) { pool->Schedule(std::move(task)); }};
+}
+
+fslcore::Matrix<const float> MatrixOf(const Tensor& t) {
+  return {t.flat<float>().data(), t.dim_size(0), t.dim_size(1)};
+}
+
+template <class T>
+fslcore::Vector<const T> VectorOf(const Tensor& t) {
+  return {t.flat<T>().data(), t.NumElements()};
+}
+
+absl::Status CheckRank(const char* name, const Tensor& t, int rank) {
+  if (t.dims() == rank) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " must have ", rank, " axes, received shape ", t.shape().DebugString()));
+}
+
+absl::Status CheckSentence(const std::string& problem) {
+  return problem.empty() ? absl::OkStatus() : absl::InvalidArgumentError(problem);
+}
+
+class MetricOp : public OpKernel {
+ public:
+  explicit MetricOp(OpKernelConstruction* context) : OpKernel(context) {
+    std::string name;
+    OP_REQUIRES_OK(context, context->GetAttr("metric", &name));
+    metric_ = fslcore::ParseMetric(name).value();  // the op admits known names only
+  }
+
+ protected:
+  fslcore::Metric metric_;
+};
+
+class PairwiseBase : public MetricOp {
+ public:
+  explicit PairwiseBase(OpKernelConstruction* context) : MetricOp(context) {
+    std::string name;
+    OP_REQUIRES_OK(context, context->GetAttr("activation", &name));
+    activation_ = fslcore::ParseActivation(name).value();
+  }
+
+ protected:
+  absl::Status Check(OpKernelContext* context, fslcore::PairwiseKernel* kernel) const {
+    TF_RETURN_IF_ERROR(CheckRank("x", context->input(0), 2));
+    TF_RETURN_IF_ERROR(CheckRank("y", context->input(1), 2));
+    TF_RETURN_IF_ERROR(CheckRank("bias", context->input(3), 0));
+    *kernel = {metric_, activation_, VectorOf<float>(context->input(2)), context->input(3).scalar<float>()()};
+    return CheckSentence(
+        fslcore::CheckPairwise(*kernel, MatrixOf(context->input(0)), MatrixOf(context->input(1))));
+  }
+
+ private:
+  fslcore::Activation activation_;
+};
+
+class PairwiseOp : public PairwiseBase {
+ public:
+  using PairwiseBase::PairwiseBase;
+  void Compute(OpKernelContext* context) override {
+    fslcore::PairwiseKernel kernel;
+    OP_REQUIRES_OK(context, Check(context, &kernel));
+    const auto x = MatrixOf(context->input(0)), y = MatrixOf(context->input(1));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({x.rows, y.rows}), &out));
+    fslcore::Pairwise(ExecutorOf(context), kernel, x, y, out->flat<float>().data());
+  }
+};
+
+class PairwiseGradOp : public PairwiseBase {
+ public:
+  using PairwiseBase::PairwiseBase;
+  void Compute(OpKernelContext* context) override {
+    fslcore::PairwiseKernel kernel;
+    OP_REQUIRES_OK(context, Check(context, &kernel));
+    const auto x = MatrixOf(context->input(0)), y = MatrixOf(context->input(1));
+    const TensorShape pairs({x.rows, y.rows});
+    for (int i : {4, 5})
+      OP_REQUIRES(context, context->input(i).shape() == pairs,
+                  absl::InvalidArgumentError(absl::StrCat("grad and out must be ", pairs.DebugString(), ", received ",
+                                                          context->input(i).shape().DebugString())));
+    Tensor* outputs[4];
+    for (int i = 0; i < 4; ++i)
+      OP_REQUIRES_OK(context, context->allocate_output(i, context->input(i).shape(), &outputs[i]));
+    const auto data = [&](int i) { return outputs[i]->flat<float>().data(); };
+    fslcore::PairwiseGrad(ExecutorOf(context), kernel, x, y, context->input(4).flat<float>().data(),
+                          context->input(5).flat<float>().data(),
+                          {data(0), data(1), kernel.weights.size > 0 ? data(2) : nullptr, data(3)});
+  }
+};
+
+absl::Status CheckTriplets(OpKernelContext* context, fslcore::Metric metric) {
+  TF_RETURN_IF_ERROR(CheckRank("x", context->input(0), 2));
+  TF_RETURN_IF_ERROR(CheckRank("labels", context->input(1), 1));
+  return CheckSentence(
+      fslcore::CheckTriplets(metric, MatrixOf(context->input(0)), context->input(1).NumElements()));
+}
+
+class TripletSemihardOp : public MetricOp {
+ public:
+  explicit TripletSemihardOp(OpKernelConstruction* context) : MetricOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("margin", &margin_));
+  }
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckTriplets(context, metric_));
+    Tensor *loss, *grad, *pairs;
+    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({}), &loss));
+    OP_REQUIRES_OK(context, context->allocate_output(1, context->input(0).shape(), &grad));
+    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({}), &pairs));
+    const auto result =
+        fslcore::TripletSemihard(ExecutorOf(context), metric_, margin_, MatrixOf(context->input(0)),
+                                 VectorOf<int64_t>(context->input(1)), grad->flat<float>().data());
+    loss->scalar<float>()() = result.loss;
+    pairs->scalar<int64_t>()() = result.pairs;
+  }
+
+ private:
+  float margin_;
+};
+
+class MineSemihardOp : public MetricOp {
+ public:
+  using MetricOp::MetricOp;
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckTriplets(context, metric_));
+    const auto labels = VectorOf<int64_t>(context->input(1));
+    Tensor* outputs[3];
+    for (int i = 0; i < 3; ++i)
+      OP_REQUIRES_OK(context, context->allocate_output(i, TensorShape({fslcore::CountPairs(labels)}), &outputs[i]));
+    const auto data = [&](int i) { return outputs[i]->flat<int32_t>().data(); };
+    fslcore::MineSemihard(ExecutorOf(context), metric_, MatrixOf(context->input(0)), labels, data(0), data(1), data(2));
+  }
+};
+
+class SampleEpisodesOp : public OpKernel {
+ public:
+  explicit SampleEpisodesOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("n_way", &shape_.n_way));
+    OP_REQUIRES_OK(context, context->GetAttr("k_shot", &shape_.k_shot));
+    OP_REQUIRES_OK(context, context->GetAttr("n_query", &shape_.n_query));
+    OP_REQUIRES_OK(context, context->GetAttr("episodes", &episodes_));
+  }
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckRank("labels", context->input(0), 1));
+    OP_REQUIRES_OK(context, CheckRank("seed", context->input(1), 0));
+    OP_REQUIRES_OK(context, CheckRank("first_episode", context->input(2), 0));
+    const fslcore::Classes classes(VectorOf<int64_t>(context->input(0)));
+    const int64_t seed = context->input(1).scalar<int64_t>()(), first = context->input(2).scalar<int64_t>()();
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckEpisodes(classes, shape_, episodes_, seed, first)));
+    Tensor* out;
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(0, TensorShape({episodes_, shape_.n_way, shape_.samples()}), &out));
+    fslcore::SampleEpisodes(ExecutorOf(context), classes, shape_, episodes_, seed, first, out->flat<int32_t>().data());
+  }
+
+ private:
+  fslcore::EpisodeShape shape_;
+  int64_t episodes_;
+};
+
+class GatherImagesOp : public OpKernel {
+ public:
+  explicit GatherImagesOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("scale", &scale_));
+    OP_REQUIRES_OK(context, context->GetAttr("shift", &shift_));
+  }
+  void Compute(OpKernelContext* context) override {
+    const Tensor& store = context->input(0);
+    OP_REQUIRES_OK(context, CheckRank("store", store, 4));
+    const fslcore::Images images = {store.flat<uint8_t>().data(), store.dim_size(0), store.dim_size(1),
+                                    store.dim_size(2), store.dim_size(3)};
+    const auto indices = VectorOf<int32_t>(context->input(1)), rotations = VectorOf<int32_t>(context->input(2));
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckGather(images, indices, rotations)));
+    TensorShape shape = context->input(1).shape();
+    for (int axis = 1; axis < 4; ++axis) shape.AddDim(store.dim_size(axis));
+    Tensor* out;
+    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &out));
+    fslcore::GatherImages(ExecutorOf(context), images, indices, rotations, scale_, shift_, out->flat<float>().data());
+  }
+
+ private:
+  float scale_, shift_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("FslcorePairwise").Device(DEVICE_CPU), PairwiseOp);
+REGISTER_KERNEL_BUILDER(Name("FslcorePairwiseGrad").Device(DEVICE_CPU), PairwiseGradOp);
+REGISTER_KERNEL_BUILDER(Name("FslcoreTripletSemihard").Device(DEVICE_CPU), TripletSemihardOp);
+REGISTER_KERNEL_BUILDER(Name("FslcoreMineSemihard").Device(DEVICE_CPU), MineSemihardOp);
+REGISTER_KERNEL_BUILDER(Name("FslcoreSampleEpisodes").Device(DEVICE_CPU), SampleEpisodesOp);
+REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device(DEVICE_CPU), GatherImagesOp);
+
+}  // namespace
+}  // namespace tensorflow

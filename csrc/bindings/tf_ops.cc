@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// The TensorFlow ops: names, attributes and shape functions. Their public face, with gradients and
+// documentation, is fslcore/ops.
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace tensorflow {
+namespace {
+
+using shape_inference::DimensionHandle;
+using shape_inference::InferenceContext;
+using shape_inference::ShapeHandle;
+
+absl::Status PairwiseShape(InferenceContext* c) {
+  ShapeHandle x, y;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &x));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &y));
+  c->set_output(0, c->Matrix(c->Dim(x, 0), c->Dim(y, 0)));
+  return absl::OkStatus();
+}
+
+absl::Status PairwiseGradShape(InferenceContext* c) {
+  for (int i = 0; i < 4; ++i) c->set_output(i, c->input(i));
+  return absl::OkStatus();
+}
+
+absl::Status TripletShape(InferenceContext* c) {
+  c->set_output(0, c->Scalar());
+  c->set_output(1, c->input(0));
+  c->set_output(2, c->Scalar());
+  return absl::OkStatus();
+}
+
+absl::Status MineShape(InferenceContext* c) {
+  for (int i = 0; i < 3; ++i) c->set_output(i, c->Vector(c->UnknownDim()));
+  return absl::OkStatus();
+}
+
+absl::Status EpisodesShape(InferenceContext* c) {
+  int64_t n_way, k_shot, n_query, episodes;
+  TF_RETURN_IF_ERROR(c->GetAttr("n_way", &n_way));
+  TF_RETURN_IF_ERROR(c->GetAttr("k_shot", &k_shot));
+  TF_RETURN_IF_ERROR(c->GetAttr("n_query", &n_query));
+  TF_RETURN_IF_ERROR(c->GetAttr("episodes", &episodes));
+  c->set_output(0, c->MakeShape({c->MakeDim(episodes), c->MakeDim(n_way), c->MakeDim(k_shot + n_query)}));
+  return absl::OkStatus();
+}
+
+absl::Status GatherShape(InferenceContext* c) {
+  ShapeHandle store, image, out;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &store));
+  TF_RETURN_IF_ERROR(c->Subshape(store, 1, &image));
+  TF_RETURN_IF_ERROR(c->Concatenate(c->input(1), image, &out));
+  c->set_output(0, out);
+  return absl::OkStatus();
+}
+
+#define METRIC_ATTRS                                                                                         \
+  Attr("metric: {'sqeuclidean', 'euclidean', 'cosine', 'dot', 'manhattan', 'weighted_manhattan'}") \
+      .Attr("activation: {'none', 'sigmoid'}")
+
+REGISTER_OP("FslcorePairwise")
+    .Input("x: float")
+    .Input("y: float")
+    .Input("weights: float")
+    .Input("bias: float")
+    .METRIC_ATTRS.Output("out: float")
+    .SetShapeFn(PairwiseShape);
+
+REGISTER_OP("FslcorePairwiseGrad")
+    .Input("x: float")
+    .Input("y: float")
+    .Input("weights: float")
+    .Input("bias: float")
+    .Input("grad: float")
+    .Input("out: float")
+    .METRIC_ATTRS.Output("dx: float")
+    .Output("dy: float")
+    .Output("dweights: float")
+    .Output("dbias: float")
+    .SetShapeFn(PairwiseGradShape);
+
+REGISTER_OP("FslcoreTripletSemihard")
+    .Input("x: float")
+    .Input("labels: int64")
+    .Attr("metric: {'sqeuclidean', 'euclidean', 'cosine'}")
+    .Attr("margin: float")
+    .Output("loss: float")
+    .Output("grad: float")
+    .Output("num_pairs: int64")
+    .SetShapeFn(TripletShape);
+
+REGISTER_OP("FslcoreMineSemihard")
+    .Input("x: float")
+    .Input("labels: int64")
+    .Attr("metric: {'sqeuclidean', 'euclidean', 'cosine'}")
+    .Output("anchor: int32")
+    .Output("positive: int32")
+    .Output("negative: int32")
+    .SetShapeFn(MineShape);
+
+REGISTER_OP("FslcoreSampleEpisodes")
+    .Input("labels: int64")
+    .Input("seed: int64")
+    .Input("first_episode: int64")
+    .Attr("n_way: int")
+    .Attr("k_shot: int")
+    .Attr("n_query: int")
+    .Attr("episodes: int")
+    .Output("indices: int32")
+    .SetShapeFn(EpisodesShape);
+
+REGISTER_OP("FslcoreGatherImages")
+    .Input("store: uint8")
+    .Input("indices: int32")
+    .Input("rotations: int32")
+    .Attr("scale: float")
+    .Attr("shift: float")
+    .Output("images: float")
+    .SetShapeFn(GatherShape);
+
+}  // namespace
+}  // namespace tensorflow

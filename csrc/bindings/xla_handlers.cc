@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+#include "bindings/xla_handlers.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/episodes.h"
+#include "core/gram.h"
+#include "core/images.h"
+#include "core/triplets.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+using F0 = ffi::Buffer<ffi::F32, 0>;
+using F1 = ffi::Buffer<ffi::F32, 1>;
+using F2 = ffi::Buffer<ffi::F32, 2>;
+using I0 = ffi::Buffer<ffi::S32, 0>;
+using I1 = ffi::Buffer<ffi::S32, 1>;
+using I3 = ffi::Buffer<ffi::S32, 3>;
+using L0 = ffi::Buffer<ffi::S64, 0>;
+using L1 = ffi::Buffer<ffi::S64, 1>;
+using U4 = ffi::Buffer<ffi::U8, 4>;
+using AnyI32 = ffi::Buffer<ffi::S32>;
+
+fslcore::Executor ExecutorOf(ffi::ThreadPool& pool) {
+  return {static_cast<int>(pool.num_threads()),
+          [&pool](std::function<void()> task) { pool.Schedule(std::move(task)); }};
+}
+
+fslcore::Matrix<const float> MatrixOf(F2& b) {
+  return {b.typed_data(), b.dimensions()[0], b.dimensions()[1]};
+}
+
+ffi::Error Invalid(const std::string& problem) { return ffi::Error::InvalidArgument(problem); }
+
+ffi::Error MakeKernel(F2& x, F2& y, F1& weights, F0& bias, std::string_view metric, std::string_view activation,
+                      fslcore::PairwiseKernel* kernel) {
+  const auto m = fslcore::ParseMetric(metric);
+  const auto a = fslcore::ParseActivation(activation);
+  if (!m || !a) return Invalid("metric or activation is unknown, received " + std::string(metric));
+  *kernel = {*m, *a, {weights.typed_data(), static_cast<int64_t>(weights.element_count())}, *bias.typed_data()};
+  const std::string problem = fslcore::CheckPairwise(*kernel, MatrixOf(x), MatrixOf(y));
+  return problem.empty() ? ffi::Error::Success() : Invalid(problem);
+}
+
+ffi::Error Pairwise(ffi::ThreadPool pool, F2 x, F2 y, F1 weights, F0 bias, ffi::Result<F2> out,
+                    std::string_view metric, std::string_view activation) {
+  fslcore::PairwiseKernel kernel;
+  if (auto error = MakeKernel(x, y, weights, bias, metric, activation, &kernel); error.failure()) return error;
+  fslcore::Pairwise(ExecutorOf(pool), kernel, MatrixOf(x), MatrixOf(y), out->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error PairwiseGrad(ffi::ThreadPool pool, F2 x, F2 y, F1 weights, F0 bias, F2 grad, F2 out, ffi::Result<F2> dx,
+                        ffi::Result<F2> dy, ffi::Result<F1> dweights, ffi::Result<F0> dbias, std::string_view metric,
+                        std::string_view activation) {
+  fslcore::PairwiseKernel kernel;
+  if (auto error = MakeKernel(x, y, weights, bias, metric, activation, &kernel); error.failure()) return error;
+  fslcore::PairwiseGrad(ExecutorOf(pool), kernel, MatrixOf(x), MatrixOf(y), grad.typed_data(), out.typed_data(),
+                        {dx->typed_data(), dy->typed_data(), kernel.weights.size > 0 ? dweights->typed_data() : nullptr,
+                         dbias->typed_data()});
+  return ffi::Error::Success();
+}
+
+// `rows` of the batch are real, the others padding of a bounded dynamic dimension.
+struct Batch {
+  fslcore::Metric metric;
+  fslcore::Matrix<const float> x;
+  fslcore::Vector<const int64_t> labels;
+};
+
+ffi::Error MakeBatch(F2& x, L1& labels, I0& rows, std::string_view metric, Batch* batch) {
+  const auto m = fslcore::ParseMetric(metric);
+  if (!m) return Invalid("metric is unknown, received " + std::string(metric));
+  const std::string problem =
+      fslcore::CheckTriplets(*m, MatrixOf(x), static_cast<int64_t>(labels.element_count()));
+  if (!problem.empty()) return Invalid(problem);
+  const int64_t count = *rows.typed_data();
+  *batch = {*m, {x.typed_data(), count, x.dimensions()[1]}, {labels.typed_data(), count}};
+  return ffi::Error::Success();
+}
+
+ffi::Error TripletSemihard(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<F0> loss, ffi::Result<F2> grad,
+                           ffi::Result<L0> pairs, std::string_view metric, float margin) {
+  Batch batch;
+  if (auto error = MakeBatch(x, labels, rows, metric, &batch); error.failure()) return error;
+  std::fill(grad->typed_data() + batch.x.rows * batch.x.cols, grad->typed_data() + grad->element_count(), 0.0f);
+  const auto result =
+      fslcore::TripletSemihard(ExecutorOf(pool), batch.metric, margin, batch.x, batch.labels, grad->typed_data());
+  *loss->typed_data() = result.loss;
+  *pairs->typed_data() = result.pairs;
+  return ffi::Error::Success();
+}
+
+ffi::Error MineSemihard(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<I1> anchor, ffi::Result<I1> positive,
+                        ffi::Result<I1> negative, ffi::Result<I0> pairs, std::string_view metric) {
+  Batch batch;
+  if (auto error = MakeBatch(x, labels, rows, metric, &batch); error.failure()) return error;
+  for (auto* out : {&anchor, &positive, &negative})
+    std::fill((*out)->typed_data(), (*out)->typed_data() + (*out)->element_count(), 0);
+  *pairs->typed_data() = static_cast<int32_t>(fslcore::CountPairs(batch.labels));
+  fslcore::MineSemihard(ExecutorOf(pool), batch.metric, batch.x, batch.labels, anchor->typed_data(),
+                        positive->typed_data(), negative->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error SampleEpisodes(ffi::ThreadPool pool, L1 labels, L0 seed, L0 first_episode, ffi::Result<I3> out,
+                          int64_t n_way, int64_t k_shot, int64_t n_query, int64_t episodes) {
+  const fslcore::Classes classes({labels.typed_data(), static_cast<int64_t>(labels.element_count())});
+  const fslcore::EpisodeShape shape = {n_way, k_shot, n_query};
+  const std::string problem =
+      fslcore::CheckEpisodes(classes, shape, episodes, *seed.typed_data(), *first_episode.typed_data());
+  if (!problem.empty()) return Invalid(problem);
+  fslcore::SampleEpisodes(ExecutorOf(pool), classes, shape, episodes, *seed.typed_data(), *first_episode.typed_data(),
+                          out->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error GatherImages(ffi::ThreadPool pool, U4 store, AnyI32 indices, AnyI32 rotations,
+                        ffi::Result<ffi::Buffer<ffi::F32>> out, float scale, float shift) {
+  const auto size = store.dimensions();
+  const fslcore::Images images = {store.typed_data(), size[0], size[1], size[2], size[3]};
+  const fslcore::Vector<const int32_t> picked = {indices.typed_data(), static_cast<int64_t>(indices.element_count())};
+  const fslcore::Vector<const int32_t> turns = {rotations.typed_data(),
+                                                static_cast<int64_t>(rotations.element_count())};
+  const std::string problem = fslcore::CheckGather(images, picked, turns);
+  if (!problem.empty()) return Invalid(problem);
+  fslcore::GatherImages(ExecutorOf(pool), images, picked, turns, scale, shift, out->typed_data());
+  return ffi::Error::Success();
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_pairwise_cpu, Pairwise,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<F2>()  // x
+                                  .Arg<F2>()  // y
+                                  .Arg<F1>()  // weights
+                                  .Arg<F0>()  // bias
+                                  .Ret<F2>()  // out
+                                  .Attr<std::string_view>("metric")
+                                  .Attr<std::string_view>("activation"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_pairwise_grad_cpu, PairwiseGrad,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<F2>()  // x
+                                  .Arg<F2>()  // y
+                                  .Arg<F1>()  // weights
+                                  .Arg<F0>()  // bias
+                                  .Arg<F2>()  // grad
+                                  .Arg<F2>()  // out
+                                  .Ret<F2>()  // dx
+                                  .Ret<F2>()  // dy
+                                  .Ret<F1>()  // dweights
+                                  .Ret<F0>()  // dbias
+                                  .Attr<std::string_view>("metric")
+                                  .Attr<std::string_view>("activation"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_triplet_semihard_cpu, TripletSemihard,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<F2>()  // x
+                                  .Arg<L1>()  // labels
+                                  .Arg<I0>()  // rows
+                                  .Ret<F0>()  // loss
+                                  .Ret<F2>()  // grad
+                                  .Ret<L0>()  // num_pairs
+                                  .Attr<std::string_view>("metric")
+                                  .Attr<float>("margin"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_mine_semihard_cpu, MineSemihard,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<F2>()  // x
+                                  .Arg<L1>()  // labels
+                                  .Arg<I0>()  // rows
+                                  .Ret<I1>()  // anchor
+                                  .Ret<I1>()  // positive
+                                  .Ret<I1>()  // negative
+                                  .Ret<I0>()  // num_pairs
+                                  .Attr<std::string_view>("metric"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_sample_episodes_cpu, SampleEpisodes,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<L1>()  // labels
+                                  .Arg<L0>()  // seed
+                                  .Arg<L0>()  // first_episode
+                                  .Ret<I3>()  // indices
+                                  .Attr<int64_t>("n_way")
+                                  .Attr<int64_t>("k_shot")
+                                  .Attr<int64_t>("n_query")
+                                  .Attr<int64_t>("episodes"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_gather_images_cpu, GatherImages,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<U4>()                     // store
+                                  .Arg<AnyI32>()                 // indices
+                                  .Arg<AnyI32>()                 // rotations
+                                  .Ret<ffi::Buffer<ffi::F32>>()  // images
+                                  .Attr<float>("scale")
+                                  .Attr<float>("shift"));

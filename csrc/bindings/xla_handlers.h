@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// XLA FFI handlers of the kernels, one per op, for platform "Host". They need no TensorFlow symbol, so any
+// XLA front end can register them.
+#pragma once
+#include "xla/ffi/api/c_api.h"
+
+#define FSLCORE_HANDLER(name) \
+  extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* name(XLA_FFI_CallFrame*)
+
+FSLCORE_HANDLER(fslcore_pairwise_cpu);
+FSLCORE_HANDLER(fslcore_pairwise_grad_cpu);
+FSLCORE_HANDLER(fslcore_triplet_semihard_cpu);
+FSLCORE_HANDLER(fslcore_mine_semihard_cpu);
+FSLCORE_HANDLER(fslcore_sample_episodes_cpu);
+FSLCORE_HANDLER(fslcore_gather_images_cpu);
+
+#undef FSLCORE_HANDLER

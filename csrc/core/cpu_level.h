@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// Which instruction set the kernels use: the best that this CPU has, or the one that the environment
+// variable FSLCORE_SIMD=portable|avx2|avx512 asks for. Decided once per process.
+#pragma once
+#include <string_view>
+
+namespace fslcore {
+
+enum class CpuLevel { kPortable, kAvx2, kAvx512 };
+
+CpuLevel BestCpuLevel();    // what this CPU can run
+CpuLevel ActiveCpuLevel();  // what is used; a level that this CPU lacks is lowered to the best it has
+std::string_view CpuLevelName(CpuLevel level);
+
+}  // namespace fslcore

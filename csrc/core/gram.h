@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// Pairwise (Gram) matrices and their gradients, float32.
+//
+//   sqeuclidean         sum_d (x_d - y_d)^2          euclidean   its square root
+//   cosine              1 - <x, y> / (|x| |y|); a zero row is at distance 1 from everything, with gradient 0
+//   dot                 <x, y>                       manhattan   sum_d |x_d - y_d|
+//   weighted_manhattan  act(sum_d w_d |x_d - y_d| + bias), act = identity or the logistic sigmoid
+//
+// The product metrics use |x|^2 + |y|^2 - 2<x, y>; pairs for which that has cancelled more than seven bits
+// are evaluated again as sum (x - y)^2, so equal rows are at distance exactly 0 and near ones keep their
+// digits: relative error <= 256 * gamma(dim + 2), gamma(k) = k eps / (1 - k eps).
+// The gradient at distance 0 is 0. A NaN in a row makes that row (or column) of the output NaN. No rows or no
+// columns is an empty output; dim = 0 gives the metric of two empty vectors.
+// Nothing of size rows * cols * dim is ever formed. Results do not depend on the number of threads.
+#pragma once
+#include <string>
+
+#include "core/metric.h"
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "core/views.h"
+
+namespace fslcore {
+
+struct PairwiseKernel {
+  Metric metric = Metric::kSqeuclidean;
+  Activation activation = Activation::kNone;
+  Vector<const float> weights = {nullptr, 0};  // [dim], weighted_manhattan only
+  float bias = 0.0f;                           // weighted_manhattan only
+};
+
+// The sentence that says what is wrong with the arguments, or nothing.
+std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
+
+// out [x.rows, y.rows].
+void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
+              float* out);
+
+struct PairwiseGradients {
+  float* dx;        // [x.rows, dim]
+  float* dy;        // [y.rows, dim]
+  float* dweights;  // [dim], or null
+  float* dbias;     // scalar, or null
+};
+
+// `grad` is d loss / d out and `out` what Pairwise returned, both [x.rows, y.rows].
+void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
+                  const float* grad, const float* out, const PairwiseGradients& gradients);
+
+// Rows of a Gram matrix on demand, for callers that reduce them at once and never hold the whole matrix.
+class GramRows {
+ public:
+  // The views must outlive the object; x may be y.
+  GramRows(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
+
+  // out[r - begin, c] for r in [begin, end), row after row `stride` floats apart. Safe to call in parallel.
+  void Compute(int64_t begin, int64_t end, float* out, int64_t stride) const;
+
+ private:
+  PairwiseKernel kernel_;
+  Matrix<const float> x_, y_;
+  Scratch<float> unit_x_, unit_y_;    // normalised copies (cosine)
+  Scratch<float> x_norms_, y_norms_;  // sums of squares
+  Scratch<float> panels_;
+};
+
+// Rows scaled to length 1 (zero rows stay zero); norms [x.rows] gets the lengths, if not null.
+void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit, float* norms);
+
+// Turns the gradient with respect to normalised rows into that with respect to the rows themselves:
+// dx = (du - u <u, du>) / |x|, and 0 for a zero row.
+void ProjectRows(const Executor& executor, Matrix<const float> unit, const float* norms, float* gradient);
+
+}  // namespace fslcore

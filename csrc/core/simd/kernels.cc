@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#include "core/simd/kernels.h"
+
+#include "core/cpu_level.h"
+
+namespace fslcore {
+
+const SimdKernels& Simd() {
+#if defined(__x86_64__)
+  switch (ActiveCpuLevel()) {
+    case CpuLevel::kAvx512:
+      return avx512::kKernels;
+    case CpuLevel::kAvx2:
+      return avx2::kKernels;
+    case CpuLevel::kPortable:
+      break;
+  }
+#endif
+  return portable::kKernels;
+}
+
+}  // namespace fslcore

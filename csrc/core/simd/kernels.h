@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// The seam between orchestration (memory, threads, checks) and the SIMD bodies: one table of plain
+// functions, filled once per instruction set by kernels_<level>.cc from the same *_body.inl files.
+// A body neither allocates nor starts threads, and knows no container of the standard library.
+#pragma once
+#include <cstdint>
+
+#include "core/metric.h"
+
+namespace fslcore {
+
+// One block of rows of a Gram matrix: out[r, c] = metric(x[r], y[c]) for all `cols` rows of y.
+struct GramBlock {
+  Metric metric;
+  Activation activation;
+  int64_t rows, cols, dim;
+  const float* x;        // [rows, dim]
+  const float* y;        // [cols, dim], for pairs that are evaluated again exactly
+  const float* panels;   // y packed by pack_rows, panel after panel
+  const float* x_norms;  // [rows] sums of squares (sqeuclidean, euclidean)
+  const float* y_norms;  // [cols rounded up to panels]
+  const float* weights;  // [dim] (weighted_manhattan)
+  float bias;
+  float* out;  // [rows, out_stride]
+  int64_t out_stride;
+};
+
+// out[r, c] = sum over k of a(r, k) * b[k, c], where a(r, k) = a[r * a_row + k * a_k].
+struct ProductBlock {
+  int64_t rows, depth, cols;
+  const float* a;
+  int64_t a_row, a_k;
+  const float* panels;  // b packed by pack_columns
+  float* out;           // [rows, cols]
+};
+
+// out[r, c] = w[c] * sum over k of a(r, k) * sign(x[r, c] - y[k, c]), the gradient of sum w |x - y|.
+struct SignBlock {
+  int64_t rows, depth, cols;
+  const float* a;
+  int64_t a_row, a_k;
+  const float* x;          // [rows, cols]
+  const float* panels;     // y packed by pack_columns
+  const float* weights;    // [cols], or null for ones
+  float* out;              // [rows, cols]
+  float* abs_differences;  // [cols]: sum over r, k of a(r, k) * |x[r, c] - y[k, c]|; or null
+};
+
+struct SimdKernels {
+  int64_t panel;  // columns of a packed panel
+
+  // out[k * panel + c] = y[first + c, k]; rows beyond `rows` are zero.
+  void (*pack_rows)(const float* y, int64_t rows, int64_t dim, int64_t first, float* out);
+  // out[k * panel + c] = y[k, first + c]; columns beyond `dim` are zero.
+  void (*pack_columns)(const float* y, int64_t rows, int64_t dim, int64_t first, float* out);
+
+  float (*dot)(const float* x, const float* y, int64_t n);
+  float (*squared_distance)(const float* x, const float* y, int64_t n);
+  void (*axpy)(float a, const float* x, float* y, int64_t n);                         // y += a * x
+  void (*difference)(float a, const float* x, const float* y, float* z, int64_t n);  // z += a * (x - y)
+
+  void (*gram)(const GramBlock&);
+  void (*product)(const ProductBlock&);
+  void (*signs)(const SignBlock&);
+  // d out / d (the sum inside the metric) times the incoming gradient, for `n` neighbours; returns their sum.
+  float (*coefficients)(Metric, Activation, const float* grad, const float* out, int64_t n, float* coefficients);
+
+  // Index of the largest distance, the first of equals; -1 if all are NaN.
+  int64_t (*farthest)(const float* distances, int64_t n);
+  // Index of the smallest distance strictly above the threshold, the first of equals; -1 if there is none.
+  int64_t (*nearest_above)(const float* distances, int64_t n, float threshold);
+
+  // out[i] = float(in[i]) * scale + shift, rounded twice like the same expression in NumPy.
+  void (*scale_bytes)(const uint8_t* in, int64_t n, float scale, float shift, float* out);
+};
+
+const SimdKernels& Simd();  // the table of ActiveCpuLevel()
+
+namespace portable {
+extern const SimdKernels kKernels;
+}
+namespace avx2 {
+extern const SimdKernels kKernels;
+}
+namespace avx512 {
+extern const SimdKernels kKernels;
+}
+
+}  // namespace fslcore

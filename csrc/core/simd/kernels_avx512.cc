@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+#include "core/simd/kernels.h"
+#include "core/simd/vec_avx512.h"
+
+namespace fslcore::avx512 {
+namespace {
+#include "core/simd/rows_body.inl"
+// gram_body.inl builds on the row functions.
+#include "core/simd/gram_body.inl"
+}  // namespace
+#include "core/simd/table.inl"
+}  // namespace fslcore::avx512

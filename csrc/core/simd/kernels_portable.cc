@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+#include "core/simd/kernels.h"
+#include "core/simd/vec_portable.h"
+
+namespace fslcore::portable {
+namespace {
+#include "core/simd/rows_body.inl"
+// gram_body.inl builds on the row functions.
+#include "core/simd/gram_body.inl"
+}  // namespace
+#include "core/simd/table.inl"
+}  // namespace fslcore::portable

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// Loops over one row: packing, reductions, updates, search. Included once per instruction set.
+
+constexpr int64_t kPanel = kLanes * kVecs;
+
+void PackRows(const float* y, int64_t rows, int64_t dim, int64_t first, float* out) {
+  const int64_t present = rows - first < kPanel ? rows - first : kPanel;
+  for (int64_t k = 0; k < dim; ++k, out += kPanel) {
+    const float* column = y + first * dim + k;
+    for (int64_t c = 0; c < present; ++c) out[c] = column[c * dim];
+    for (int64_t c = present; c < kPanel; ++c) out[c] = 0.0f;
+  }
+}
+
+void PackColumns(const float* y, int64_t rows, int64_t dim, int64_t first, float* out) {
+  for (int64_t k = 0; k < rows; ++k, out += kPanel)
+    for (int v = 0; v < kVecs; ++v) {
+      const int64_t left = dim - first - v * kLanes;
+      const float* p = y + k * dim + first + v * kLanes;
+      Store(out + v * kLanes, left >= kLanes ? Load(p) : left > 0 ? LoadPartial(p, left) : Set(0.0f));
+    }
+}
+
+float Dot(const float* x, const float* y, int64_t n) {
+  Vec sum = Set(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) sum = Fma(Load(x + i), Load(y + i), sum);
+  if (i < n) sum = Fma(LoadPartial(x + i, n - i), LoadPartial(y + i, n - i), sum);
+  return Sum(sum);
+}
+
+float SquaredDistance(const float* x, const float* y, int64_t n) {
+  Vec sum = Set(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vec d = Sub(Load(x + i), Load(y + i));
+    sum = Fma(d, d, sum);
+  }
+  if (i < n) {
+    const Vec d = Sub(LoadPartial(x + i, n - i), LoadPartial(y + i, n - i));
+    sum = Fma(d, d, sum);
+  }
+  return Sum(sum);
+}
+
+void Axpy(float a, const float* x, float* y, int64_t n) {
+  const Vec scale = Set(a);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Store(y + i, Fma(scale, Load(x + i), Load(y + i)));
+  if (i < n)
+    StorePartial(y + i, Fma(scale, LoadPartial(x + i, n - i), LoadPartial(y + i, n - i)), n - i);
+}
+
+void Difference(float a, const float* x, const float* y, float* z, int64_t n) {
+  const Vec scale = Set(a);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    Store(z + i, Fma(scale, Sub(Load(x + i), Load(y + i)), Load(z + i)));
+  if (i < n) {
+    const Vec d = Sub(LoadPartial(x + i, n - i), LoadPartial(y + i, n - i));
+    StorePartial(z + i, Fma(scale, d, LoadPartial(z + i, n - i)), n - i);
+  }
+}
+
+// The first index at which distances[i] == value, or -1 (also for a NaN value).
+int64_t FirstEqual(const float* distances, int64_t n, float value) {
+  const Vec wanted = Set(value);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    if (const uint32_t hits = Bits(Equal(Load(distances + i), wanted))) return i + __builtin_ctz(hits);
+  for (; i < n; ++i)
+    if (distances[i] == value) return i;
+  return -1;
+}
+
+int64_t Farthest(const float* distances, int64_t n) {
+  Vec best = Set(-__builtin_inff());
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) best = Max(Load(distances + i), best);  // a NaN keeps `best`
+  float lanes[kLanes];
+  Store(lanes, best);
+  float value = -__builtin_inff();
+  for (int lane = 0; lane < kLanes; ++lane) value = lanes[lane] > value ? lanes[lane] : value;
+  for (; i < n; ++i) value = distances[i] > value ? distances[i] : value;
+  return FirstEqual(distances, n, value);
+}
+
+int64_t NearestAbove(const float* distances, int64_t n, float threshold) {
+  const Vec limit = Set(threshold), none = Set(__builtin_inff());
+  Vec best = none;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vec d = Load(distances + i);
+    best = Min(Select(Less(limit, d), d, none), best);
+  }
+  float lanes[kLanes];
+  Store(lanes, best);
+  float value = __builtin_inff();
+  for (int lane = 0; lane < kLanes; ++lane) value = lanes[lane] < value ? lanes[lane] : value;
+  for (; i < n; ++i)
+    if (distances[i] > threshold && distances[i] < value) value = distances[i];
+  // An infinite distance above a finite threshold is found here too; nothing above it gives -1.
+  return threshold < value ? FirstEqual(distances, n, value) : -1;
+}
+
+void ScaleBytes(const uint8_t* in, int64_t n, float scale, float shift, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(in[i]) * scale + shift;
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// The vector vocabulary of the kernel bodies on any CPU: four lanes, GCC/Clang vector extension.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace fslcore::portable {
+
+typedef float Vec __attribute__((vector_size(16)));
+typedef int32_t Mask __attribute__((vector_size(16)));
+constexpr int kLanes = 4;
+constexpr int kVecs = 2;  // 6 x 2 accumulators, 2 columns and 1 row fit the 16 registers of SSE2
+
+inline Vec Load(const float* p) {
+  Vec v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline Vec LoadPartial(const float* p, int64_t n) {
+  Vec v = {};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+inline void Store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
+inline void StorePartial(float* p, Vec v, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+}
+inline Vec Set(float s) { return Vec{s, s, s, s}; }
+inline Vec Add(Vec a, Vec b) { return a + b; }
+inline Vec Sub(Vec a, Vec b) { return a - b; }
+inline Vec Mul(Vec a, Vec b) { return a * b; }
+inline Vec Div(Vec a, Vec b) { return a / b; }
+inline Vec Fma(Vec a, Vec b, Vec c) { return a * b + c; }
+inline Vec Sqrt(Vec a) { return Vec{std::sqrt(a[0]), std::sqrt(a[1]), std::sqrt(a[2]), std::sqrt(a[3])}; }
+inline Mask Less(Vec a, Vec b) { return a < b; }
+inline Mask Equal(Vec a, Vec b) { return a == b; }
+inline Mask And(Mask a, Mask b) { return a & b; }
+inline Vec Select(Mask m, Vec a, Vec b) { return m ? a : b; }
+inline Vec Min(Vec a, Vec b) { return a < b ? a : b; }  // b when either is NaN, as in SSE
+inline Vec Max(Vec a, Vec b) { return a > b ? a : b; }
+inline Vec Abs(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<Mask>(a) & 0x7fffffff); }
+inline uint32_t Bits(Mask m) {
+  return (m[0] ? 1u : 0u) | (m[1] ? 2u : 0u) | (m[2] ? 4u : 0u) | (m[3] ? 8u : 0u);
+}
+inline float Sum(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+
+}  // namespace fslcore::portable

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// The whole vocabulary of the core's signatures: non-owning, contiguous views of the caller's memory.
+#pragma once
+#include <cstdint>
+
+namespace fslcore {
+
+template <class T>
+struct Vector {
+  T* data;
+  int64_t size;
+};
+
+template <class T>
+struct Matrix {  // row-major, rows adjacent
+  T* data;
+  int64_t rows;
+  int64_t cols;
+  T* row(int64_t i) const { return data + i * cols; }
+};
+
+struct Images {  // uint8 [count, height, width, channels]
+  const uint8_t* data;
+  int64_t count, height, width, channels;
+  int64_t pixels() const { return height * width * channels; }
+};
+
+}  // namespace fslcore

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""The compiled kernels as TensorFlow ops: differentiable, in eager mode, in `tf.function` and inside XLA.
+
+The functions have the names, arguments and meaning of `fslcore.kernels`, on tensors. Inputs of another
+floating type are cast to float32, and results are float32. First-order gradients are compiled; for second
+order use the plain TensorFlow twins in `fslcore.ops.reference`.
+
+Errors are ValueError when the arguments show them, else `tf.errors.InvalidArgumentError` with the same sentence.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from fslcore.kernels import TRIPLET_METRICS, TripletResult, check_metric, check_pairwise, check_rotations
+from fslcore.ops._library import native_libraries, raw_ops
+
+__all__ = [
+    "TripletResult",
+    "gather_images",
+    "mine_semihard",
+    "native_libraries",
+    "pairwise",
+    "pairwise_grad",
+    "sample_episodes",
+    "triplet_semihard",
+]
+
+Tensor = Any
+
+
+def pairwise(
+    x: Tensor,
+    y: Tensor | None = None,
+    metric: str = "sqeuclidean",
+    *,
+    weights: Tensor | None = None,
+    bias: Tensor | float = 0.0,
+    activation: str | None = None,
+) -> Tensor:
+    """The metric of every row of `x` with every row of `y`; see `fslcore.kernels.pairwise`.
+
+    Args:
+        x: [n, dim].
+        y: [m, dim]; None means `x`.
+        metric: One of `fslcore.kernels.METRICS`.
+        weights: [dim], for `weighted_manhattan` only; differentiable.
+        bias: Scalar, for `weighted_manhattan` only; differentiable.
+        activation: None or "sigmoid", for `weighted_manhattan` only.
+
+    Returns:
+        float32 [n, m].
+    """
+    check_pairwise(metric, weights is not None, activation)
+    x = _matrix("x", x)
+    return raw_ops.fslcore_pairwise(
+        x=x,
+        y=x if y is None else _matrix("y", y),
+        weights=_float32([] if weights is None else weights),
+        bias=_float32(bias),
+        metric=metric,
+        activation=activation or "none",
+    )
+
+
+def pairwise_grad(
+    x: Tensor,
+    y: Tensor | None,
+    grad: Tensor,
+    metric: str = "sqeuclidean",
+    *,
+    weights: Tensor | None = None,
+    bias: Tensor | float = 0.0,
+    activation: str | None = None,
+) -> tuple[Tensor, ...]:
+    """The gradient of a scalar loss through `pairwise`; see `fslcore.kernels.pairwise_grad`.
+
+    Args:
+        x: [n, dim].
+        y: [m, dim]; None means `x`.
+        grad: [n, m], the gradient of the loss with respect to `pairwise(x, y)`.
+        metric: One of `fslcore.kernels.METRICS`.
+        weights: As for `pairwise`.
+        bias: As for `pairwise`.
+        activation: As for `pairwise`.
+
+    Returns:
+        `(dx, dy)`, and for `weighted_manhattan` also `dweights` and `dbias`.
+    """
+    out = pairwise(x, y, metric, weights=weights, bias=bias, activation=activation)
+    x = _matrix("x", x)
+    gradients = raw_ops.fslcore_pairwise_grad(
+        x=x,
+        y=x if y is None else _matrix("y", y),
+        weights=_float32([] if weights is None else weights),
+        bias=_float32(bias),
+        grad=_matrix("grad", grad),
+        out=out,
+        metric=metric,
+        activation=activation or "none",
+    )
+    return tuple(gradients) if metric == "weighted_manhattan" else (gradients.dx, gradients.dy)
+
+
+def mine_semihard(x: Tensor, labels: Tensor, metric: str = "sqeuclidean") -> tuple[Tensor, Tensor, Tensor]:
+    """Semi-hard triplets of a batch; see `fslcore.kernels.mine_semihard`.
+
+    Args:
+        x: [batch, dim] embeddings.
+        labels: Integers [batch].
+        metric: One of `fslcore.kernels.TRIPLET_METRICS`.
+
+    Returns:
+        `(anchor, positive, negative)`, int32 [pairs] each, to gather with. Inside XLA each takes
+        batch * (batch - 1) integers.
+    """
+    check_metric(metric, TRIPLET_METRICS)
+    return tuple(raw_ops.fslcore_mine_semihard(x=_matrix("x", x), labels=_labels(labels), metric=metric))
+
+
+def triplet_semihard(
+    x: Tensor, labels: Tensor, margin: float = 1.0, metric: str = "sqeuclidean"
+) -> TripletResult:
+    """The triplet loss on semi-hard triplets; see `fslcore.kernels.triplet_semihard`.
+
+    Args:
+        x: [batch, dim] embeddings.
+        labels: Integers [batch].
+        margin: The margin, a Python number.
+        metric: One of `fslcore.kernels.TRIPLET_METRICS`.
+
+    Returns:
+        A `TripletResult` of tensors; `loss` is differentiable with respect to `x`.
+    """
+    check_metric(metric, TRIPLET_METRICS)
+    return TripletResult(
+        *raw_ops.fslcore_triplet_semihard(
+            x=_matrix("x", x), labels=_labels(labels), metric=metric, margin=margin
+        )
+    )
+
+
+def sample_episodes(
+    labels: Tensor,
+    n_way: int,
+    k_shot: int,
+    n_query: int,
+    episodes: int,
+    seed: Tensor | int,
+    first_episode: Tensor | int = 0,
+) -> Tensor:
+    """N-way K-shot episodes; see `fslcore.kernels.sample_episodes`.
+
+    Args:
+        labels: Integers [N], one per image.
+        n_way: Classes per episode, a Python integer like the next three.
+        k_shot: Support samples per class.
+        n_query: Query samples per class.
+        episodes: How many episodes.
+        seed: At least 0; may be a tensor.
+        first_episode: The number of the first episode; may be a tensor.
+
+    Returns:
+        int32 [episodes, n_way, k_shot + n_query], positions in `labels`.
+    """
+    return raw_ops.fslcore_sample_episodes(
+        labels=_labels(labels),
+        seed=tf.cast(seed, tf.int64),
+        first_episode=tf.cast(first_episode, tf.int64),
+        n_way=n_way,
+        k_shot=k_shot,
+        n_query=n_query,
+        episodes=episodes,
+    )
+
+
+def gather_images(
+    store: Tensor,
+    indices: Tensor,
+    rotations: Tensor | None = None,
+    scale: float = 1 / 255,
+    shift: float = 0.0,
+) -> Tensor:
+    """Picks, turns and scales images in one pass; see `fslcore.kernels.gather_images`.
+
+    Args:
+        store: uint8 [N, height, width, channels].
+        indices: Integers of any shape.
+        rotations: Counter-clockwise quarter turns 0..3 for the leading axes of `indices`, or None.
+        scale: Multiplied first, a Python number.
+        shift: Added then, a Python number.
+
+    Returns:
+        float32 [*indices.shape, height, width, channels].
+    """
+    indices = _integers("indices", indices, tf.int32)
+    rotations = tf.zeros([0], tf.int32) if rotations is None else _integers("rotations", rotations, tf.int32)
+    if indices.shape.is_fully_defined() and rotations.shape.is_fully_defined():
+        check_rotations(tuple(indices.shape), tuple(rotations.shape))
+    return raw_ops.fslcore_gather_images(
+        store=store, indices=indices, rotations=rotations, scale=scale, shift=shift
+    )
+
+
+@tf.RegisterGradient("FslcorePairwise")
+def _pairwise_gradient(op: Any, grad: Tensor) -> Tensor:
+    return raw_ops.fslcore_pairwise_grad(
+        *op.inputs,
+        grad=grad,
+        out=op.outputs[0],
+        metric=op.get_attr("metric"),
+        activation=op.get_attr("activation"),
+    )
+
+
+@tf.RegisterGradient("FslcoreTripletSemihard")
+def _triplet_semihard_gradient(op: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+    return grad_loss * op.outputs[1], None
+
+
+for _name in ("FslcoreMineSemihard", "FslcoreSampleEpisodes", "FslcoreGatherImages"):
+    tf.no_gradient(_name)
+
+
+def _float32(value: Any) -> Tensor:
+    return tf.cast(value, tf.float32)
+
+
+def _matrix(name: str, value: Any) -> Tensor:
+    tensor = _float32(value)
+    if tensor.shape.rank not in (None, 2):
+        raise ValueError(f"{name} must have 2 axes, received shape {tensor.shape.as_list()}")
+    return tensor
+
+
+def _integers(name: str, value: Any, dtype: Any) -> Tensor:
+    tensor = tf.convert_to_tensor(value)
+    if not tensor.dtype.is_integer and tensor.shape.num_elements() != 0:
+        raise ValueError(f"{name} must hold integers, received {tensor.dtype.name}")
+    return tf.cast(tensor, dtype)
+
+
+def _labels(labels: Any) -> Tensor:
+    tensor = _integers("labels", labels, tf.int64)
+    if tensor.shape.rank not in (None, 1):
+        raise ValueError(f"labels must have 1 axis, received shape {tensor.shape.as_list()}")
+    return tensor
