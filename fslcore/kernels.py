@@ -8,6 +8,7 @@ number, bit for bit.
 
 from __future__ import annotations
 
+import operator
 import os
 from typing import Any, NamedTuple
 
@@ -235,7 +236,13 @@ def sample_episodes(
         ValueError: If there are fewer than `n_way` classes, or a class has fewer than `k_shot + n_query`.
     """
     return _core.sample_episodes(  # type: ignore[no-any-return]
-        _labels(labels), n_way, k_shot, n_query, episodes, seed, first_episode
+        _labels(labels),
+        as_int64("n_way", n_way),
+        as_int64("k_shot", k_shot),
+        as_int64("n_query", n_query),
+        as_int64("episodes", episodes),
+        as_int64("seed", seed),
+        as_int64("first_episode", first_episode),
     )
 
 
@@ -318,6 +325,17 @@ def as_integers(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     if array.dtype.kind not in "iub":
         raise ValueError(f"{name} must hold integers, received {array.dtype}")
     return array
+
+
+def as_int64(name: str, value: Any) -> int:
+    """The argument as a Python integer of 64 bits, or a ValueError that names it."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, received {value!r}") from None
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{name} must be below 2^63, received {number}")
+    return number
 
 
 def _labels(labels: npt.ArrayLike) -> npt.NDArray[Any]:

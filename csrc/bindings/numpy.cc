@@ -38,8 +38,8 @@ Vector<const T> AsVector(const Array<T>& v) {
   return {v.data(), v.size()};
 }
 
-PairwiseKernel MakeKernel(const std::string& metric, const std::string& activation, const Array<float>& weights,
-                          float bias) {
+PairwiseKernel MakeKernel(const std::string& metric, const std::string& activation,
+                          const Array<float>& weights, float bias) {
   return {ParseMetric(metric).value(), ParseActivation(activation).value(), AsVector(weights), bias};
 }
 
@@ -82,7 +82,8 @@ py::tuple PairwiseGradArrays(const Array<float>& x, const Array<float>& y, const
   return py::make_tuple(dx, dy, dweights, dbias.at(0));
 }
 
-py::tuple MineSemihardArrays(const Array<float>& x, const Array<int64_t>& labels, const std::string& metric_name) {
+py::tuple MineSemihardArrays(const Array<float>& x, const Array<int64_t>& labels,
+                             const std::string& metric_name) {
   const Metric metric = ParseMetric(metric_name).value();
   const auto vx = AsMatrix(x);
   const auto vlabels = AsVector(labels);
@@ -115,8 +116,8 @@ py::tuple TripletSemihardArrays(const Array<float>& x, const Array<int64_t>& lab
   return py::make_tuple(result.loss, grad, result.pairs);
 }
 
-Array<int32_t> SampleEpisodesArray(const Array<int64_t>& labels, int64_t n_way, int64_t k_shot, int64_t n_query,
-                                   int64_t episodes, int64_t seed, int64_t first_episode) {
+Array<int32_t> SampleEpisodesArray(const Array<int64_t>& labels, int64_t n_way, int64_t k_shot,
+                                   int64_t n_query, int64_t episodes, int64_t seed, int64_t first_episode) {
   const Classes classes(AsVector(labels));
   const EpisodeShape shape = {n_way, k_shot, n_query};
   Require(CheckEpisodes(classes, shape, episodes, seed, first_episode));
@@ -128,8 +129,8 @@ Array<int32_t> SampleEpisodesArray(const Array<int64_t>& labels, int64_t n_way, 
   return out;
 }
 
-Array<float> GatherImagesArray(const Array<uint8_t>& store, const Array<int32_t>& indices,
-                               const Array<int32_t>& rotations, float scale, float shift) {
+Array<float> GatherImagesArray(const Array<uint8_t>& store, const Array<int64_t>& indices,
+                               const Array<int64_t>& rotations, float scale, float shift) {
   const Images images = {store.data(), store.shape(0), store.shape(1), store.shape(2), store.shape(3)};
   Require(CheckGather(images, AsVector(indices), AsVector(rotations)));
   std::vector<py::ssize_t> shape(indices.shape(), indices.shape() + indices.ndim());

@@ -94,9 +94,10 @@ class PairwiseGradOp : public PairwiseBase {
     const auto x = MatrixOf(context->input(0)), y = MatrixOf(context->input(1));
     const TensorShape pairs({x.rows, y.rows});
     for (int i : {4, 5})
-      OP_REQUIRES(context, context->input(i).shape() == pairs,
-                  absl::InvalidArgumentError(absl::StrCat("grad and out must be ", pairs.DebugString(), ", received ",
-                                                          context->input(i).shape().DebugString())));
+      OP_REQUIRES(
+          context, context->input(i).shape() == pairs,
+          absl::InvalidArgumentError(absl::StrCat("grad and out must be ", pairs.DebugString(), ", received ",
+                                                  context->input(i).shape().DebugString())));
     Tensor* outputs[4];
     for (int i = 0; i < 4; ++i)
       OP_REQUIRES_OK(context, context->allocate_output(i, context->input(i).shape(), &outputs[i]));
@@ -144,9 +145,11 @@ class MineSemihardOp : public MetricOp {
     const auto labels = VectorOf<int64_t>(context->input(1));
     Tensor* outputs[3];
     for (int i = 0; i < 3; ++i)
-      OP_REQUIRES_OK(context, context->allocate_output(i, TensorShape({fslcore::CountPairs(labels)}), &outputs[i]));
+      OP_REQUIRES_OK(context,
+                     context->allocate_output(i, TensorShape({fslcore::CountPairs(labels)}), &outputs[i]));
     const auto data = [&](int i) { return outputs[i]->flat<int32_t>().data(); };
-    fslcore::MineSemihard(ExecutorOf(context), metric_, MatrixOf(context->input(0)), labels, data(0), data(1), data(2));
+    fslcore::MineSemihard(ExecutorOf(context), metric_, MatrixOf(context->input(0)), labels, data(0), data(1),
+                          data(2));
   }
 };
 
@@ -166,9 +169,10 @@ class SampleEpisodesOp : public OpKernel {
     const int64_t seed = context->input(1).scalar<int64_t>()(), first = context->input(2).scalar<int64_t>()();
     OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckEpisodes(classes, shape_, episodes_, seed, first)));
     Tensor* out;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, TensorShape({episodes_, shape_.n_way, shape_.samples()}), &out));
-    fslcore::SampleEpisodes(ExecutorOf(context), classes, shape_, episodes_, seed, first, out->flat<int32_t>().data());
+    OP_REQUIRES_OK(
+        context, context->allocate_output(0, TensorShape({episodes_, shape_.n_way, shape_.samples()}), &out));
+    fslcore::SampleEpisodes(ExecutorOf(context), classes, shape_, episodes_, seed, first,
+                            out->flat<int32_t>().data());
   }
 
  private:
@@ -187,13 +191,15 @@ class GatherImagesOp : public OpKernel {
     OP_REQUIRES_OK(context, CheckRank("store", store, 4));
     const fslcore::Images images = {store.flat<uint8_t>().data(), store.dim_size(0), store.dim_size(1),
                                     store.dim_size(2), store.dim_size(3)};
-    const auto indices = VectorOf<int32_t>(context->input(1)), rotations = VectorOf<int32_t>(context->input(2));
+    const auto indices = VectorOf<int64_t>(context->input(1)),
+               rotations = VectorOf<int64_t>(context->input(2));
     OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckGather(images, indices, rotations)));
     TensorShape shape = context->input(1).shape();
     for (int axis = 1; axis < 4; ++axis) shape.AddDim(store.dim_size(axis));
     Tensor* out;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &out));
-    fslcore::GatherImages(ExecutorOf(context), images, indices, rotations, scale_, shift_, out->flat<float>().data());
+    fslcore::GatherImages(ExecutorOf(context), images, indices, rotations, scale_, shift_,
+                          out->flat<float>().data());
   }
 
  private:

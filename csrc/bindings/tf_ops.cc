@@ -56,7 +56,7 @@ absl::Status GatherShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
-#define METRIC_ATTRS                                                                                         \
+#define METRIC_ATTRS                                                                               \
   Attr("metric: {'sqeuclidean', 'euclidean', 'cosine', 'dot', 'manhattan', 'weighted_manhattan'}") \
       .Attr("activation: {'none', 'sigmoid'}")
 
@@ -113,8 +113,8 @@ REGISTER_OP("FslcoreSampleEpisodes")
 
 REGISTER_OP("FslcoreGatherImages")
     .Input("store: uint8")
-    .Input("indices: int32")
-    .Input("rotations: int32")
+    .Input("indices: int64")
+    .Input("rotations: int64")
     .Attr("scale: float")
     .Attr("shift: float")
     .Output("images: float")

@@ -23,7 +23,7 @@ using I3 = ffi::Buffer<ffi::S32, 3>;
 using L0 = ffi::Buffer<ffi::S64, 0>;
 using L1 = ffi::Buffer<ffi::S64, 1>;
 using U4 = ffi::Buffer<ffi::U8, 4>;
-using AnyI32 = ffi::Buffer<ffi::S32>;
+using AnyL = ffi::Buffer<ffi::S64>;
 
 fslcore::Executor ExecutorOf(ffi::ThreadPool& pool) {
   return {static_cast<int>(pool.num_threads()),
@@ -36,12 +36,13 @@ fslcore::Matrix<const float> MatrixOf(F2& b) {
 
 ffi::Error Invalid(const std::string& problem) { return ffi::Error::InvalidArgument(problem); }
 
-ffi::Error MakeKernel(F2& x, F2& y, F1& weights, F0& bias, std::string_view metric, std::string_view activation,
-                      fslcore::PairwiseKernel* kernel) {
+ffi::Error MakeKernel(F2& x, F2& y, F1& weights, F0& bias, std::string_view metric,
+                      std::string_view activation, fslcore::PairwiseKernel* kernel) {
   const auto m = fslcore::ParseMetric(metric);
   const auto a = fslcore::ParseActivation(activation);
   if (!m || !a) return Invalid("metric or activation is unknown, received " + std::string(metric));
-  *kernel = {*m, *a, {weights.typed_data(), static_cast<int64_t>(weights.element_count())}, *bias.typed_data()};
+  *kernel = {
+      *m, *a, {weights.typed_data(), static_cast<int64_t>(weights.element_count())}, *bias.typed_data()};
   const std::string problem = fslcore::CheckPairwise(*kernel, MatrixOf(x), MatrixOf(y));
   return problem.empty() ? ffi::Error::Success() : Invalid(problem);
 }
@@ -49,19 +50,22 @@ ffi::Error MakeKernel(F2& x, F2& y, F1& weights, F0& bias, std::string_view metr
 ffi::Error Pairwise(ffi::ThreadPool pool, F2 x, F2 y, F1 weights, F0 bias, ffi::Result<F2> out,
                     std::string_view metric, std::string_view activation) {
   fslcore::PairwiseKernel kernel;
-  if (auto error = MakeKernel(x, y, weights, bias, metric, activation, &kernel); error.failure()) return error;
+  if (auto error = MakeKernel(x, y, weights, bias, metric, activation, &kernel); error.failure())
+    return error;
   fslcore::Pairwise(ExecutorOf(pool), kernel, MatrixOf(x), MatrixOf(y), out->typed_data());
   return ffi::Error::Success();
 }
 
-ffi::Error PairwiseGrad(ffi::ThreadPool pool, F2 x, F2 y, F1 weights, F0 bias, F2 grad, F2 out, ffi::Result<F2> dx,
-                        ffi::Result<F2> dy, ffi::Result<F1> dweights, ffi::Result<F0> dbias, std::string_view metric,
-                        std::string_view activation) {
+ffi::Error PairwiseGrad(ffi::ThreadPool pool, F2 x, F2 y, F1 weights, F0 bias, F2 grad, F2 out,
+                        ffi::Result<F2> dx, ffi::Result<F2> dy, ffi::Result<F1> dweights,
+                        ffi::Result<F0> dbias, std::string_view metric, std::string_view activation) {
   fslcore::PairwiseKernel kernel;
-  if (auto error = MakeKernel(x, y, weights, bias, metric, activation, &kernel); error.failure()) return error;
-  fslcore::PairwiseGrad(ExecutorOf(pool), kernel, MatrixOf(x), MatrixOf(y), grad.typed_data(), out.typed_data(),
-                        {dx->typed_data(), dy->typed_data(), kernel.weights.size > 0 ? dweights->typed_data() : nullptr,
-                         dbias->typed_data()});
+  if (auto error = MakeKernel(x, y, weights, bias, metric, activation, &kernel); error.failure())
+    return error;
+  fslcore::PairwiseGrad(ExecutorOf(pool), kernel, MatrixOf(x), MatrixOf(y), grad.typed_data(),
+                        out.typed_data(),
+                        {dx->typed_data(), dy->typed_data(),
+                         kernel.weights.size > 0 ? dweights->typed_data() : nullptr, dbias->typed_data()});
   return ffi::Error::Success();
 }
 
@@ -83,20 +87,23 @@ ffi::Error MakeBatch(F2& x, L1& labels, I0& rows, std::string_view metric, Batch
   return ffi::Error::Success();
 }
 
-ffi::Error TripletSemihard(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<F0> loss, ffi::Result<F2> grad,
-                           ffi::Result<L0> pairs, std::string_view metric, float margin) {
+ffi::Error TripletSemihard(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<F0> loss,
+                           ffi::Result<F2> grad, ffi::Result<L0> pairs, std::string_view metric,
+                           float margin) {
   Batch batch;
   if (auto error = MakeBatch(x, labels, rows, metric, &batch); error.failure()) return error;
-  std::fill(grad->typed_data() + batch.x.rows * batch.x.cols, grad->typed_data() + grad->element_count(), 0.0f);
-  const auto result =
-      fslcore::TripletSemihard(ExecutorOf(pool), batch.metric, margin, batch.x, batch.labels, grad->typed_data());
+  std::fill(grad->typed_data() + batch.x.rows * batch.x.cols, grad->typed_data() + grad->element_count(),
+            0.0f);
+  const auto result = fslcore::TripletSemihard(ExecutorOf(pool), batch.metric, margin, batch.x, batch.labels,
+                                               grad->typed_data());
   *loss->typed_data() = result.loss;
   *pairs->typed_data() = result.pairs;
   return ffi::Error::Success();
 }
 
-ffi::Error MineSemihard(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<I1> anchor, ffi::Result<I1> positive,
-                        ffi::Result<I1> negative, ffi::Result<I0> pairs, std::string_view metric) {
+ffi::Error MineSemihard(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<I1> anchor,
+                        ffi::Result<I1> positive, ffi::Result<I1> negative, ffi::Result<I0> pairs,
+                        std::string_view metric) {
   Batch batch;
   if (auto error = MakeBatch(x, labels, rows, metric, &batch); error.failure()) return error;
   for (auto* out : {&anchor, &positive, &negative})
@@ -114,17 +121,18 @@ ffi::Error SampleEpisodes(ffi::ThreadPool pool, L1 labels, L0 seed, L0 first_epi
   const std::string problem =
       fslcore::CheckEpisodes(classes, shape, episodes, *seed.typed_data(), *first_episode.typed_data());
   if (!problem.empty()) return Invalid(problem);
-  fslcore::SampleEpisodes(ExecutorOf(pool), classes, shape, episodes, *seed.typed_data(), *first_episode.typed_data(),
-                          out->typed_data());
+  fslcore::SampleEpisodes(ExecutorOf(pool), classes, shape, episodes, *seed.typed_data(),
+                          *first_episode.typed_data(), out->typed_data());
   return ffi::Error::Success();
 }
 
-ffi::Error GatherImages(ffi::ThreadPool pool, U4 store, AnyI32 indices, AnyI32 rotations,
+ffi::Error GatherImages(ffi::ThreadPool pool, U4 store, AnyL indices, AnyL rotations,
                         ffi::Result<ffi::Buffer<ffi::F32>> out, float scale, float shift) {
   const auto size = store.dimensions();
   const fslcore::Images images = {store.typed_data(), size[0], size[1], size[2], size[3]};
-  const fslcore::Vector<const int32_t> picked = {indices.typed_data(), static_cast<int64_t>(indices.element_count())};
-  const fslcore::Vector<const int32_t> turns = {rotations.typed_data(),
+  const fslcore::Vector<const int64_t> picked = {indices.typed_data(),
+                                                 static_cast<int64_t>(indices.element_count())};
+  const fslcore::Vector<const int64_t> turns = {rotations.typed_data(),
                                                 static_cast<int64_t>(rotations.element_count())};
   const std::string problem = fslcore::CheckGather(images, picked, turns);
   if (!problem.empty()) return Invalid(problem);
@@ -201,8 +209,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_gather_images_cpu, GatherImages,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<U4>()                     // store
-                                  .Arg<AnyI32>()                 // indices
-                                  .Arg<AnyI32>()                 // rotations
+                                  .Arg<AnyL>()                   // indices
+                                  .Arg<AnyL>()                   // rotations
                                   .Ret<ffi::Buffer<ffi::F32>>()  // images
                                   .Attr<float>("scale")
                                   .Attr<float>("shift"));

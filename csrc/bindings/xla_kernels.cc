@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The same TensorFlow ops inside XLA: each becomes a typed custom call to its handler in xla_handlers.cc.
 //
-// Registered with REGISTER_KERNEL_BUILDER on the JIT device, not with REGISTER_XLA_OP: that registry is read once,
-// at the first compilation, and would miss a library loaded after it.
+// Registered with REGISTER_KERNEL_BUILDER on the JIT device, not with REGISTER_XLA_OP: that registry is read
+// once, at the first compilation, and would miss a library loaded after it.
 #include <cstring>
 #include <optional>
 #include <string>
@@ -41,7 +41,8 @@ struct Output {
 
 absl::StatusOr<Input> StaticInput(XlaOpKernelContext* context, int index) {
   TF_ASSIGN_OR_RETURN(const xla::Shape dynamic, context->InputXlaShape(index));
-  Input input = {context->Input(index), xla::ShapeUtil::MakeShape(dynamic.element_type(), dynamic.dimensions()), {}};
+  Input input = {
+      context->Input(index), xla::ShapeUtil::MakeShape(dynamic.element_type(), dynamic.dimensions()), {}};
   input.sizes.resize(dynamic.dimensions().size());
   for (int axis = 0; axis < static_cast<int>(input.sizes.size()); ++axis) {
     if (!dynamic.is_dynamic_dimension(axis)) continue;
@@ -81,9 +82,9 @@ std::vector<xla::XlaOp> Call(XlaOpKernelContext* context, const std::string& tar
   }
   for (const Output& output : outputs) result_shapes.push_back(output.shape);
   const xla::XlaOp call = xla::CustomCallWithLayout(
-      context->builder(), target, operands, xla::ShapeUtil::MakeMaybeTupleShape(result_shapes), operand_shapes,
-      absl::StrCat("{", absl::StrJoin(attributes, ", "), "}"), /*has_side_effect=*/false, {}, nullptr,
-      xla::CustomCallSchedule::SCHEDULE_NONE, xla::CustomCallApiVersion::API_VERSION_TYPED_FFI);
+      context->builder(), target, operands, xla::ShapeUtil::MakeMaybeTupleShape(result_shapes),
+      operand_shapes, absl::StrCat("{", absl::StrJoin(attributes, ", "), "}"), /*has_side_effect=*/false, {},
+      nullptr, xla::CustomCallSchedule::SCHEDULE_NONE, xla::CustomCallApiVersion::API_VERSION_TYPED_FFI);
   for (int i = 0; i < static_cast<int>(outputs.size()); ++i) {
     xla::XlaOp result = outputs.size() == 1 ? call : xla::GetTupleElement(call, i);
     for (int axis = 0; axis < static_cast<int>(outputs[i].sizes.size()); ++axis)
@@ -175,7 +176,8 @@ class TripletSemihardXla : public HandlerOp {
     if (!inputs) return;
     const Output grad = Like((*inputs)[0]);
     inputs->push_back(RowCount(context, (*inputs)[0]));
-    const Output loss = {xla::ShapeUtil::MakeShape(xla::F32, {}), {}}, pairs = {xla::ShapeUtil::MakeShape(xla::S64, {}), {}};
+    const Output loss = {xla::ShapeUtil::MakeShape(xla::F32, {}), {}},
+                 pairs = {xla::ShapeUtil::MakeShape(xla::S64, {}), {}};
     const auto results = Call(context, "fslcore_triplet_semihard", attributes_, *inputs, {loss, grad, pairs});
     for (int i = 0; i < 3; ++i) context->SetOutput(i, results[i]);
   }

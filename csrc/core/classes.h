@@ -16,7 +16,9 @@ struct Classes {
   std::vector<int32_t> of;       // [labels.size] class of each position
 
   int64_t count() const { return static_cast<int64_t>(offsets.size()) - 1; }
-  int64_t size(int64_t c) const { return offsets[static_cast<size_t>(c) + 1] - offsets[static_cast<size_t>(c)]; }
+  int64_t size(int64_t c) const {
+    return offsets[static_cast<size_t>(c) + 1] - offsets[static_cast<size_t>(c)];
+  }
   const int32_t* begin(int64_t c) const { return members.data() + offsets[static_cast<size_t>(c)]; }
 
   explicit Classes(Vector<const int64_t> labels) {
@@ -29,7 +31,8 @@ struct Classes {
     if (!std::is_sorted(members.begin(), members.end(), by_label))  // a store keeps its images sorted
       std::stable_sort(members.begin(), members.end(), by_label);
     for (size_t i = 0; i < n; ++i) {
-      if (i == 0 || label_of(members[i]) != label_of(members[i - 1])) offsets.push_back(static_cast<int32_t>(i));
+      if (i == 0 || label_of(members[i]) != label_of(members[i - 1]))
+        offsets.push_back(static_cast<int32_t>(i));
       of[static_cast<size_t>(members[i])] = static_cast<int32_t>(offsets.size()) - 1;
     }
     offsets.push_back(static_cast<int32_t>(n));

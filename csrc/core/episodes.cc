@@ -40,29 +40,29 @@ std::string CheckEpisodes(const Classes& classes, const EpisodeShape& shape, int
                           int64_t first_episode) {
   const auto at_least = [](const char* name, int64_t least, int64_t received) {
     return received >= least ? std::string()
-                             : std::string(name) + " must be at least " + std::to_string(least) + ", received " +
-                                   std::to_string(received);
+                             : std::string(name) + " must be at least " + std::to_string(least) +
+                                   ", received " + std::to_string(received);
   };
-  for (const std::string& problem :
-       {at_least("k_shot", 1, shape.k_shot), at_least("n_query", 0, shape.n_query), at_least("episodes", 0, episodes),
-        at_least("seed", 0, seed), at_least("first_episode", 0, first_episode)})
+  for (const std::string& problem : {at_least("k_shot", 1, shape.k_shot),
+                                     at_least("n_query", 0, shape.n_query), at_least("episodes", 0, episodes),
+                                     at_least("seed", 0, seed), at_least("first_episode", 0, first_episode)})
     if (!problem.empty()) return problem;
   if (shape.n_way < 1 || shape.n_way > classes.count())
-    return "n_way must be between 1 and the number of classes (" + std::to_string(classes.count()) + "), received " +
-           std::to_string(shape.n_way);
+    return "n_way must be between 1 and the number of classes (" + std::to_string(classes.count()) +
+           "), received " + std::to_string(shape.n_way);
   int64_t too_small = 0, example = 0;
   for (int64_t c = classes.count(); c-- > 0;)
     if (classes.size(c) < shape.samples()) ++too_small, example = c;
   if (too_small > 0)
-    return "k_shot + n_query must not exceed the images of any class, received " + std::to_string(shape.k_shot) +
-           " + " + std::to_string(shape.n_query) + ", but class " + std::to_string(example) + " has " +
-           std::to_string(classes.size(example)) + " (" + std::to_string(too_small) + " of " +
-           std::to_string(classes.count()) + " classes are too small)";
+    return "k_shot + n_query must not exceed the images of any class, received " +
+           std::to_string(shape.k_shot) + " + " + std::to_string(shape.n_query) + ", but class " +
+           std::to_string(example) + " has " + std::to_string(classes.size(example)) + " (" +
+           std::to_string(too_small) + " of " + std::to_string(classes.count()) + " classes are too small)";
   return "";
 }
 
-void SampleEpisodes(const Executor& executor, const Classes& classes, const EpisodeShape& shape, int64_t episodes,
-                    int64_t seed, int64_t first_episode, int32_t* out) {
+void SampleEpisodes(const Executor& executor, const Classes& classes, const EpisodeShape& shape,
+                    int64_t episodes, int64_t seed, int64_t first_episode, int32_t* out) {
   int64_t largest = classes.count();
   for (int64_t c = 0; c < classes.count(); ++c) largest = std::max(largest, classes.size(c));
   ParallelFor(executor, episodes, 64, [&](int64_t begin, int64_t end) {

@@ -2,8 +2,8 @@
 // N-way K-shot episodes as a pure function of (labels, seed, episode number): any episode can be drawn alone,
 // in any order, on any thread.
 //
-// The classes are the distinct labels in increasing order, their members in increasing position. Stream 0 of an
-// episode draws n_way distinct classes, stream 1 + w the distinct members of the class at way w, the first
+// The classes are the distinct labels in increasing order, their members in increasing position. Stream 0 of
+// an episode draws n_way distinct classes, stream 1 + w the distinct members of the class at way w, the first
 // k_shot for support and the others for query; each by a partial Fisher-Yates shuffle on PhiloxStream::Below.
 #pragma once
 #include <string>
@@ -22,7 +22,7 @@ std::string CheckEpisodes(const Classes& classes, const EpisodeShape& shape, int
                           int64_t first_episode);
 
 // out [episodes, n_way, k_shot + n_query]: positions in the labels.
-void SampleEpisodes(const Executor& executor, const Classes& classes, const EpisodeShape& shape, int64_t episodes,
-                    int64_t seed, int64_t first_episode, int32_t* out);
+void SampleEpisodes(const Executor& executor, const Classes& classes, const EpisodeShape& shape,
+                    int64_t episodes, int64_t seed, int64_t first_episode, int32_t* out);
 
 }  // namespace fslcore

@@ -37,14 +37,15 @@ struct Coefficients {
   int64_t cols;  // of grad and out
   bool by_columns;
 
-  // Fills values so that a(r, k) = values[r * row_step + k * k_step] belongs to row begin + r of the side that
-  // is differentiated and row k of the other; sums[r] = sum over k of a(r, k).
+  // Fills values so that a(r, k) = values[r * row_step + k * k_step] belongs to row begin + r of the side
+  // that is differentiated and row k of the other; sums[r] = sum over k of a(r, k).
   void Fill(int64_t begin, int64_t rows, int64_t depth, float* values, float* sums) const {
     const SimdKernels& simd = Simd();
     if (!by_columns) {
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t at = (begin + r) * cols;
-        sums[r] = simd.coefficients(kernel.metric, kernel.activation, grad + at, out + at, depth, values + r * depth);
+        sums[r] = simd.coefficients(kernel.metric, kernel.activation, grad + at, out + at, depth,
+                                    values + r * depth);
       }
       return;
     }
@@ -57,8 +58,8 @@ struct Coefficients {
   }
 };
 
-// The gradient with respect to the rows of x, where `y` is the other side: each block of rows is one thread's,
-// summed in one order, so nothing is added across threads.
+// The gradient with respect to the rows of x, where `y` is the other side: each block of rows is one
+// thread's, summed in one order, so nothing is added across threads.
 void GradientOfRows(const Executor& executor, const Coefficients& coefficients, Matrix<const float> x,
                     Matrix<const float> y, float* dx, float* dweights, float* dbias) {
   const SimdKernels& simd = Simd();
@@ -88,7 +89,8 @@ void GradientOfRows(const Executor& executor, const Coefficients& coefficients, 
           for (int64_t d = 0; d < dim; ++d)
             out[r * dim + d] = sums[r] * x.row(begin + r)[d] - out[r * dim + d];
     } else {
-      simd.signs({rows, depth, dim, values.get(), a_row, a_k, x.row(begin), packed.get(), kernel.weights.data, out,
+      simd.signs({rows, depth, dim, values.get(), a_row, a_k, x.row(begin), packed.get(),
+                  kernel.metric == Metric::kWeightedManhattan ? kernel.weights.data : nullptr, out,
                   dweights ? block_dweights.data() + index * dim : nullptr});
     }
     for (int64_t r = 0; r < rows; ++r) block_dbias[static_cast<size_t>(index)] += sums[r];
@@ -112,8 +114,8 @@ std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, M
     return "x and y must have the same number of columns, received x: " + Shape(x) + ", y: " + Shape(y);
   const bool weighted = kernel.metric == Metric::kWeightedManhattan;
   if (weighted && kernel.weights.size != x.cols)
-    return "weights must hold one number per column of x (" + std::to_string(x.cols) + ") for weighted_manhattan, received " +
-           std::to_string(kernel.weights.size);
+    return "weights must hold one number per column of x (" + std::to_string(x.cols) +
+           ") for weighted_manhattan, received " + std::to_string(kernel.weights.size);
   if (!weighted && (kernel.weights.size != 0 || kernel.activation != Activation::kNone))
     return "weights and activation belong to the metric weighted_manhattan, received metric: " +
            std::string(kMetricNames[static_cast<size_t>(kernel.metric)]);
@@ -123,7 +125,8 @@ std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, M
 void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit, float* norms) {
   ParallelFor(executor, x.rows, 256, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      // Scaled by the largest entry first, so that neither tiny nor huge rows under- or overflow when squared.
+      // Scaled by the largest entry first, so that neither tiny nor huge rows under- or overflow when
+      // squared.
       float largest = 0.0f;
       for (int64_t d = 0; d < x.cols; ++d) largest = std::max(largest, std::fabs(x.row(i)[d]));
       const float scale = largest > 0.0f ? 1.0f / largest : 1.0f;
@@ -142,7 +145,8 @@ void ProjectRows(const Executor& executor, Matrix<const float> unit, const float
       const float* u = unit.row(i);
       float* g = gradient + i * unit.cols;
       const float along = Simd().dot(u, g, unit.cols);
-      for (int64_t d = 0; d < unit.cols; ++d) g[d] = norms[i] == 0.0f ? 0.0f : (g[d] - u[d] * along) / norms[i];
+      for (int64_t d = 0; d < unit.cols; ++d)
+        g[d] = norms[i] == 0.0f ? 0.0f : (g[d] - u[d] * along) / norms[i];
     }
   });
 }
@@ -176,19 +180,21 @@ GramRows::GramRows(const Executor& executor, const PairwiseKernel& kernel, Matri
 }
 
 void GramRows::Compute(int64_t begin, int64_t end, float* out, int64_t stride) const {
-  Simd().gram({kernel_.metric, kernel_.activation, end - begin, y_.rows, x_.cols, x_.row(begin), y_.data, panels_.get(),
-               x_norms_.get() + begin, y_norms_.get(), kernel_.weights.data, kernel_.bias, out, stride});
+  Simd().gram({kernel_.metric, kernel_.activation, end - begin, y_.rows, x_.cols, x_.row(begin), y_.data,
+               panels_.get(), x_norms_.get() + begin, y_norms_.get(), kernel_.weights.data, kernel_.bias, out,
+               stride});
 }
 
-void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
-              float* out) {
+void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+              Matrix<const float> y, float* out) {
   const GramRows gram(executor, kernel, x, y);
   ParallelFor(executor, x.rows, BlockRows(x.rows),
               [&](int64_t begin, int64_t end) { gram.Compute(begin, end, out + begin * y.rows, y.rows); });
 }
 
-void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
-                  const float* grad, const float* out, const PairwiseGradients& gradients) {
+void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+                  Matrix<const float> y, const float* grad, const float* out,
+                  const PairwiseGradients& gradients) {
   const bool cosine = kernel.metric == Metric::kCosine;
   Scratch<float> unit_x(cosine ? x.rows * x.cols : 0), unit_y(cosine ? y.rows * y.cols : 0);
   Scratch<float> x_norms(cosine ? x.rows : 0), y_norms(cosine ? y.rows : 0);

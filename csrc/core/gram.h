@@ -33,8 +33,8 @@ struct PairwiseKernel {
 std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
 
 // out [x.rows, y.rows].
-void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
-              float* out);
+void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+              Matrix<const float> y, float* out);
 
 struct PairwiseGradients {
   float* dx;        // [x.rows, dim]
@@ -44,14 +44,16 @@ struct PairwiseGradients {
 };
 
 // `grad` is d loss / d out and `out` what Pairwise returned, both [x.rows, y.rows].
-void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
-                  const float* grad, const float* out, const PairwiseGradients& gradients);
+void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+                  Matrix<const float> y, const float* grad, const float* out,
+                  const PairwiseGradients& gradients);
 
 // Rows of a Gram matrix on demand, for callers that reduce them at once and never hold the whole matrix.
 class GramRows {
  public:
   // The views must outlive the object; x may be y.
-  GramRows(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
+  GramRows(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+           Matrix<const float> y);
 
   // out[r - begin, c] for r in [begin, end), row after row `stride` floats apart. Safe to call in parallel.
   void Compute(int64_t begin, int64_t end, float* out, int64_t stride) const;

@@ -18,7 +18,7 @@ void Walk(const uint8_t* in, int64_t row_step, int64_t col_step, int64_t rows, i
 }
 
 // Counter-clockwise: after one turn, row r of the result is column width - 1 - r of the image.
-void Rotate(const Images& store, const uint8_t* image, int turns, uint8_t* out) {
+void Rotate(const Images& store, const uint8_t* image, int64_t turns, uint8_t* out) {
   const int64_t h = store.height, w = store.width;
   int64_t first = 0, row_step = 0, col_step = 0;
   if (turns == 1) first = w - 1, row_step = -1, col_step = w;
@@ -30,13 +30,13 @@ void Rotate(const Images& store, const uint8_t* image, int turns, uint8_t* out) 
 
 }  // namespace
 
-std::string CheckGather(const Images& store, Vector<const int32_t> indices, Vector<const int32_t> turns) {
+std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns) {
   for (int64_t i = 0; i < indices.size; ++i)
     if (indices.data[i] < 0 || indices.data[i] >= store.count)
-      return "indices must be in [0, " + std::to_string(store.count) + "), the images of the store, received " +
-             std::to_string(indices.data[i]);
+      return "indices must be in [0, " + std::to_string(store.count) +
+             "), the images of the store, received " + std::to_string(indices.data[i]);
   for (int64_t i = 0; i < turns.size; ++i) {
-    const int32_t turn = turns.data[i];
+    const int64_t turn = turns.data[i];
     if (turn < 0 || turn > 3)
       return "rotations must be 0, 1, 2 or 3 quarter turns, received " + std::to_string(turn);
     if (turn % 2 == 1 && store.height != store.width)
@@ -49,8 +49,8 @@ std::string CheckGather(const Images& store, Vector<const int32_t> indices, Vect
   return "";
 }
 
-void GatherImages(const Executor& executor, const Images& store, Vector<const int32_t> indices,
-                  Vector<const int32_t> turns, float scale, float shift, float* out) {
+void GatherImages(const Executor& executor, const Images& store, Vector<const int64_t> indices,
+                  Vector<const int64_t> turns, float scale, float shift, float* out) {
   const int64_t pixels = store.pixels();
   const int64_t run = turns.size > 0 ? indices.size / turns.size : 1;
   // About 64 KB of output per block: enough to hide the hand-off, small enough for one episode to be shared.
@@ -59,7 +59,7 @@ void GatherImages(const Executor& executor, const Images& store, Vector<const in
                 Scratch<uint8_t> rotated(pixels);
                 for (int64_t i = begin; i < end; ++i) {
                   const uint8_t* image = store.data + indices.data[i] * pixels;
-                  const int turn = turns.size > 0 ? turns.data[i / run] : 0;
+                  const int64_t turn = turns.size > 0 ? turns.data[i / run] : 0;
                   if (turn != 0) {
                     Rotate(store, image, turn, rotated.get());
                     image = rotated.get();

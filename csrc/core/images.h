@@ -8,12 +8,12 @@
 
 namespace fslcore {
 
-// `turns` holds one number of counter-clockwise quarter turns, 0..3, for each run of indices.size / turns.size
-// consecutive indices (a class of an episode, say); it may be empty for none.
-std::string CheckGather(const Images& store, Vector<const int32_t> indices, Vector<const int32_t> turns);
+// `turns` holds one number of counter-clockwise quarter turns, 0..3, for each run of indices.size /
+// turns.size consecutive indices (a class of an episode, say); it may be empty for none.
+std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns);
 
 // out [indices.size, height, width, channels] = float(store[index]) * scale + shift, rounded twice.
-void GatherImages(const Executor& executor, const Images& store, Vector<const int32_t> indices,
-                  Vector<const int32_t> turns, float scale, float shift, float* out);
+void GatherImages(const Executor& executor, const Images& store, Vector<const int64_t> indices,
+                  Vector<const int64_t> turns, float scale, float shift, float* out);
 
 }  // namespace fslcore

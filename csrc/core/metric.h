@@ -11,8 +11,8 @@ namespace fslcore {
 enum class Metric { kSqeuclidean, kEuclidean, kCosine, kDot, kManhattan, kWeightedManhattan };
 enum class Activation { kNone, kSigmoid };
 
-inline constexpr std::array<std::string_view, 6> kMetricNames = {"sqeuclidean", "euclidean", "cosine",
-                                                                 "dot",         "manhattan", "weighted_manhattan"};
+inline constexpr std::array<std::string_view, 6> kMetricNames = {
+    "sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan"};
 
 inline std::optional<Metric> ParseMetric(std::string_view name) {
   for (size_t i = 0; i < kMetricNames.size(); ++i)

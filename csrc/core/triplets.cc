@@ -33,7 +33,9 @@ struct Pairs {
       first[a + 1] = first[a] + (c.count() < 2 ? 0 : c.size(c.of[a]) - 1);
   }
   int64_t count() const { return first.back(); }
-  bool any(int64_t anchor) const { return first[static_cast<size_t>(anchor) + 1] > first[static_cast<size_t>(anchor)]; }
+  bool any(int64_t anchor) const {
+    return first[static_cast<size_t>(anchor) + 1] > first[static_cast<size_t>(anchor)];
+  }
 
   // Calls visit(pair, positive) for the positives of an anchor.
   template <class Visit>
@@ -58,7 +60,8 @@ struct Pairs {
 // have been overwritten with NaN.
 class NegativeSearch {
  public:
-  NegativeSearch(const float* distances, int64_t batch, int64_t positives) : distances_(distances), batch_(batch) {
+  NegativeSearch(const float* distances, int64_t batch, int64_t positives)
+      : distances_(distances), batch_(batch) {
     farthest_ = Simd().farthest(distances, batch);
     if (positives <= kMostScannedPositives) return;
     sorted_.reserve(static_cast<size_t>(batch));
@@ -100,7 +103,8 @@ void Mine(const Executor& executor, const GramRows& gram, const Pairs& pairs, co
       if (!pairs.any(anchor)) continue;
       float* distances = block.get() + (anchor - begin) * batch;
       positive_distances.clear();
-      pairs.ForEach(anchor, [&](int64_t, int32_t positive) { positive_distances.push_back(distances[positive]); });
+      pairs.ForEach(anchor,
+                    [&](int64_t, int32_t positive) { positive_distances.push_back(distances[positive]); });
       const int64_t own = classes.of[static_cast<size_t>(anchor)];
       for (int64_t i = 0; i < classes.size(own); ++i)
         distances[classes.begin(own)[i]] = std::numeric_limits<float>::quiet_NaN();
@@ -117,7 +121,8 @@ void Mine(const Executor& executor, const GramRows& gram, const Pairs& pairs, co
   });
 }
 
-// The distance of two rows and what its gradient with respect to the first is a multiple of: d/dx = slope * (x - y).
+// The distance of two rows and what its gradient with respect to the first is a multiple of: d/dx = slope *
+// (x - y).
 struct Distance {
   float value, slope;
 };
@@ -159,12 +164,13 @@ void GatherGradient(const Executor& executor, Matrix<const float> x, const Pairs
     pairs.ForEach(anchor, [&](int64_t pair, int32_t) {
       const Triplet& t = triplets[static_cast<size_t>(pair)];
       if (t.from_negative != 0.0f)
-        chosen_by[static_cast<size_t>(next[static_cast<size_t>(t.negative)]++)] = {static_cast<int32_t>(anchor),
-                                                                                  t.from_negative};
+        chosen_by[static_cast<size_t>(next[static_cast<size_t>(t.negative)]++)] = {
+            static_cast<int32_t>(anchor), t.from_negative};
     });
 
   ParallelFor(executor, batch, 64, [&](int64_t begin, int64_t end) {
-    std::vector<float> weights(static_cast<size_t>(batch), 0.0f);  // edges to one neighbour are added up first
+    std::vector<float> weights(static_cast<size_t>(batch),
+                               0.0f);  // edges to one neighbour are added up first
     std::vector<int32_t> neighbours;
     const auto add = [&](int32_t other, float weight) {
       if (weight == 0.0f) return;
@@ -207,8 +213,8 @@ std::string CheckTriplets(Metric metric, Matrix<const float> x, int64_t labels) 
 
 int64_t CountPairs(Vector<const int64_t> labels) { return Pairs(Classes(labels)).count(); }
 
-void MineSemihard(const Executor& executor, Metric metric, Matrix<const float> x, Vector<const int64_t> labels,
-                  int32_t* anchor, int32_t* positive, int32_t* negative) {
+void MineSemihard(const Executor& executor, Metric metric, Matrix<const float> x,
+                  Vector<const int64_t> labels, int32_t* anchor, int32_t* positive, int32_t* negative) {
   const Classes classes(labels);
   const Pairs pairs(classes);
   if (pairs.count() == 0) return;

@@ -14,7 +14,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from fslcore.kernels import TRIPLET_METRICS, TripletResult, check_metric, check_pairwise, check_rotations
+from fslcore.kernels import (
+    TRIPLET_METRICS,
+    TripletResult,
+    as_int64,
+    check_metric,
+    check_pairwise,
+    check_rotations,
+)
 from fslcore.ops._library import native_libraries, raw_ops
 
 __all__ = [
@@ -167,12 +174,12 @@ def sample_episodes(
     """
     return raw_ops.fslcore_sample_episodes(
         labels=_labels(labels),
-        seed=tf.cast(seed, tf.int64),
-        first_episode=tf.cast(first_episode, tf.int64),
-        n_way=n_way,
-        k_shot=k_shot,
-        n_query=n_query,
-        episodes=episodes,
+        seed=_number("seed", seed),
+        first_episode=_number("first_episode", first_episode),
+        n_way=as_int64("n_way", n_way),
+        k_shot=as_int64("k_shot", k_shot),
+        n_query=as_int64("n_query", n_query),
+        episodes=as_int64("episodes", episodes),
     )
 
 
@@ -195,8 +202,8 @@ def gather_images(
     Returns:
         float32 [*indices.shape, height, width, channels].
     """
-    indices = _integers("indices", indices, tf.int32)
-    rotations = tf.zeros([0], tf.int32) if rotations is None else _integers("rotations", rotations, tf.int32)
+    indices = _integers("indices", indices)
+    rotations = tf.zeros([0], tf.int64) if rotations is None else _integers("rotations", rotations)
     if indices.shape.is_fully_defined() and rotations.shape.is_fully_defined():
         check_rotations(tuple(indices.shape), tuple(rotations.shape))
     return raw_ops.fslcore_gather_images(
@@ -235,15 +242,19 @@ def _matrix(name: str, value: Any) -> Tensor:
     return tensor
 
 
-def _integers(name: str, value: Any, dtype: Any) -> Tensor:
+def _integers(name: str, value: Any) -> Tensor:
     tensor = tf.convert_to_tensor(value)
     if not tensor.dtype.is_integer and tensor.shape.num_elements() != 0:
         raise ValueError(f"{name} must hold integers, received {tensor.dtype.name}")
-    return tf.cast(tensor, dtype)
+    return tf.cast(tensor, tf.int64)
+
+
+def _number(name: str, value: Any) -> Tensor:
+    return tf.cast(value if tf.is_tensor(value) else as_int64(name, value), tf.int64)
 
 
 def _labels(labels: Any) -> Tensor:
-    tensor = _integers("labels", labels, tf.int64)
+    tensor = _integers("labels", labels)
     if tensor.shape.rank not in (None, 1):
         raise ValueError(f"labels must have 1 axis, received shape {tensor.shape.as_list()}")
     return tensor

@@ -76,8 +76,8 @@ void ProductTile(const ProductBlock& p, int64_t row, int64_t col) {
   Vec sums[kHeight][kVecs];
   for (auto& line : sums)
     for (Vec& sum : line) sum = Set(0.0f);
-  Accumulate<kHeight, Pair::kProduct>(p.depth, p.a + row * p.a_row, p.a_row, p.a_k, p.panels + col * p.depth, nullptr,
-                                      sums);
+  Accumulate<kHeight, Pair::kProduct>(p.depth, p.a + row * p.a_row, p.a_row, p.a_k, p.panels + col * p.depth,
+                                      nullptr, sums);
   for (int r = 0; r < kHeight; ++r)
     for (int v = 0; v < kVecs; ++v)
       StoreColumns(p.out + (row + r) * p.cols + col + v * kLanes, sums[r][v], p.cols - col - v * kLanes);
@@ -170,7 +170,8 @@ void SignTile(const SignBlock& s, int64_t row, int64_t col) {
     const int64_t first = col + v * kLanes, columns = s.cols - first;
     if (columns <= 0) break;
     Vec weights = Set(1.0f);
-    if (s.weights) weights = columns >= kLanes ? Load(s.weights + first) : LoadPartial(s.weights + first, columns);
+    if (s.weights)
+      weights = columns >= kLanes ? Load(s.weights + first) : LoadPartial(s.weights + first, columns);
     for (int r = 0; r < kHeight; ++r)
       StoreColumns(s.out + (row + r) * s.cols + first, Mul(weights, sums[r][v]), columns);
     if (s.abs_differences) {

@@ -56,14 +56,15 @@ struct SimdKernels {
 
   float (*dot)(const float* x, const float* y, int64_t n);
   float (*squared_distance)(const float* x, const float* y, int64_t n);
-  void (*axpy)(float a, const float* x, float* y, int64_t n);                         // y += a * x
+  void (*axpy)(float a, const float* x, float* y, int64_t n);                        // y += a * x
   void (*difference)(float a, const float* x, const float* y, float* z, int64_t n);  // z += a * (x - y)
 
   void (*gram)(const GramBlock&);
   void (*product)(const ProductBlock&);
   void (*signs)(const SignBlock&);
   // d out / d (the sum inside the metric) times the incoming gradient, for `n` neighbours; returns their sum.
-  float (*coefficients)(Metric, Activation, const float* grad, const float* out, int64_t n, float* coefficients);
+  float (*coefficients)(Metric, Activation, const float* grad, const float* out, int64_t n,
+                        float* coefficients);
 
   // Index of the largest distance, the first of equals; -1 if all are NaN.
   int64_t (*farthest)(const float* distances, int64_t n);

@@ -47,15 +47,13 @@ void Axpy(float a, const float* x, float* y, int64_t n) {
   const Vec scale = Set(a);
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) Store(y + i, Fma(scale, Load(x + i), Load(y + i)));
-  if (i < n)
-    StorePartial(y + i, Fma(scale, LoadPartial(x + i, n - i), LoadPartial(y + i, n - i)), n - i);
+  if (i < n) StorePartial(y + i, Fma(scale, LoadPartial(x + i, n - i), LoadPartial(y + i, n - i)), n - i);
 }
 
 void Difference(float a, const float* x, const float* y, float* z, int64_t n) {
   const Vec scale = Set(a);
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    Store(z + i, Fma(scale, Sub(Load(x + i), Load(y + i)), Load(z + i)));
+  for (; i + kLanes <= n; i += kLanes) Store(z + i, Fma(scale, Sub(Load(x + i), Load(y + i)), Load(z + i)));
   if (i < n) {
     const Vec d = Sub(LoadPartial(x + i, n - i), LoadPartial(y + i, n - i));
     StorePartial(z + i, Fma(scale, d, LoadPartial(z + i, n - i)), n - i);

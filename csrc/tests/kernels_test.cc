@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+// What only C++ can check: every instruction set that this CPU has, run in one process against plain loops on
+// exact inputs; sentinels around every output; any number of threads gives the same bits. Build with
+// sanitizers:
+//   cmake -S . -B build/tests -DFSLCORE_WITH_TESTS=ON -DCMAKE_CXX_FLAGS="-fsanitize=address,undefined"
+// Small integers keep every sum exact in float32 in any order, so comparisons are for equality.
+#include "core/simd/kernels.h"
+
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include "core/cpu_level.h"
+#include "core/episodes.h"
+#include "core/gram.h"
+#include "core/images.h"
+#include "core/triplets.h"
+
+namespace fslcore {
+namespace {
+
+constexpr float kSentinel = 12345.0f;
+constexpr int64_t kGuard = 32;
+int g_failures = 0;
+
+void Expect(bool ok, const char* what, int64_t a, int64_t b) {
+  if (ok) return;
+  std::printf("FAILED %s (%lld, %lld)\n", what, static_cast<long long>(a), static_cast<long long>(b));
+  ++g_failures;
+}
+
+// A buffer with sentinels on both sides, and one float off the vectors' alignment.
+class Guarded {
+ public:
+  explicit Guarded(int64_t size)
+      : size_(size), data_(static_cast<size_t>(size + 2 * kGuard + 1), kSentinel) {}
+  float* get() { return data_.data() + kGuard + 1; }
+  bool intact() const {
+    for (int64_t i = 0; i < kGuard; ++i)
+      if (data_[static_cast<size_t>(i)] != kSentinel ||
+          data_[data_.size() - 1 - static_cast<size_t>(i)] != kSentinel)
+        return false;
+    return data_[kGuard] == kSentinel;
+  }
+  bool operator==(const Guarded& other) const { return data_ == other.data_; }
+  int64_t size() const { return size_; }
+
+ private:
+  int64_t size_;
+  std::vector<float> data_;
+};
+
+std::vector<float> Integers(int64_t size, unsigned seed) {
+  std::vector<float> values(static_cast<size_t>(size));
+  for (float& v : values) v = static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 28) - 8.0f;
+  return values;
+}
+
+Executor Threads(int count) {
+  return {count, [](std::function<void()> task) { std::thread(std::move(task)).detach(); }};
+}
+
+const std::vector<int64_t> kSizes = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 129};
+
+void TestLevel(const SimdKernels& simd) {
+  for (int64_t n : kSizes) {
+    const auto x = Integers(n, 1), y = Integers(n, 2);
+    float dot = 0, distance = 0;
+    for (size_t i = 0; i < x.size(); ++i) dot += x[i] * y[i], distance += (x[i] - y[i]) * (x[i] - y[i]);
+    Expect(simd.dot(x.data(), y.data(), n) == dot, "dot", n, 0);
+    Expect(simd.squared_distance(x.data(), y.data(), n) == distance, "squared_distance", n, 0);
+
+    Guarded z(n);
+    std::copy(y.begin(), y.end(), z.get());
+    simd.difference(2.0f, x.data(), y.data(), z.get(), n);
+    bool equal = true;
+    for (int64_t i = 0; i < n; ++i) {
+      const auto at = static_cast<size_t>(i);
+      equal &= z.get()[i] == y[at] + 2.0f * (x[at] - y[at]);
+    }
+    Expect(equal && z.intact(), "difference", n, 0);
+
+    for (float threshold : {-9.0f, -1.0f, 0.0f, 6.0f, 7.0f}) {
+      int64_t nearest = -1, farthest = n ? 0 : -1;
+      for (int64_t i = 0; i < n; ++i) {
+        const float value = x[static_cast<size_t>(i)];
+        if (value > threshold && (nearest < 0 || value < x[static_cast<size_t>(nearest)])) nearest = i;
+        if (value > x[static_cast<size_t>(farthest)]) farthest = i;
+      }
+      Expect(simd.nearest_above(x.data(), n, threshold) == nearest, "nearest_above", n, nearest);
+      Expect(simd.farthest(x.data(), n) == farthest, "farthest", n, farthest);
+    }
+  }
+}
+
+void TestPairwise(Metric metric, int64_t rows, int64_t dim) {
+  const int64_t cols = rows + 3;
+  const auto x = Integers(rows * dim, 3), y = Integers(cols * dim, 4), w = Integers(dim, 5),
+             g = Integers(rows * cols, 6);
+  PairwiseKernel kernel = {metric};
+  if (metric == Metric::kWeightedManhattan) kernel = {metric, Activation::kNone, {w.data(), dim}, 2.0f};
+  const Matrix<const float> mx = {x.data(), rows, dim}, my = {y.data(), cols, dim};
+  std::vector<Guarded> first;
+  for (int threads : {1, 2, 3}) {
+    std::vector<Guarded> results = {Guarded(rows * cols), Guarded(rows * dim), Guarded(cols * dim),
+                                    Guarded(dim), Guarded(1)};
+    Pairwise(Threads(threads), kernel, mx, my, results[0].get());
+    PairwiseGrad(Threads(threads), kernel, mx, my, g.data(), results[0].get(),
+                 {results[1].get(), results[2].get(),
+                  metric == Metric::kWeightedManhattan ? results[3].get() : nullptr, results[4].get()});
+    for (const Guarded& result : results) Expect(result.intact(), "sentinels of pairwise", rows, dim);
+    if (first.empty())
+      first = results;
+    else
+      for (size_t i = 0; i < first.size(); ++i)
+        Expect(first[i] == results[i], "threads change pairwise", static_cast<int64_t>(metric), rows);
+  }
+  if (metric == Metric::kCosine || metric == Metric::kEuclidean) return;  // not exact on integers
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < cols; ++j) {
+      float sum = metric == Metric::kWeightedManhattan ? 2.0f : 0.0f;
+      for (int64_t d = 0; d < dim; ++d) {
+        const float a = mx.row(i)[d], b = my.row(j)[d];
+        if (metric == Metric::kSqeuclidean) sum += (a - b) * (a - b);
+        if (metric == Metric::kDot) sum += a * b;
+        if (metric == Metric::kManhattan) sum += std::fabs(a - b);
+        if (metric == Metric::kWeightedManhattan) sum += w[static_cast<size_t>(d)] * std::fabs(a - b);
+      }
+      Expect(first[0].get()[i * cols + j] == sum, "pairwise", i, j);
+    }
+}
+
+void TestTriplets(int64_t batch, int64_t classes) {
+  const int64_t dim = 5;
+  const auto x = Integers(batch * dim, 7);
+  std::vector<int64_t> labels(static_cast<size_t>(batch));
+  for (int64_t i = 0; i < batch; ++i) labels[static_cast<size_t>(i)] = (i * 7) % classes;
+  Guarded one(batch * dim), three(batch * dim);
+  const Matrix<const float> view = {x.data(), batch, dim};
+  const auto a =
+      TripletSemihard(Threads(1), Metric::kEuclidean, 1.0f, view, {labels.data(), batch}, one.get());
+  const auto b =
+      TripletSemihard(Threads(3), Metric::kEuclidean, 1.0f, view, {labels.data(), batch}, three.get());
+  Expect(a.loss == b.loss && a.pairs == b.pairs && one == three, "threads change triplets", batch, classes);
+  Expect(one.intact(), "sentinels of triplets", batch, classes);
+  Expect(a.pairs == CountPairs({labels.data(), batch}), "pairs", a.pairs, batch);
+}
+
+void TestEpisodesAndImages() {
+  std::vector<int64_t> labels(60);
+  for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int64_t>(i % 6);
+  const Classes classes({labels.data(), 60});
+  const EpisodeShape shape = {3, 2, 4};
+  Expect(CheckEpisodes(classes, shape, 100, 1, 0).empty(), "episodes check", 0, 0);
+  std::vector<int32_t> all(100 * 18), late(18);
+  SampleEpisodes(Threads(3), classes, shape, 100, 1, 0, all.data());
+  SampleEpisodes(Threads(1), classes, shape, 1, 1, 70, late.data());
+  Expect(std::equal(late.begin(), late.end(), all.begin() + 70 * 18), "episode 70 alone", 70, 0);
+
+  std::vector<uint8_t> pixels(60 * 25);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i);
+  const Images store = {pixels.data(), 60, 5, 5, 1};
+  const std::vector<int64_t> turns = {0, 1, 2, 3, 0, 1};
+  Guarded out(18 * 25);
+  const std::vector<int64_t> picked(late.begin(), late.end());
+  GatherImages(Threads(2), store, {picked.data(), 18}, {turns.data(), 6}, 1.0f, 0.0f, out.get());
+  Expect(out.intact(), "sentinels of images", 0, 0);
+  for (int64_t i = 0; i < 18; ++i)
+    for (int64_t r = 0; r < 5; ++r)
+      for (int64_t c = 0; c < 5; ++c) {
+        int64_t row = r, col = c;
+        for (int turn = 0; turn < turns[static_cast<size_t>(i / 3)]; ++turn) {
+          const int64_t old_row = row;
+          row = col;
+          col = 4 - old_row;
+        }
+        Expect(out.get()[i * 25 + r * 5 + c] ==
+                   pixels[static_cast<size_t>(late[static_cast<size_t>(i)] * 25 + row * 5 + col)],
+               "rotated pixel", i, r * 5 + c);
+      }
+}
+
+int Run() {
+  TestLevel(portable::kKernels);
+#if defined(__x86_64__)
+  if (BestCpuLevel() >= CpuLevel::kAvx2) TestLevel(avx2::kKernels);
+  if (BestCpuLevel() >= CpuLevel::kAvx512) TestLevel(avx512::kKernels);
+#endif
+  for (size_t metric = 0; metric < kMetricNames.size(); ++metric)
+    for (int64_t rows : kSizes)
+      for (int64_t dim : {0, 1, 5, 16, 37, 64, 65}) TestPairwise(static_cast<Metric>(metric), rows, dim);
+  for (int64_t batch : kSizes)
+    for (int64_t classes : {1, 2, 5, 200}) TestTriplets(batch, classes);
+  TestTriplets(600, 2);  // many positives per class: sorted, not scanned
+  TestEpisodesAndImages();
+  std::printf("kernels at level %s: %s\n", CpuLevelName(ActiveCpuLevel()).data(),
+              g_failures ? "FAILED" : "passed");
+  return g_failures ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace fslcore
+
+int main() { return fslcore::Run(); }
