@@ -19,31 +19,49 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("data", "encoders", "evaluation", "kernels", "layers", "learners", "losses", "metrics", "ops", "plots")
-_NAMES = {
-    "ImageStore": "fslcore.data",
-    "Prototypical": "fslcore.learners",
-    "Siamese": "fslcore.learners",
-    "PixelNearestNeighbour": "fslcore.evaluation",
-    "Report": "fslcore.evaluation",
-    "accuracy_versus_way": "fslcore.evaluation",
-    "evaluate": "fslcore.evaluation",
-}
-
-__all__ = [*_MODULES, *_NAMES]  # noqa: PLE0604
-
 if TYPE_CHECKING:
     from fslcore import data, encoders, evaluation, kernels, layers, learners, losses, metrics, ops, plots
     from fslcore.data import ImageStore
     from fslcore.evaluation import PixelNearestNeighbour, Report, accuracy_versus_way, evaluate
     from fslcore.learners import Prototypical, Siamese
 
+__all__ = [
+    "ImageStore",
+    "PixelNearestNeighbour",
+    "Prototypical",
+    "Report",
+    "Siamese",
+    "accuracy_versus_way",
+    "data",
+    "encoders",
+    "evaluate",
+    "evaluation",
+    "kernels",
+    "layers",
+    "learners",
+    "losses",
+    "metrics",
+    "ops",
+    "plots",
+]
+
+# Where the names come from that are not modules themselves.
+_HOMES = {
+    "ImageStore": "data",
+    "PixelNearestNeighbour": "evaluation",
+    "Prototypical": "learners",
+    "Report": "evaluation",
+    "Siamese": "learners",
+    "accuracy_versus_way": "evaluation",
+    "evaluate": "evaluation",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"fslcore.{_HOMES[name]}"), name)
+    if name in __all__:
         return importlib.import_module(f"fslcore.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'fslcore' has no attribute {name!r}")
 
 

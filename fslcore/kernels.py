@@ -93,10 +93,10 @@ def pairwise(
     |---|---|
     | `sqeuclidean` | sum_d (x_id - y_jd)^2 |
     | `euclidean` | its square root |
-    | `cosine` | 1 - <x_i, y_j> / (\\|x_i\\| \\|y_j\\|); 1 where a row is zero |
+    | `cosine` | 1 - <x_i, y_j> / (norm(x_i) norm(y_j)); 1 where a row is zero |
     | `dot` | <x_i, y_j>, a similarity |
-    | `manhattan` | sum_d \\|x_id - y_jd\\| |
-    | `weighted_manhattan` | act(sum_d w_d \\|x_id - y_jd\\| + bias), the head of Koch et al. (2015) with a sigmoid |
+    | `manhattan` | sum_d abs(x_id - y_jd) |
+    | `weighted_manhattan` | act(sum_d w_d abs(x_id - y_jd) + bias); with a sigmoid, Koch et al. (2015) |
 
     Equal rows are at distance exactly 0, and near ones keep their digits. A NaN makes its row or column NaN.
 
@@ -112,12 +112,12 @@ def pairwise(
         float32 [n, m].
 
     Raises:
-        ValueError: For an unknown metric, shapes that do not match, or arguments that the metric does not take.
+        ValueError: For an unknown metric, shapes that do not match, or arguments that do not go with it.
     """
     x = as_matrix("x", x)
     y = x if y is None else as_matrix("y", y)
     check_pairwise(metric, weights is not None, activation)
-    return _core.pairwise(x, y, metric, _weights(weights), bias, activation or "none")  # type: ignore[no-any-return]
+    return _core.pairwise(x, y, metric, _weights(weights), bias, activation or "none")
 
 
 def pairwise_grad(
@@ -144,7 +144,7 @@ def pairwise_grad(
         activation: As for `pairwise`.
 
     Returns:
-        `(dx [n, dim], dy [m, dim])`, and for `weighted_manhattan` also `dweights [dim]` and the scalar `dbias`.
+        `(dx [n, dim], dy [m, dim])`, for `weighted_manhattan` also `dweights [dim]` and `dbias`.
 
     Raises:
         ValueError: As for `pairwise`.
@@ -152,7 +152,7 @@ def pairwise_grad(
     x = as_matrix("x", x)
     y = x if y is None else as_matrix("y", y)
     check_pairwise(metric, weights is not None, activation)
-    return _core.pairwise_grad(  # type: ignore[no-any-return]
+    return _core.pairwise_grad(
         x, y, as_matrix("grad", grad), metric, _weights(weights), bias, activation or "none"
     )
 
@@ -179,7 +179,7 @@ def mine_semihard(
         ValueError: For an unknown metric or labels that do not match `x`.
     """
     check_metric(metric, TRIPLET_METRICS)
-    return _core.mine_semihard(as_matrix("x", x), _labels(labels), metric)  # type: ignore[no-any-return]
+    return _core.mine_semihard(as_matrix("x", x), _labels(labels), metric)
 
 
 def triplet_semihard(
@@ -235,12 +235,9 @@ def sample_episodes(
     Raises:
         ValueError: If there are fewer than `n_way` classes, or a class has fewer than `k_shot + n_query`.
     """
-    return _core.sample_episodes(  # type: ignore[no-any-return]
+    return _core.sample_episodes(
         _labels(labels),
-        as_int64("n_way", n_way),
-        as_int64("k_shot", k_shot),
-        as_int64("n_query", n_query),
-        as_int64("episodes", episodes),
+        *check_episode_counts(n_way, k_shot, n_query, episodes),
         as_int64("seed", seed),
         as_int64("first_episode", first_episode),
     )
@@ -271,14 +268,10 @@ def gather_images(
             not match.
     """
     store = np.asarray(store)
-    if store.ndim != 4 or store.dtype != np.uint8:
-        raise ValueError(
-            f"store must be uint8 [N, height, width, channels], received {store.dtype} {list(store.shape)}"
-        )
+    check_store(store.shape, store.dtype.name)
     indices = as_integers("indices", indices)
     rotations = as_integers("rotations", () if rotations is None else rotations)
-    check_rotations(indices.shape, rotations.shape)
-    return _core.gather_images(store, indices, rotations, scale, shift)  # type: ignore[no-any-return]
+    return _core.gather_images(store, indices, rotations, scale, shift)
 
 
 def check_metric(metric: str, known: tuple[str, ...]) -> None:
@@ -296,15 +289,30 @@ def check_pairwise(metric: str, weights_given: bool, activation: str | None) -> 
     if weighted and not weights_given:
         raise ValueError("weights must be given for weighted_manhattan, received None")
     if not weighted and (weights_given or activation is not None):
-        raise ValueError(f"weights and activation belong to the metric weighted_manhattan, received metric: {metric}")
-
-
-def check_rotations(indices: tuple[int, ...], rotations: tuple[int, ...]) -> None:
-    """Raises ValueError unless the shape of the rotations begins that of the indices ((0,): no rotations)."""
-    if rotations not in ((0,), indices[: len(rotations)]):
         raise ValueError(
-            f"rotations must have the leading axes of indices {list(indices)}, received {list(rotations)}"
+            f"weights and activation belong to the metric weighted_manhattan, received metric: {metric}"
         )
+
+
+def check_store(shape: tuple[int | None, ...], dtype: str) -> None:
+    """Raises ValueError unless shape and type are those of a store of images."""
+    if len(shape) != 4 or dtype != "uint8":
+        raise ValueError(f"store must be uint8 [N, height, width, channels], received {dtype} {list(shape)}")
+
+
+def check_episode_counts(n_way: Any, k_shot: Any, n_query: Any, episodes: Any) -> tuple[int, int, int, int]:
+    """The four counts as integers, or a ValueError that names one. The labels are the core's to check."""
+    counts = []
+    for name, value, least in (
+        ("n_way", n_way, 1),
+        ("k_shot", k_shot, 1),
+        ("n_query", n_query, 0),
+        ("episodes", episodes, 0),
+    ):
+        counts.append(as_int64(name, value))
+        if counts[-1] < least:
+            raise ValueError(f"{name} must be at least {least}, received {counts[-1]}")
+    return counts[0], counts[1], counts[2], counts[3]
 
 
 def as_matrix(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:

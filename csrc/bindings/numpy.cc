@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <unistd.h>
 
 #include <memory>
 #include <optional>
@@ -25,7 +26,19 @@ namespace {
 template <class T>
 using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
 
-std::shared_ptr<ThreadPool> g_pool;  // replaced under the GIL; a running call keeps its own reference
+// Replaced under the GIL; a running call keeps its own reference. Never destroyed: at the end of the process
+// its threads end with it, and in a forked child they do not exist and could not be joined.
+std::shared_ptr<ThreadPool>& g_pool = *new std::shared_ptr<ThreadPool>;
+
+void SetThreads(int threads) {
+  if (g_pool && g_pool->process() != getpid()) new std::shared_ptr<ThreadPool>(g_pool);  // leaked on purpose
+  g_pool = std::make_shared<ThreadPool>(threads);
+}
+
+std::shared_ptr<ThreadPool> Pool() {
+  if (g_pool->process() != getpid()) SetThreads(g_pool->threads());
+  return g_pool;
+}
 
 void Require(const std::string& problem) {
   if (!problem.empty()) throw py::value_error(problem);
@@ -36,6 +49,11 @@ Matrix<const float> AsMatrix(const Array<float>& x) { return {x.data(), x.shape(
 template <class T>
 Vector<const T> AsVector(const Array<T>& v) {
   return {v.data(), v.size()};
+}
+
+template <class T>
+std::vector<int64_t> ShapeOf(const Array<T>& a) {
+  return {a.shape(), a.shape() + a.ndim()};
 }
 
 PairwiseKernel MakeKernel(const std::string& metric, const std::string& activation,
@@ -50,7 +68,7 @@ Array<float> PairwiseArray(const Array<float>& x, const Array<float>& y, const s
   Require(CheckPairwise(kernel, vx, vy));
   Array<float> out({vx.rows, vy.rows});
   float* data = out.mutable_data();
-  const auto pool = g_pool;
+  const auto pool = Pool();
   py::gil_scoped_release release;
   Pairwise(pool->executor(), kernel, vx, vy, data);
   return out;
@@ -61,18 +79,14 @@ py::tuple PairwiseGradArrays(const Array<float>& x, const Array<float>& y, const
                              const std::string& activation) {
   const PairwiseKernel kernel = MakeKernel(metric, activation, weights, bias);
   const auto vx = AsMatrix(x), vy = AsMatrix(y), vgrad = AsMatrix(grad);
-  Require(CheckPairwise(kernel, vx, vy));
-  if (vgrad.rows != vx.rows || vgrad.cols != vy.rows)
-    throw py::value_error("grad must be [" + std::to_string(vx.rows) + ", " + std::to_string(vy.rows) +
-                          "], one number per pair of rows, received [" + std::to_string(vgrad.rows) + ", " +
-                          std::to_string(vgrad.cols) + "]");
+  Require(CheckPairwiseGrad(kernel, vx, vy, vgrad, vgrad));
   const bool weighted = kernel.metric == Metric::kWeightedManhattan;
   Array<float> out({vx.rows, vy.rows}), dx({vx.rows, vx.cols}), dy({vy.rows, vy.cols});
   Array<float> dweights(weighted ? vx.cols : 0), dbias(1);
   float* out_data = out.mutable_data();
   const PairwiseGradients gradients = {dx.mutable_data(), dy.mutable_data(),
                                        weighted ? dweights.mutable_data() : nullptr, dbias.mutable_data()};
-  const auto pool = g_pool;
+  const auto pool = Pool();
   {
     py::gil_scoped_release release;
     Pairwise(pool->executor(), kernel, vx, vy, out_data);
@@ -91,7 +105,7 @@ py::tuple MineSemihardArrays(const Array<float>& x, const Array<int64_t>& labels
   const int64_t pairs = CountPairs(vlabels);
   Array<int32_t> anchor(pairs), positive(pairs), negative(pairs);
   int32_t *a = anchor.mutable_data(), *p = positive.mutable_data(), *n = negative.mutable_data();
-  const auto pool = g_pool;
+  const auto pool = Pool();
   {
     py::gil_scoped_release release;
     MineSemihard(pool->executor(), metric, vx, vlabels, a, p, n);
@@ -107,7 +121,7 @@ py::tuple TripletSemihardArrays(const Array<float>& x, const Array<int64_t>& lab
   Require(CheckTriplets(metric, vx, vlabels.size));
   Array<float> grad({vx.rows, vx.cols});
   float* data = grad.mutable_data();
-  const auto pool = g_pool;
+  const auto pool = Pool();
   TripletLoss result;
   {
     py::gil_scoped_release release;
@@ -123,7 +137,7 @@ Array<int32_t> SampleEpisodesArray(const Array<int64_t>& labels, int64_t n_way, 
   Require(CheckEpisodes(classes, shape, episodes, seed, first_episode));
   Array<int32_t> out({episodes, n_way, shape.samples()});
   int32_t* data = out.mutable_data();
-  const auto pool = g_pool;
+  const auto pool = Pool();
   py::gil_scoped_release release;
   SampleEpisodes(pool->executor(), classes, shape, episodes, seed, first_episode, data);
   return out;
@@ -132,12 +146,13 @@ Array<int32_t> SampleEpisodesArray(const Array<int64_t>& labels, int64_t n_way, 
 Array<float> GatherImagesArray(const Array<uint8_t>& store, const Array<int64_t>& indices,
                                const Array<int64_t>& rotations, float scale, float shift) {
   const Images images = {store.data(), store.shape(0), store.shape(1), store.shape(2), store.shape(3)};
+  Require(CheckRotations(ShapeOf(indices), ShapeOf(rotations)));
   Require(CheckGather(images, AsVector(indices), AsVector(rotations)));
   std::vector<py::ssize_t> shape(indices.shape(), indices.shape() + indices.ndim());
   shape.insert(shape.end(), store.shape() + 1, store.shape() + 4);
   Array<float> out(shape);
   float* data = out.mutable_data();
-  const auto pool = g_pool;
+  const auto pool = Pool();
   py::gil_scoped_release release;
   GatherImages(pool->executor(), images, AsVector(indices), AsVector(rotations), scale, shift, data);
   return out;
@@ -157,7 +172,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("simd_level", [] { return std::string(CpuLevelName(ActiveCpuLevel())); });
   m.def("best_simd_level", [] { return std::string(CpuLevelName(BestCpuLevel())); });
   m.def("num_threads", [] { return g_pool->threads(); });
-  m.def("set_num_threads", [](int threads) { g_pool = std::make_shared<ThreadPool>(threads); });
+  m.def("set_num_threads", SetThreads);
   m.def("pairwise", PairwiseArray);
   m.def("pairwise_grad", PairwiseGradArrays);
   m.def("mine_semihard", MineSemihardArrays);

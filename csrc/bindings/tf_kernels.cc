@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // CPU kernels of the TensorFlow ops: check, view, call the core on the intra-op threads.
-#include <limits>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/episodes.h"
 #include "core/gram.h"
 #include "core/images.h"
@@ -28,10 +31,16 @@ fslcore::Vector<const T> VectorOf(const Tensor& t) {
   return {t.flat<T>().data(), t.NumElements()};
 }
 
+std::vector<int64_t> ShapeOf(const Tensor& t) {
+  const auto sizes = t.shape().dim_sizes();
+  return {sizes.begin(), sizes.end()};
+}
+
+// As a list, "[2, 3]", like the core and Python write shapes.
 absl::Status CheckRank(const char* name, const Tensor& t, int rank) {
   if (t.dims() == rank) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(name, " must have ", rank, " axes, received shape ", t.shape().DebugString()));
+  return absl::InvalidArgumentError(absl::StrCat(name, " must have ", rank, rank == 1 ? " axis" : " axes",
+                                                 ", received shape [", absl::StrJoin(ShapeOf(t), ", "), "]"));
 }
 
 absl::Status CheckSentence(const std::string& problem) {
@@ -62,6 +71,7 @@ class PairwiseBase : public MetricOp {
   absl::Status Check(OpKernelContext* context, fslcore::PairwiseKernel* kernel) const {
     TF_RETURN_IF_ERROR(CheckRank("x", context->input(0), 2));
     TF_RETURN_IF_ERROR(CheckRank("y", context->input(1), 2));
+    TF_RETURN_IF_ERROR(CheckRank("weights", context->input(2), 1));
     TF_RETURN_IF_ERROR(CheckRank("bias", context->input(3), 0));
     *kernel = {metric_, activation_, VectorOf<float>(context->input(2)), context->input(3).scalar<float>()()};
     return CheckSentence(
@@ -92,12 +102,10 @@ class PairwiseGradOp : public PairwiseBase {
     fslcore::PairwiseKernel kernel;
     OP_REQUIRES_OK(context, Check(context, &kernel));
     const auto x = MatrixOf(context->input(0)), y = MatrixOf(context->input(1));
-    const TensorShape pairs({x.rows, y.rows});
-    for (int i : {4, 5})
-      OP_REQUIRES(
-          context, context->input(i).shape() == pairs,
-          absl::InvalidArgumentError(absl::StrCat("grad and out must be ", pairs.DebugString(), ", received ",
-                                                  context->input(i).shape().DebugString())));
+    OP_REQUIRES_OK(context, CheckRank("grad", context->input(4), 2));
+    OP_REQUIRES_OK(context, CheckRank("out", context->input(5), 2));
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckPairwiseGrad(
+                                kernel, x, y, MatrixOf(context->input(4)), MatrixOf(context->input(5)))));
     Tensor* outputs[4];
     for (int i = 0; i < 4; ++i)
       OP_REQUIRES_OK(context, context->allocate_output(i, context->input(i).shape(), &outputs[i]));
@@ -193,6 +201,8 @@ class GatherImagesOp : public OpKernel {
                                     store.dim_size(2), store.dim_size(3)};
     const auto indices = VectorOf<int64_t>(context->input(1)),
                rotations = VectorOf<int64_t>(context->input(2));
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckRotations(ShapeOf(context->input(1)),
+                                                                  ShapeOf(context->input(2)))));
     OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckGather(images, indices, rotations)));
     TensorShape shape = context->input(1).shape();
     for (int axis = 1; axis < 4; ++axis) shape.AddDim(store.dim_size(axis));

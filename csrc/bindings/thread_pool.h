@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The threads of the NumPy interface; TensorFlow and XLA bring their own.
 #pragma once
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -29,6 +32,7 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return threads_; }
+  pid_t process() const { return process_; }  // in which the threads run; a fork does not copy them
   Executor executor() {
     return {threads_, [this](std::function<void()> task) {
               {
@@ -53,6 +57,7 @@ class ThreadPool {
   }
 
   int threads_;
+  pid_t process_ = getpid();
   bool stopping_ = false;
   std::mutex mutex_;
   std::condition_variable wake_;

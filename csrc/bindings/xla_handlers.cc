@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "core/episodes.h"
 #include "core/gram.h"
@@ -33,6 +34,8 @@ fslcore::Executor ExecutorOf(ffi::ThreadPool& pool) {
 fslcore::Matrix<const float> MatrixOf(F2& b) {
   return {b.typed_data(), b.dimensions()[0], b.dimensions()[1]};
 }
+
+std::vector<int64_t> ShapeOf(AnyL& b) { return {b.dimensions().begin(), b.dimensions().end()}; }
 
 ffi::Error Invalid(const std::string& problem) { return ffi::Error::InvalidArgument(problem); }
 
@@ -134,7 +137,8 @@ ffi::Error GatherImages(ffi::ThreadPool pool, U4 store, AnyL indices, AnyL rotat
                                                  static_cast<int64_t>(indices.element_count())};
   const fslcore::Vector<const int64_t> turns = {rotations.typed_data(),
                                                 static_cast<int64_t>(rotations.element_count())};
-  const std::string problem = fslcore::CheckGather(images, picked, turns);
+  std::string problem = fslcore::CheckRotations(ShapeOf(indices), ShapeOf(rotations));
+  if (problem.empty()) problem = fslcore::CheckGather(images, picked, turns);
   if (!problem.empty()) return Invalid(problem);
   fslcore::GatherImages(ExecutorOf(pool), images, picked, turns, scale, shift, out->typed_data());
   return ffi::Error::Success();

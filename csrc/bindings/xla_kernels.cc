@@ -10,7 +10,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "bindings/xla_handlers.h"
+#include "core/gram.h"
+#include "core/images.h"
+#include "core/triplets.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "xla/ffi/api/c_api.h"
 #include "xla/hlo/builder/lib/constants.h"
@@ -123,38 +127,84 @@ class HandlerOp : public XlaOpKernel {
   std::vector<std::string> attributes_;
 };
 
-class PairwiseXla : public HandlerOp {
+// XLA drops a call whose result has no elements, and the handler's checks with it: what the shapes can tell
+// is checked while compiling.
+absl::Status CheckSentence(const std::string& problem) {
+  return problem.empty() ? absl::OkStatus() : absl::InvalidArgumentError(problem);
+}
+
+absl::Status CheckRank(const char* name, const Input& input, size_t rank) {
+  if (input.sizes.size() == rank) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(name, " must have ", rank, rank == 1 ? " axis" : " axes",
+                                                 ", received shape [",
+                                                 absl::StrJoin(input.shape.dimensions(), ", "), "]"));
+}
+
+fslcore::Matrix<const float> ShapeOnly(const Input& input) { return {nullptr, input.dim(0), input.dim(1)}; }
+
+class PairwiseBase : public HandlerOp {
  public:
-  explicit PairwiseXla(OpKernelConstruction* context) : HandlerOp(context) {
-    std::string name;
-    ReadAttribute(context, "metric", &name);
-    ReadAttribute(context, "activation", &name);
+  explicit PairwiseBase(OpKernelConstruction* context) : HandlerOp(context) {
+    std::string metric, activation;
+    ReadAttribute(context, "metric", &metric);
+    ReadAttribute(context, "activation", &activation);
+    kernel_.metric = fslcore::ParseMetric(metric).value();
+    kernel_.activation = fslcore::ParseActivation(activation).value();
   }
+
+ protected:
+  absl::Status Check(const std::vector<Input>& inputs) const {
+    TF_RETURN_IF_ERROR(CheckRank("x", inputs[0], 2));
+    TF_RETURN_IF_ERROR(CheckRank("y", inputs[1], 2));
+    TF_RETURN_IF_ERROR(CheckRank("weights", inputs[2], 1));
+    TF_RETURN_IF_ERROR(CheckRank("bias", inputs[3], 0));
+    fslcore::PairwiseKernel kernel = kernel_;
+    kernel.weights.size = inputs[2].dim(0);
+    if (inputs.size() == 4)
+      return CheckSentence(fslcore::CheckPairwise(kernel, ShapeOnly(inputs[0]), ShapeOnly(inputs[1])));
+    TF_RETURN_IF_ERROR(CheckRank("grad", inputs[4], 2));
+    TF_RETURN_IF_ERROR(CheckRank("out", inputs[5], 2));
+    return CheckSentence(fslcore::CheckPairwiseGrad(kernel, ShapeOnly(inputs[0]), ShapeOnly(inputs[1]),
+                                                    ShapeOnly(inputs[4]), ShapeOnly(inputs[5])));
+  }
+
+ private:
+  fslcore::PairwiseKernel kernel_;
+};
+
+class PairwiseXla : public PairwiseBase {
+ public:
+  using PairwiseBase::PairwiseBase;
   void Compile(XlaOpKernelContext* context) override {
     const auto inputs = Inputs(context);
     if (!inputs) return;
+    OP_REQUIRES_OK(context, Check(*inputs));
     const Input &x = (*inputs)[0], &y = (*inputs)[1];
     const Output out = {xla::ShapeUtil::MakeShape(xla::F32, {x.dim(0), y.dim(0)}), {x.sizes[0], y.sizes[0]}};
     context->SetOutput(0, Call(context, "fslcore_pairwise", attributes_, *inputs, {out})[0]);
   }
 };
 
-class PairwiseGradXla : public HandlerOp {
+class PairwiseGradXla : public PairwiseBase {
  public:
-  explicit PairwiseGradXla(OpKernelConstruction* context) : HandlerOp(context) {
-    std::string name;
-    ReadAttribute(context, "metric", &name);
-    ReadAttribute(context, "activation", &name);
-  }
+  using PairwiseBase::PairwiseBase;
   void Compile(XlaOpKernelContext* context) override {
     const auto inputs = Inputs(context);
     if (!inputs) return;
+    OP_REQUIRES_OK(context, Check(*inputs));
     const std::vector<Output> outputs = {Like((*inputs)[0]), Like((*inputs)[1]), Like((*inputs)[2]),
                                          Like((*inputs)[3])};
     const auto results = Call(context, "fslcore_pairwise_grad", attributes_, *inputs, outputs);
     for (int i = 0; i < 4; ++i) context->SetOutput(i, results[i]);
   }
 };
+
+absl::Status CheckBatch(const std::vector<Input>& inputs, const std::string& metric) {
+  TF_RETURN_IF_ERROR(CheckRank("x", inputs[0], 2));
+  TF_RETURN_IF_ERROR(CheckRank("labels", inputs[1], 1));
+  return CheckSentence(
+      fslcore::CheckTriplets(fslcore::ParseMetric(metric).value(), ShapeOnly(inputs[0]), inputs[1].dim(0)));
+}
 
 // The number of real rows of x, as an operand: the padding of a dynamic batch has no label.
 Input RowCount(XlaOpKernelContext* context, const Input& x) {
@@ -166,14 +216,14 @@ Input RowCount(XlaOpKernelContext* context, const Input& x) {
 class TripletSemihardXla : public HandlerOp {
  public:
   explicit TripletSemihardXla(OpKernelConstruction* context) : HandlerOp(context) {
-    std::string metric;
     float margin;
-    ReadAttribute(context, "metric", &metric);
+    ReadAttribute(context, "metric", &metric_);
     ReadAttribute(context, "margin", &margin);
   }
   void Compile(XlaOpKernelContext* context) override {
     auto inputs = Inputs(context);
     if (!inputs) return;
+    OP_REQUIRES_OK(context, CheckBatch(*inputs, metric_));
     const Output grad = Like((*inputs)[0]);
     inputs->push_back(RowCount(context, (*inputs)[0]));
     const Output loss = {xla::ShapeUtil::MakeShape(xla::F32, {}), {}},
@@ -181,17 +231,20 @@ class TripletSemihardXla : public HandlerOp {
     const auto results = Call(context, "fslcore_triplet_semihard", attributes_, *inputs, {loss, grad, pairs});
     for (int i = 0; i < 3; ++i) context->SetOutput(i, results[i]);
   }
+
+ private:
+  std::string metric_;
 };
 
 class MineSemihardXla : public HandlerOp {
  public:
   explicit MineSemihardXla(OpKernelConstruction* context) : HandlerOp(context) {
-    std::string metric;
-    ReadAttribute(context, "metric", &metric);
+    ReadAttribute(context, "metric", &metric_);
   }
   void Compile(XlaOpKernelContext* context) override {
     auto inputs = Inputs(context);
     if (!inputs) return;
+    OP_REQUIRES_OK(context, CheckBatch(*inputs, metric_));
     const int64_t batch = (*inputs)[0].dim(0), most_pairs = batch * (batch - 1);
     inputs->push_back(RowCount(context, (*inputs)[0]));
     const Output indices = {xla::ShapeUtil::MakeShape(xla::S32, {most_pairs}), {}};
@@ -201,6 +254,9 @@ class MineSemihardXla : public HandlerOp {
     for (int i = 0; i < 3; ++i)
       context->SetOutput(i, most_pairs == 0 ? results[i] : xla::SetDimensionSize(results[i], results[3], 0));
   }
+
+ private:
+  std::string metric_;
 };
 
 class SampleEpisodesXla : public HandlerOp {
@@ -234,8 +290,14 @@ class GatherImagesXla : public HandlerOp {
   void Compile(XlaOpKernelContext* context) override {
     const auto inputs = Inputs(context);
     if (!inputs) return;
+    OP_REQUIRES_OK(context, CheckRank("store", (*inputs)[0], 4));
     const Input &store = (*inputs)[0], &indices = (*inputs)[1];
-    std::vector<int64_t> dims(indices.shape.dimensions().begin(), indices.shape.dimensions().end());
+    const auto shape_of = [](const Input& input) {
+      return std::vector<int64_t>(input.shape.dimensions().begin(), input.shape.dimensions().end());
+    };
+    OP_REQUIRES_OK(context,
+                   CheckSentence(fslcore::CheckRotations(shape_of(indices), shape_of((*inputs)[2]))));
+    std::vector<int64_t> dims = shape_of(indices);
     Sizes sizes = indices.sizes;
     for (int axis = 1; axis < 4; ++axis) {
       dims.push_back(store.dim(axis));

@@ -43,12 +43,12 @@ std::string CheckEpisodes(const Classes& classes, const EpisodeShape& shape, int
                              : std::string(name) + " must be at least " + std::to_string(least) +
                                    ", received " + std::to_string(received);
   };
-  for (const std::string& problem : {at_least("k_shot", 1, shape.k_shot),
+  for (const std::string& problem : {at_least("n_way", 1, shape.n_way), at_least("k_shot", 1, shape.k_shot),
                                      at_least("n_query", 0, shape.n_query), at_least("episodes", 0, episodes),
                                      at_least("seed", 0, seed), at_least("first_episode", 0, first_episode)})
     if (!problem.empty()) return problem;
-  if (shape.n_way < 1 || shape.n_way > classes.count())
-    return "n_way must be between 1 and the number of classes (" + std::to_string(classes.count()) +
+  if (shape.n_way > classes.count())
+    return "n_way must be at most the number of classes (" + std::to_string(classes.count()) +
            "), received " + std::to_string(shape.n_way);
   int64_t too_small = 0, example = 0;
   for (int64_t c = classes.count(); c-- > 0;)

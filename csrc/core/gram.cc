@@ -2,7 +2,7 @@
 #include "core/gram.h"
 
 #include <cmath>
-#include <cstring>
+#include <utility>
 #include <vector>
 
 #include "core/simd/kernels.h"
@@ -119,6 +119,17 @@ std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, M
   if (!weighted && (kernel.weights.size != 0 || kernel.activation != Activation::kNone))
     return "weights and activation belong to the metric weighted_manhattan, received metric: " +
            std::string(kMetricNames[static_cast<size_t>(kernel.metric)]);
+  return "";
+}
+
+std::string CheckPairwiseGrad(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
+                              Matrix<const float> grad, Matrix<const float> out) {
+  const std::string problem = CheckPairwise(kernel, x, y);
+  if (!problem.empty()) return problem;
+  for (const auto& [name, given] : {std::pair{"grad", grad}, std::pair{"out", out}})
+    if (given.rows != x.rows || given.cols != y.rows)
+      return std::string(name) + " must be " + Shape({nullptr, x.rows, y.rows}) +
+             ", one number per pair of rows, received " + Shape(given);
   return "";
 }
 

@@ -32,6 +32,10 @@ struct PairwiseKernel {
 // The sentence that says what is wrong with the arguments, or nothing.
 std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
 
+// The same for its gradient; `grad` and `out` need no data to be checked.
+std::string CheckPairwiseGrad(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
+                              Matrix<const float> grad, Matrix<const float> out);
+
 // out [x.rows, y.rows].
 void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
               Matrix<const float> y, float* out);

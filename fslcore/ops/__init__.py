@@ -5,7 +5,8 @@ The functions have the names, arguments and meaning of `fslcore.kernels`, on ten
 floating type are cast to float32, and results are float32. First-order gradients are compiled; for second
 order use the plain TensorFlow twins in `fslcore.ops.reference`.
 
-Errors are ValueError when the arguments show them, else `tf.errors.InvalidArgumentError` with the same sentence.
+Errors are ValueError when the arguments show them, else `tf.errors.InvalidArgumentError`, with the same
+sentence.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from fslcore.kernels import (
     TRIPLET_METRICS,
     TripletResult,
     as_int64,
+    check_episode_counts,
     check_metric,
     check_pairwise,
-    check_rotations,
+    check_store,
 )
 from fslcore.ops._library import native_libraries, raw_ops
 
@@ -65,7 +67,7 @@ def pairwise(
     return raw_ops.fslcore_pairwise(
         x=x,
         y=x if y is None else _matrix("y", y),
-        weights=_float32([] if weights is None else weights),
+        weights=_weights(weights),
         bias=_float32(bias),
         metric=metric,
         activation=activation or "none",
@@ -101,7 +103,7 @@ def pairwise_grad(
     gradients = raw_ops.fslcore_pairwise_grad(
         x=x,
         y=x if y is None else _matrix("y", y),
-        weights=_float32([] if weights is None else weights),
+        weights=_weights(weights),
         bias=_float32(bias),
         grad=_matrix("grad", grad),
         out=out,
@@ -172,14 +174,15 @@ def sample_episodes(
     Returns:
         int32 [episodes, n_way, k_shot + n_query], positions in `labels`.
     """
+    n_way, k_shot, n_query, episodes = check_episode_counts(n_way, k_shot, n_query, episodes)
     return raw_ops.fslcore_sample_episodes(
         labels=_labels(labels),
         seed=_number("seed", seed),
         first_episode=_number("first_episode", first_episode),
-        n_way=as_int64("n_way", n_way),
-        k_shot=as_int64("k_shot", k_shot),
-        n_query=as_int64("n_query", n_query),
-        episodes=as_int64("episodes", episodes),
+        n_way=n_way,
+        k_shot=k_shot,
+        n_query=n_query,
+        episodes=episodes,
     )
 
 
@@ -202,10 +205,11 @@ def gather_images(
     Returns:
         float32 [*indices.shape, height, width, channels].
     """
+    store = tf.convert_to_tensor(store)
+    if store.shape.rank is not None:
+        check_store(tuple(store.shape), store.dtype.name)
     indices = _integers("indices", indices)
     rotations = tf.zeros([0], tf.int64) if rotations is None else _integers("rotations", rotations)
-    if indices.shape.is_fully_defined() and rotations.shape.is_fully_defined():
-        check_rotations(tuple(indices.shape), tuple(rotations.shape))
     return raw_ops.fslcore_gather_images(
         store=store, indices=indices, rotations=rotations, scale=scale, shift=shift
     )
@@ -239,6 +243,13 @@ def _matrix(name: str, value: Any) -> Tensor:
     tensor = _float32(value)
     if tensor.shape.rank not in (None, 2):
         raise ValueError(f"{name} must have 2 axes, received shape {tensor.shape.as_list()}")
+    return tensor
+
+
+def _weights(value: Any) -> Tensor:
+    tensor = tf.zeros([0]) if value is None else _float32(value)
+    if tensor.shape.rank not in (None, 1):
+        raise ValueError(f"weights must have 1 axis, received shape {tensor.shape.as_list()}")
     return tensor
 
 

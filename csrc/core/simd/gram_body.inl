@@ -50,11 +50,11 @@ void GramTile(const GramBlock& g, int64_t row, int64_t col) {
       if (g.metric == Metric::kSqeuclidean || g.metric == Metric::kEuclidean) {
         const Vec norms = Add(Set(g.x_norms[row + r]), Load(g.y_norms + first));
         value = Fma(Set(-2.0f), value, norms);
-        near = Bits(Less(value, Mul(Set(kNear), norms)));
+        near = ~Bits(Less(Mul(Set(kNear), norms), value));  // and where norms overflow, or hold a NaN
         if (g.metric == Metric::kEuclidean) value = Sqrt(value);
       } else if (g.metric == Metric::kCosine) {
         value = Sub(Set(1.0f), value);  // rows of x and y are normalised already
-        near = Bits(Less(value, Set(kNear)));
+        near = ~Bits(Less(Set(kNear), value));
       } else if (g.metric == Metric::kWeightedManhattan) {
         value = Add(value, Set(g.bias));
       }
@@ -62,7 +62,7 @@ void GramTile(const GramBlock& g, int64_t row, int64_t col) {
       StoreColumns(out, value, columns);
       for (; near; near &= near - 1) {
         const int64_t c = __builtin_ctz(near);
-        if (c >= columns) break;
+        if (c >= columns || c >= kLanes) break;
         const float d = SquaredDistance(g.x + (row + r) * g.dim, g.y + (first + c) * g.dim, g.dim);
         out[c] = g.metric == Metric::kSqeuclidean ? d : g.metric == Metric::kEuclidean ? sqrtf(d) : 0.5f * d;
       }
@@ -143,7 +143,7 @@ void Product(const ProductBlock& block) { ForEachTile<ProductTiles>(block); }
 // sign(d), exact at 0, NaN for NaN: d * 2^126 is at least 1 for every normal d, and clamped to it.
 inline Vec Sign(Vec d) { return Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f)))); }
 
-template <int kHeight>
+template <int kHeight, bool kTotals>
 void SignTile(const SignBlock& s, int64_t row, int64_t col) {
   Vec x[kHeight][kVecs], sums[kHeight][kVecs], totals[kVecs];
   for (int v = 0; v < kVecs; ++v) {
@@ -161,9 +161,13 @@ void SignTile(const SignBlock& s, int64_t row, int64_t col) {
       const Vec a = Set(s.a[(row + r) * s.a_row + k * s.a_k]);
       for (int v = 0; v < kVecs; ++v) {
         const Vec d = Sub(x[r][v], Load(panel + v * kLanes));
-        const Vec signed_a = Mul(Sign(d), a);
-        sums[r][v] = Add(sums[r][v], signed_a);
-        if (s.abs_differences) totals[v] = Fma(signed_a, d, totals[v]);
+        if constexpr (kTotals) {
+          const Vec signed_a = Mul(Sign(d), a);
+          sums[r][v] = Add(sums[r][v], signed_a);
+          totals[v] = Fma(signed_a, d, totals[v]);
+        } else {
+          sums[r][v] = Fma(Sign(d), a, sums[r][v]);
+        }
       }
     }
   for (int v = 0; v < kVecs; ++v) {
@@ -174,7 +178,7 @@ void SignTile(const SignBlock& s, int64_t row, int64_t col) {
       weights = columns >= kLanes ? Load(s.weights + first) : LoadPartial(s.weights + first, columns);
     for (int r = 0; r < kHeight; ++r)
       StoreColumns(s.out + (row + r) * s.cols + first, Mul(weights, sums[r][v]), columns);
-    if (s.abs_differences) {
+    if constexpr (kTotals) {
       float* out = s.abs_differences + first;
       const Vec before = columns >= kLanes ? Load(out) : LoadPartial(out, columns);
       StoreColumns(out, Add(before, totals[v]), columns);
@@ -182,14 +186,19 @@ void SignTile(const SignBlock& s, int64_t row, int64_t col) {
   }
 }
 
-void Signs(const SignBlock& s) {
-  if (s.abs_differences)
-    for (int64_t c = 0; c < s.cols; ++c) s.abs_differences[c] = 0.0f;
+template <bool kTotals>
+void SignTiles(const SignBlock& s) {
   for (int64_t col = 0; col < s.cols; col += kPanel) {
     int64_t row = 0;
-    for (; row + 2 <= s.rows; row += 2) SignTile<2>(s, row, col);
-    if (row < s.rows) SignTile<1>(s, row, col);
+    for (; row + 2 <= s.rows; row += 2) SignTile<2, kTotals>(s, row, col);
+    if (row < s.rows) SignTile<1, kTotals>(s, row, col);
   }
+}
+
+void Signs(const SignBlock& s) {
+  if (!s.abs_differences) return SignTiles<false>(s);
+  for (int64_t c = 0; c < s.cols; ++c) s.abs_differences[c] = 0.0f;
+  SignTiles<true>(s);
 }
 
 float Coefficients(Metric metric, Activation activation, const float* grad, const float* out, int64_t n,

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""The compiled ops written again in plain TensorFlow: short, and slow.
+
+They say what the ops mean, they are what the ops are compared with, and they do what the ops cannot: take a
+matrix of distances from the caller, and be differentiated twice. Everything works in eager mode, in
+`tf.function` and under `jit_compile=True`; inputs are cast to float32.
+
+`pairwise` holds [n, m, dim] floats and is for small inputs. The triplet functions hold a few [batch, batch]
+matrices and one [pairs, dim], and take O(batch^2 log batch) steps; XLA, which knows no shapes that depend on
+values, makes room for batch^2 pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from fslcore.kernels import TRIPLET_METRICS, check_metric, check_pairwise
+
+Tensor = Any
+
+
+def pairwise(
+    x: Tensor,
+    y: Tensor | None = None,
+    metric: str = "sqeuclidean",
+    *,
+    weights: Tensor | None = None,
+    bias: Tensor | float = 0.0,
+    activation: str | None = None,
+) -> Tensor:
+    """The metric of every row of `x` with every row of `y`.
+
+    Args:
+        x: [n, dim].
+        y: [m, dim]; None means `x`.
+        metric: One of `fslcore.kernels.METRICS`.
+        weights: [dim], for `weighted_manhattan` only.
+        bias: Scalar, for `weighted_manhattan` only.
+        activation: None or "sigmoid", for `weighted_manhattan` only.
+
+    Returns:
+        float32 [n, m]. The gradient at distance 0 is 0, and so is that of a zero row under `cosine`.
+
+    Raises:
+        ValueError: For an unknown metric or activation, or arguments that do not go with the metric.
+    """
+    check_pairwise(metric, weights is not None, activation)
+    x = tf.cast(x, tf.float32)
+    y = x if y is None else tf.cast(y, tf.float32)
+    if metric == "dot":
+        return tf.matmul(x, y, transpose_b=True)
+    if metric == "weighted_manhattan":
+        score = tf.reduce_sum(tf.cast(weights, tf.float32) * tf.abs(x[:, None] - y[None, :]), axis=-1)
+        score += tf.cast(bias, tf.float32)
+        return tf.sigmoid(score) if activation else score
+    return _DISTANCES[metric](x[:, None], y[None, :])
+
+
+def mine_semihard(x: Tensor, labels: Tensor, metric: str = "sqeuclidean") -> tuple[Tensor, Tensor, Tensor]:
+    """A semi-hard negative for every (anchor, positive) pair that has one.
+
+    Schroff, Kalenichenko and Philbin, "FaceNet" (CVPR 2015), section 3.2, with the fallback of TensorFlow
+    Addons: the nearest negative that is farther than the positive, strictly; if there is none, the farthest
+    negative. Of equal distances the lowest index wins. NaN distances are chosen only if there is no other.
+
+    Distances come from |x|^2 + |y|^2 - 2 <x, y>, so negatives whose distances agree to within
+    4 eps (|x|^2 + |y|^2) may be swapped; with small integers in `x` the answer is exact.
+
+    Args:
+        x: [batch, dim].
+        labels: Integers, [batch].
+        metric: "sqeuclidean", "euclidean" or "cosine".
+
+    Returns:
+        (anchor, positive, negative), int32 [pairs], by anchor and then by positive.
+    """
+    check_metric(metric, TRIPLET_METRICS)
+    labels = tf.convert_to_tensor(labels)
+    return mine_semihard_of_distances(_selection_distances(x, metric), labels[:, None] == labels[None, :])
+
+
+def triplet_semihard(
+    x: Tensor, labels: Tensor, margin: Tensor | float = 1.0, metric: str = "sqeuclidean"
+) -> Tensor:
+    """The mean of max(D[a, p] - D[a, n] + margin, 0) over the triplets of `mine_semihard`.
+
+    The mined pairs are evaluated again as sums of (x - y)^2, so that near rows keep their digits.
+
+    Args:
+        x: [batch, dim].
+        labels: Integers, [batch].
+        margin: Scalar, in units of the metric.
+        metric: "sqeuclidean", "euclidean" or "cosine".
+
+    Returns:
+        float32 scalar; 0, with gradient 0, for a batch without pairs.
+    """
+    x = tf.cast(x, tf.float32)
+    # Gathered along axis 1 of [1, batch, dim]: along axis 0 the gradient would be IndexedSlices.
+    anchor, positive, negative = (
+        tf.gather(x[None], index, axis=1)[0] for index in mine_semihard(x, labels, metric)
+    )
+    distance = _DISTANCES[metric]
+    return _mean_hinge(distance(anchor, positive), distance(anchor, negative), margin)
+
+
+def triplet_semihard_of_distances(
+    distances: Tensor, same_class: Tensor, margin: Tensor | float = 1.0
+) -> Tensor:
+    """`triplet_semihard` on a matrix of distances that the caller has computed.
+
+    Args:
+        distances: [batch, batch]; row a holds the distances from a.
+        same_class: bool [batch, batch]: which samples share a class.
+        margin: Scalar, in units of the distances.
+
+    Returns:
+        float32 scalar, differentiable with respect to `distances`.
+    """
+    distances = tf.cast(distances, tf.float32)
+    anchor, positive, negative = mine_semihard_of_distances(distances, same_class)
+    return _mean_hinge(
+        tf.gather_nd(distances, tf.stack([anchor, positive], axis=1)),
+        tf.gather_nd(distances, tf.stack([anchor, negative], axis=1)),
+        margin,
+    )
+
+
+def mine_semihard_of_distances(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`mine_semihard` on a matrix of distances that the caller has computed.
+
+    Args:
+        distances: float32 [batch, batch]; row a holds the distances from a.
+        same_class: bool [batch, batch]: which samples share a class.
+
+    Returns:
+        (anchor, positive, negative), int32 [pairs], by anchor and then by positive.
+    """
+    # One more column, which is never chosen: an empty batch has something to sort, and `where` more than one
+    # element to look at (XLA broadcasts what it finds in a single one, even if that is nothing).
+    distances = tf.pad(tf.stop_gradient(distances), [[0, 0], [0, 1]])
+    is_negative = tf.pad(~same_class, [[0, 0], [0, 1]])
+    is_pair = tf.pad(same_class & ~tf.eye(tf.shape(same_class)[0], dtype=tf.bool), [[0, 0], [0, 1]])
+    pair = tf.cast(tf.where(is_pair & tf.reduce_any(is_negative, axis=1, keepdims=True)), tf.int32)
+    anchor, positive = pair[:, 0], pair[:, 1]
+
+    eligible = is_negative & ~tf.math.is_nan(distances)
+    farthest = tf.where(
+        tf.reduce_any(eligible, axis=1),
+        tf.argmax(tf.where(eligible, distances, -float("inf")), axis=1, output_type=tf.int32),
+        tf.argmax(tf.cast(is_negative, tf.int32), axis=1, output_type=tf.int32),  # all at NaN: the first one
+    )
+    # Each row by distance and then by index (top_k puts the lower index first), with infinity for whatever
+    # is not eligible. A negative that is infinitely far is lost among those, but it is the farthest one.
+    keys = tf.where(eligible, distances, float("inf"))
+    descending, order = tf.math.top_k(-keys, tf.shape(keys)[1])
+    sortable = tf.math.count_nonzero(keys < float("inf"), axis=1, dtype=tf.int32)
+    threshold = tf.gather_nd(distances, pair)
+    rank = _count_at_most(-descending, anchor, threshold)
+    found = (rank < tf.gather(sortable, anchor)) & ~tf.math.is_nan(threshold)
+    nearest = tf.gather_nd(order, tf.stack([anchor, tf.where(found, rank, 0)], axis=1))
+    return anchor, positive, tf.where(found, nearest, tf.gather(farthest, anchor))
+
+
+def _count_at_most(ascending: Tensor, row: Tensor, threshold: Tensor) -> Tensor:
+    """For each threshold, how many elements of ascending[row] do not exceed it: a bisection.
+
+    tf.searchsorted would want a threshold for every element, and holds batch^3 comparisons under XLA.
+    """
+    width = tf.shape(ascending)[1]
+
+    def halve(span: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        further = count + (span + 1) // 2
+        element = tf.gather_nd(ascending, tf.stack([row, tf.minimum(further, width) - 1], axis=1))
+        return span // 2, tf.where((further <= width) & (element <= threshold), further, count)
+
+    return tf.while_loop(lambda span, _: span > 0, halve, (width, tf.zeros_like(row)))[1]
+
+
+def _mean_hinge(to_positive: Tensor, to_negative: Tensor, margin: Tensor | float) -> Tensor:
+    violation = to_positive - to_negative + margin
+    # Not tf.nn.relu: its gradient at NaN is 0, and a NaN row has to be seen in the gradient too.
+    terms = tf.where(violation <= 0.0, 0.0, violation)
+    return tf.math.divide_no_nan(tf.reduce_sum(terms), tf.cast(tf.size(terms), tf.float32))
+
+
+def _sqeuclidean(x: Tensor, y: Tensor) -> Tensor:
+    return tf.reduce_sum(tf.square(x - y), axis=-1)
+
+
+def _root(squared: Tensor) -> Tensor:
+    # The inner `where` keeps the infinite slope of the root at 0 out of the gradient.
+    is_zero = squared == 0.0
+    return tf.where(is_zero, 0.0, tf.sqrt(tf.where(is_zero, 1.0, squared)))
+
+
+def _unit_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    # The result does not depend on the scale, which keeps squares of tiny and huge rows in range.
+    is_zero = tf.reduce_all(x == 0.0, axis=-1, keepdims=True)
+    scale = tf.stop_gradient(tf.reduce_max(tf.abs(x), axis=-1, keepdims=True))
+    x /= tf.where(is_zero, 1.0, scale)
+    squared = tf.where(is_zero, 1.0, tf.reduce_sum(tf.square(x), axis=-1, keepdims=True))
+    return x / tf.sqrt(squared), is_zero[..., 0]
+
+
+def _cosine(x: Tensor, y: Tensor) -> Tensor:
+    # For unit rows 1 - <x, y> = |x - y|^2 / 2, which is exactly 0 for equal rows.
+    (x, x_is_zero), (y, y_is_zero) = _unit_rows(x), _unit_rows(y)
+    return tf.where(x_is_zero | y_is_zero, 1.0, 0.5 * _sqeuclidean(x, y))
+
+
+_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sqeuclidean": _sqeuclidean,
+    "euclidean": lambda x, y: _root(_sqeuclidean(x, y)),
+    "cosine": _cosine,
+    "manhattan": lambda x, y: tf.reduce_sum(tf.abs(x - y), axis=-1),
+}
+
+
+def _selection_distances(x: Tensor, metric: str) -> Tensor:
+    x = tf.cast(x, tf.float32)
+    if metric == "cosine":
+        unit, is_zero = _unit_rows(x)
+        products = tf.matmul(unit, unit, transpose_b=True)
+        return tf.where(is_zero[:, None] | is_zero[None, :], 1.0, 1.0 - products)
+    squares = tf.reduce_sum(tf.square(x), axis=1)
+    squared = squares[:, None] + squares[None, :] - 2.0 * tf.matmul(x, x, transpose_b=True)
+    # Not tf.maximum, which may turn NaN into 0.
+    return squared if metric == "sqeuclidean" else tf.sqrt(tf.where(squared < 0.0, 0.0, squared))
