@@ -26,11 +26,15 @@ int64_t BlockRows(int64_t batch) { return std::clamp<int64_t>(196608 / std::max<
 // The (anchor, positive) pairs in the order of the public interface: by anchor, then by positive.
 struct Pairs {
   const Classes& classes;
-  std::vector<int64_t> first;  // [batch + 1] number of the first pair of each anchor
+  std::vector<int32_t> class_of;  // [batch]
+  std::vector<int64_t> first;     // [batch + 1] number of the first pair of each anchor
 
-  explicit Pairs(const Classes& c) : classes(c), first(c.members.size() + 1, 0) {
-    for (size_t a = 0; a < c.members.size(); ++a)
-      first[a + 1] = first[a] + (c.count() < 2 ? 0 : c.size(c.of[a]) - 1);
+  explicit Pairs(const Classes& c) : classes(c), class_of(c.members.size()), first(c.members.size() + 1, 0) {
+    for (int64_t i = 0; i < c.count(); ++i)
+      for (const int32_t* member = c.begin(i); member != c.end(i); ++member)
+        class_of[static_cast<size_t>(*member)] = static_cast<int32_t>(i);
+    for (size_t a = 0; a < class_of.size(); ++a)
+      first[a + 1] = first[a] + (c.count() < 2 ? 0 : c.size(class_of[a]) - 1);
   }
   int64_t count() const { return first.back(); }
   bool any(int64_t anchor) const {
@@ -42,16 +46,15 @@ struct Pairs {
   void ForEach(int64_t anchor, const Visit& visit) const {
     int64_t pair = first[static_cast<size_t>(anchor)];
     if (!any(anchor)) return;
-    const int64_t c = classes.of[static_cast<size_t>(anchor)];
-    for (const int32_t *p = classes.begin(c), *end = p + classes.size(c); p != end; ++p)
+    const int64_t c = class_of[static_cast<size_t>(anchor)];
+    for (const int32_t* p = classes.begin(c); p != classes.end(c); ++p)
       if (*p != anchor) visit(pair++, *p);
   }
 
   // The number of the pair (anchor, positive).
   int64_t Number(int64_t anchor, int64_t positive) const {
-    const int64_t c = classes.of[static_cast<size_t>(anchor)];
-    const int32_t *begin = classes.begin(c), *end = begin + classes.size(c);
-    const int64_t rank = std::lower_bound(begin, end, positive) - begin;
+    const int64_t c = class_of[static_cast<size_t>(anchor)];
+    const int64_t rank = std::lower_bound(classes.begin(c), classes.end(c), positive) - classes.begin(c);
     return first[static_cast<size_t>(anchor)] + rank - (positive > anchor ? 1 : 0);
   }
 };
@@ -105,7 +108,7 @@ void Mine(const Executor& executor, const GramRows& gram, const Pairs& pairs, co
       positive_distances.clear();
       pairs.ForEach(anchor,
                     [&](int64_t, int32_t positive) { positive_distances.push_back(distances[positive]); });
-      const int64_t own = classes.of[static_cast<size_t>(anchor)];
+      const int64_t own = pairs.class_of[static_cast<size_t>(anchor)];
       for (int64_t i = 0; i < classes.size(own); ++i)
         distances[classes.begin(own)[i]] = std::numeric_limits<float>::quiet_NaN();
 
@@ -114,7 +117,7 @@ void Mine(const Executor& executor, const GramRows& gram, const Pairs& pairs, co
       pairs.ForEach(anchor, [&](int64_t pair, int32_t positive) {
         int64_t negative = search.Find(positive_distances[next++]);
         if (negative < 0)  // every distance is NaN: the lowest index of another class
-          for (negative = 0; classes.of[static_cast<size_t>(negative)] == own;) ++negative;
+          for (negative = 0; pairs.class_of[static_cast<size_t>(negative)] == own;) ++negative;
         visit(anchor, pair, positive, static_cast<int32_t>(negative));
       });
     }

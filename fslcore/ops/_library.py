@@ -34,11 +34,12 @@ def _load_ops() -> Any:
     built = _core.built_for_tensorflow
     if built is None:
         raise ImportError("fslcore was built without TensorFlow; install it again with tensorflow present")
-    if _minor(tf.__version__) != _minor(built):
+    needed = _minor(built)
+    if _minor(tf.__version__) != needed:
         raise ImportError(
-            f"fslcore was built for TensorFlow {_minor(built)} and found TensorFlow {tf.__version__}: its ops "
-            f"are tied to the minor version. Install tensorflow=={_minor(built)}.*, or install fslcore again so "
-            "that it is built for the TensorFlow you have"
+            f"fslcore was built for TensorFlow {needed} and found TensorFlow {tf.__version__}: its ops are "
+            f"tied to the minor version. Install tensorflow=={needed}.*, or install fslcore again so that it "
+            "is built for the TensorFlow you have"
         )
     return tf.load_op_library(str(_DIRECTORY / "_tf_ops.so"))
 
