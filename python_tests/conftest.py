@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""One test body, every way to run a kernel.
+
+    backend       numpy . eager . graph . unknown_batch . xla      the compiled core behind its bindings
+    any_backend   the same, and reference                          the twin written in TensorFlow ops
+
+`numpy` never imports TensorFlow, nor do the tests marked `each_level`, which
+test_levels.py runs again at every SIMD level.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ci")
+
+NATIVE = ("numpy", "eager", "graph", "unknown_batch", "xla")
+
+# What is an array or a tensor in a call; everything else is a Python value, fixed when a graph is traced.
+ARRAYS = {
+    "x", "y", "grad", "weights", "bias", "labels", "store", "indices", "rotations", "seed", "first_episode",
+}  # fmt: skip
+# Arrays whose first axis is the batch, unknown to the traced graph of `unknown_batch`.
+BATCHED = {"x", "y", "labels", "store", "indices"}
+
+
+class Backend:
+    """`backend.pairwise(x, y, metric="dot")`: NumPy arrays in and out, whatever runs in between."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __getattr__(self, function: str) -> Callable[..., Any]:
+        return functools.partial(self._call, function)
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What a rejected argument raises."""
+        if self.name == "numpy":
+            return (ValueError,)
+        import tensorflow as tf
+
+        return (ValueError, tf.errors.InvalidArgumentError)
+
+    @property
+    def module(self) -> Any:
+        """The module that holds the functions."""
+        modules = {"numpy": "fslcore.kernels", "reference": "fslcore.ops.reference"}
+        return importlib.import_module(modules.get(self.name, "fslcore.ops"))
+
+    def _call(self, function: str, *args: Any, **kwargs: Any) -> Any:
+        implementation = getattr(self.module, function)
+        if self.name == "numpy":
+            return implementation(*args, **kwargs)
+        import tensorflow as tf
+
+        bound = inspect.signature(implementation).bind(*args, **kwargs).arguments
+        arrays = {k: np.asarray(v) for k, v in bound.items() if k in ARRAYS and v is not None}
+        options = {k: v for k, v in bound.items() if k not in arrays}
+        if self.name in ("eager", "reference"):
+            result = implementation(**{k: tf.constant(v) for k, v in arrays.items()}, **options)
+        else:
+            specs = tuple((k, v.shape, v.dtype.name) for k, v in arrays.items())
+            traced = _trace(self.name, implementation, specs, tuple(options.items()))
+            result = traced(*(tf.constant(v) for v in arrays.values()))
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), result)
+
+
+@functools.cache
+def _trace(
+    mode: str,
+    implementation: Callable[..., Any],
+    specs: tuple[tuple[str, tuple[int, ...], str], ...],
+    options: tuple[tuple[str, Any], ...],
+) -> Callable[..., Any]:
+    """The op as a graph function of its tensors alone."""
+    import tensorflow as tf
+
+    def body(*tensors: Any) -> Any:
+        names = (name for name, _, _ in specs)
+        return implementation(**dict(zip(names, tensors, strict=True)), **dict(options))
+
+    def known(name: str, shape: tuple[int, ...]) -> list[int | None]:
+        unknown = mode == "unknown_batch" and name in BATCHED
+        return [None, *shape[1:]] if unknown and shape else list(shape)
+
+    signature = [tf.TensorSpec(known(name, shape), dtype) for name, shape, dtype in specs]
+    return tf.function(body, input_signature=signature, jit_compile=mode == "xla")
+
+
+@pytest.fixture(params=NATIVE, scope="session")
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """The compiled core through each of its bindings."""
+    return Backend(request.param)
+
+
+@pytest.fixture(params=(*NATIVE, "reference"), scope="session")
+def any_backend(request: pytest.FixtureRequest) -> Backend:
+    """Each implementation of pairwise and mine_semihard."""
+    return Backend(request.param)
+
+
+@pytest.fixture(scope="session")
+def numpy_backend() -> Backend:
+    """fslcore.kernels alone, for sweeps too wide for a compilation per case."""
+    return Backend("numpy")
+
+
+@pytest.fixture(scope="session")
+def reject() -> Callable[..., None]:
+    """reject(backend, match, function, *args, **kwargs): the call fails, with NumPy's sentence."""
+
+    def check(backend: Backend, match: str, function: str, *args: Any, **kwargs: Any) -> None:
+        with pytest.raises(backend.errors, match=match) as caught:
+            getattr(backend, function)(*args, **kwargs)
+        with pytest.raises(ValueError, match=match) as numpy_caught:
+            getattr(Backend("numpy"), function)(*args, **kwargs)
+        sentence = str(numpy_caught.value)
+        if backend.name == "unknown_batch":  # a graph that knows a shape in part says None for the rest
+            sentence, _, _ = sentence.partition(", received")
+        assert sentence in str(caught.value)
+
+    return check
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker that test_levels.py selects by."""
+    config.addinivalue_line("markers", "each_level: NumPy alone; run again at every SIMD level of this CPU")

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""The house rules that a reviewer should not have to remember: who may include whom, sizes, public names."""
+
+import ast
+import inspect
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+CSRC = ROOT / "csrc"
+
+NATIVE_SUFFIXES = {".h", ".cc", ".cu", ".cuh", ".inl"}
+FRAMEWORKS = ("pybind11", "Python.h", "tensorflow/", "xla/", "absl/", "tsl/")
+# Core <- cuda <- bindings; tests and benchmarks see the core and cuda alone.
+FORBIDDEN = {
+    "core": (*FRAMEWORKS, "cuda", "bindings/", "tests/", "thread"),
+    "cuda": (*FRAMEWORKS, "bindings/", "tests/"),
+    "bindings": ("tests/",),
+    "tests": (*FRAMEWORKS, "bindings/"),
+    "bench": (*FRAMEWORKS, "bindings/"),
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
+
+
+def native_files(room):
+    return [p for p in sorted((CSRC / room).rglob("*")) if p.suffix in NATIVE_SUFFIXES]
+
+
+def includes(path):
+    return INCLUDE.findall(path.read_text())
+
+
+def described(path, text):
+    return f"{path.relative_to(ROOT)}: {text}"
+
+
+def test_rooms_include_only_what_they_may():
+    rooms = [room for room in FORBIDDEN if (CSRC / room).exists()]
+    assert {"core", "bindings"} <= set(rooms)
+    bad = [
+        described(path, header)
+        for room in rooms
+        for path in native_files(room)
+        for header in includes(path)
+        if header.startswith(FORBIDDEN[room])
+    ]
+    assert not bad
+
+
+def test_no_binding_includes_another():
+    shared = {"bindings/thread_pool.h", "bindings/xla_handlers.h"}
+    bad = [
+        described(path, header)
+        for path in native_files("bindings")
+        for header in includes(path)
+        if header.startswith("bindings/") and header not in shared
+    ]
+    assert not bad
+
+
+def test_files_built_for_one_instruction_set_hold_no_standard_library_code():
+    # A function template of the library instantiated in an AVX-512 file may be the copy that the linker keeps
+    # for all files, and then crash an older CPU.
+    allowed = {
+        "immintrin.h",
+        "math.h",
+        "stdint.h",
+        "cmath",
+        "cstdint",
+        "core/metric.h",
+        "core/simd/kernels.h",
+    }
+    simd = CSRC / "core" / "simd"
+    bodies = [*simd.glob("*.inl"), *simd.glob("vec_avx*.h"), *simd.glob("kernels_avx*.cc")]
+    assert bodies
+    bad = [
+        described(path, header)
+        for path in bodies
+        for header in includes(path)
+        if header not in allowed and not (simd / pathlib.Path(header).name).exists()
+    ]
+    bad += [described(path, "uses std::") for path in bodies if "std::" in path.read_text()]
+    assert not bad
+
+
+HAND_WRITTEN = [
+    path
+    for folder in ("csrc", "fslcore", "python_tests")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in {".py", *NATIVE_SUFFIXES}
+]
+
+
+def test_files_stay_within_400_lines():
+    lengths = {path: len(path.read_text().splitlines()) for path in HAND_WRITTEN}
+    assert not [described(path, f"{length} lines") for path, length in lengths.items() if length > 400]
+
+
+def test_files_name_their_licence_first():
+    first_lines = {path: path.read_text().partition("\n")[0] for path in HAND_WRITTEN}
+    assert not [str(path) for path, line in first_lines.items() if "SPDX-License-Identifier: MIT" not in line]
+
+
+def imported_by(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+
+
+def test_the_oracles_share_nothing_with_the_package():
+    standard = {*sys.stdlib_module_names, "numpy"}
+    imported = {name.partition(".")[0] for name in imported_by(ROOT / "python_tests" / "oracles.py")}
+    assert imported <= standard
+
+
+def test_the_ops_know_no_keras():
+    files = [*(ROOT / "fslcore" / "ops").glob("*.py"), ROOT / "fslcore" / "kernels.py"]
+    assert not [
+        described(path, name) for path in files for name in imported_by(path) if name.startswith("keras")
+    ]
+
+
+@pytest.mark.parametrize("module", ["fslcore", "fslcore.kernels"])
+def test_tensorflow_is_not_imported_by(module):
+    script = (
+        f"import sys, {module}; print(sorted({{'tensorflow', 'keras', 'matplotlib'}} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+KERNELS = [
+    "gather_images",
+    "mine_semihard",
+    "pairwise",
+    "pairwise_grad",
+    "sample_episodes",
+    "triplet_semihard",
+]
+
+
+def test_public_names_of_the_kernels():
+    from fslcore import kernels
+
+    others = ["METRICS", "TRIPLET_METRICS", "TripletResult", "num_threads", "set_num_threads", "simd_level"]
+    assert sorted(kernels.__all__) == sorted(KERNELS + others)
+    assert kernels.METRICS == ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan")
+    assert kernels.TRIPLET_METRICS == ("sqeuclidean", "euclidean", "cosine")
+    assert kernels.TripletResult._fields == ("loss", "grad", "num_pairs")
+
+
+@pytest.mark.parametrize("function", KERNELS)
+def test_ops_take_the_arguments_of_the_kernels(function):
+    from fslcore import kernels, ops
+
+    def arguments(module):
+        parameters = inspect.signature(getattr(module, function)).parameters.values()
+        return [(p.name, p.default, p.kind) for p in parameters]
+
+    assert function in ops.__all__
+    assert arguments(ops) == arguments(kernels)
+
+
+SIGNATURES = {
+    "pairwise": "x y=None metric='sqeuclidean' weights=None bias=0.0 activation=None",
+    "pairwise_grad": "x y grad metric='sqeuclidean' weights=None bias=0.0 activation=None",
+    "mine_semihard": "x labels metric='sqeuclidean'",
+    "triplet_semihard": "x labels margin=1.0 metric='sqeuclidean'",
+    "sample_episodes": "labels n_way k_shot n_query episodes seed first_episode=0",
+    "gather_images": f"store indices rotations=None scale={1 / 255} shift=0.0",
+}
+
+
+@pytest.mark.parametrize("function", KERNELS)
+def test_signatures_are_the_published_ones(function):
+    from fslcore import kernels
+
+    def text(parameter):
+        default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+        return parameter.name + default
+
+    parameters = inspect.signature(getattr(kernels, function)).parameters.values()
+    assert " ".join(text(parameter) for parameter in parameters) == SIGNATURES[function]
