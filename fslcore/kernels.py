@@ -116,7 +116,7 @@ def pairwise(
     """
     x = as_matrix("x", x)
     y = x if y is None else as_matrix("y", y)
-    check_pairwise(metric, weights is not None, activation)
+    check_pairwise(metric, weights is not None, as_float("bias", bias) != 0.0, activation)
     return _core.pairwise(x, y, metric, _weights(weights), bias, activation or "none")
 
 
@@ -151,7 +151,7 @@ def pairwise_grad(
     """
     x = as_matrix("x", x)
     y = x if y is None else as_matrix("y", y)
-    check_pairwise(metric, weights is not None, activation)
+    check_pairwise(metric, weights is not None, as_float("bias", bias) != 0.0, activation)
     return _core.pairwise_grad(
         x, y, as_matrix("grad", grad), metric, _weights(weights), bias, activation or "none"
     )
@@ -203,7 +203,9 @@ def triplet_semihard(
         ValueError: For an unknown metric or labels that do not match `x`.
     """
     check_metric(metric, TRIPLET_METRICS)
-    return TripletResult(*_core.triplet_semihard(as_matrix("x", x), _labels(labels), margin, metric))
+    return TripletResult(
+        *_core.triplet_semihard(as_matrix("x", x), _labels(labels), as_float("margin", margin), metric)
+    )
 
 
 def sample_episodes(
@@ -271,7 +273,7 @@ def gather_images(
     check_store(store.shape, store.dtype.name)
     indices = as_integers("indices", indices)
     rotations = as_integers("rotations", () if rotations is None else rotations)
-    return _core.gather_images(store, indices, rotations, scale, shift)
+    return _core.gather_images(store, indices, rotations, as_float("scale", scale), as_float("shift", shift))
 
 
 def check_metric(metric: str, known: tuple[str, ...]) -> None:
@@ -280,7 +282,7 @@ def check_metric(metric: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"metric must be one of {', '.join(known)}, received {metric!r}")
 
 
-def check_pairwise(metric: str, weights_given: bool, activation: str | None) -> None:
+def check_pairwise(metric: str, weights_given: bool, bias_given: bool, activation: str | None) -> None:
     """Raises ValueError for arguments of `pairwise` that do not go together."""
     check_metric(metric, METRICS)
     if activation not in ACTIVATIONS:
@@ -288,9 +290,9 @@ def check_pairwise(metric: str, weights_given: bool, activation: str | None) -> 
     weighted = metric == "weighted_manhattan"
     if weighted and not weights_given:
         raise ValueError("weights must be given for weighted_manhattan, received None")
-    if not weighted and (weights_given or activation is not None):
+    if not weighted and (weights_given or bias_given or activation is not None):
         raise ValueError(
-            f"weights and activation belong to the metric weighted_manhattan, received metric: {metric}"
+            f"weights, bias and activation belong to the metric weighted_manhattan, received metric: {metric}"
         )
 
 
@@ -333,6 +335,14 @@ def as_integers(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     if array.dtype.kind not in "iub":
         raise ValueError(f"{name} must hold integers, received {array.dtype}")
     return array
+
+
+def as_float(name: str, value: Any) -> float:
+    """The argument as a Python float, or a ValueError that names it."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, received {value!r}") from None
 
 
 def as_int64(name: str, value: Any) -> int:

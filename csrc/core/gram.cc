@@ -97,6 +97,7 @@ void GradientOfRows(const Executor& executor, const Coefficients& coefficients, 
   });
 
   if (dweights) {
+    FlushDenormals flush;
     std::fill(dweights, dweights + dim, 0.0f);
     for (int64_t b = 0; b < blocks; ++b) simd.axpy(1.0f, block_dweights.data() + b * dim, dweights, dim);
   }

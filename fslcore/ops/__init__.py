@@ -11,6 +11,7 @@ sentence.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import tensorflow as tf
@@ -18,6 +19,7 @@ import tensorflow as tf
 from fslcore.kernels import (
     TRIPLET_METRICS,
     TripletResult,
+    as_float,
     as_int64,
     check_episode_counts,
     check_metric,
@@ -62,7 +64,8 @@ def pairwise(
     Returns:
         float32 [n, m].
     """
-    check_pairwise(metric, weights is not None, activation)
+    bias_given = not isinstance(bias, Real) or bias != 0
+    check_pairwise(metric, weights is not None, bias_given, activation)
     x = _matrix("x", x)
     return raw_ops.fslcore_pairwise(
         x=x,
@@ -146,7 +149,7 @@ def triplet_semihard(
     check_metric(metric, TRIPLET_METRICS)
     return TripletResult(
         *raw_ops.fslcore_triplet_semihard(
-            x=_matrix("x", x), labels=_labels(labels), metric=metric, margin=margin
+            x=_matrix("x", x), labels=_labels(labels), metric=metric, margin=as_float("margin", margin)
         )
     )
 
@@ -211,7 +214,11 @@ def gather_images(
     indices = _integers("indices", indices)
     rotations = tf.zeros([0], tf.int64) if rotations is None else _integers("rotations", rotations)
     return raw_ops.fslcore_gather_images(
-        store=store, indices=indices, rotations=rotations, scale=scale, shift=shift
+        store=store,
+        indices=indices,
+        rotations=rotations,
+        scale=as_float("scale", scale),
+        shift=as_float("shift", shift),
     )
 
 

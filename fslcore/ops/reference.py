@@ -13,6 +13,7 @@ values, makes room for batch^2 pairs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import tensorflow as tf
@@ -47,7 +48,8 @@ def pairwise(
     Raises:
         ValueError: For an unknown metric or activation, or arguments that do not go with the metric.
     """
-    check_pairwise(metric, weights is not None, activation)
+    bias_given = not isinstance(bias, Real) or bias != 0
+    check_pairwise(metric, weights is not None, bias_given, activation)
     x = tf.cast(x, tf.float32)
     y = x if y is None else tf.cast(y, tf.float32)
     if metric == "dot":

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""Stores kept on disk: one file each, written atomically, verified when read.
+
+File: 8 bytes of magic, 32 bytes BLAKE2b of the rest, then an uncompressed .npz (arrays only, no pickle). The
+digest is checked before anything is parsed, so a damaged file is recognised whichever byte is wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import platformdirs
+
+from fslcore.data.store import ImageStore
+
+_MAGIC = b"fslcore1"
+_DIGEST_BYTES = 32
+
+
+def directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The cache folder: the argument, else the variable FSLCORE_CACHE_DIR, else the user's cache."""
+    return Path(
+        cache_dir or os.environ.get("FSLCORE_CACHE_DIR") or platformdirs.user_cache_dir("fslcore")
+    ).expanduser()
+
+
+def digest(value: Any) -> str:
+    """Hex digest (16 digits) of a JSON-able value; for fingerprints and file names."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def file_fingerprint(paths: list[Path]) -> str:
+    """Digest of the names, sizes and modification times (nanoseconds) of files."""
+    stats = ((str(path), path.stat()) for path in paths)
+    return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+
+def content_digest(path: Path) -> str:
+    """Hex digest of what a file holds; for files that are copied about, where times mean nothing."""
+    with path.open("rb") as file:
+        return _content_digest(file).hex()
+
+
+def load_or_build(
+    key: str,
+    source: str | None,
+    build: Callable[[], ImageStore],
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> ImageStore:
+    """Returns the store cached under `key`, or builds and caches it.
+
+    Args:
+        key: File name without ending. Holds whatever the content depends on apart from the source: the
+            recipe's version and its parameters.
+        source: Fingerprint of what the store is made from. A cached store with another one is rebuilt.
+        build: Makes the store.
+        cache_dir: See `directory`.
+
+    Returns:
+        The store. A cached file that cannot be used, and a cache that cannot be written, each give a warning.
+    """
+    path = directory(cache_dir) / f"{key}.store"
+    store = read(path, source)
+    if store is None:
+        store = build()
+        try:
+            write(path, store, source)
+        except OSError as error:
+            warnings.warn(f"could not keep {store.name} in the cache {path}: {error}", stacklevel=2)
+    return store
+
+
+def read(path: Path, source: str | None = None) -> ImageStore | None:
+    """Reads a cached store.
+
+    Args:
+        path: The file.
+        source: Fingerprint that the file must carry; None accepts any.
+
+    Returns:
+        The store; None if there is no file, it was made from another source, or (with a warning) it is
+        unusable.
+    """
+    try:
+        with path.open("rb") as file:
+            damage = _damage(file)
+            if damage:
+                warnings.warn(f"the cached file {path} {damage}; it is made anew", stacklevel=2)
+                return None
+            with np.load(file, allow_pickle=False) as arrays:
+                header = json.loads(arrays["header"].tobytes())
+                if source is not None and header["source"] != source:
+                    return None
+                return ImageStore(
+                    arrays["images"],
+                    arrays["labels"],
+                    arrays.get("groups"),
+                    header["class_names"],
+                    header["group_names"],
+                    header["name"],
+                )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        warnings.warn(f"the cached file {path} cannot be read ({error}); it is made anew", stacklevel=2)
+        return None
+
+
+def write(path: Path, store: ImageStore, source: str | None) -> None:
+    """Writes a store so that other processes see either the old file or the whole new one.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    arrays: dict[str, Any] = {"images": store.images, "labels": store.labels}
+    if store.groups is not None:
+        arrays["groups"] = store.groups
+    header = {
+        "source": source,
+        "class_names": store.class_names,
+        "group_names": store.group_names,
+        "name": store.name,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder: os.replace is atomic only within a file system.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("x+b") as file:
+            file.write(_MAGIC + bytes(_DIGEST_BYTES))
+            np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+            file.seek(len(_MAGIC) + _DIGEST_BYTES)
+            content = _content_digest(file)
+            file.seek(len(_MAGIC))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _damage(file: BinaryIO) -> str | None:
+    """What is wrong with a file, or None; leaves it positioned at the content."""
+    magic, expected = file.read(len(_MAGIC)), file.read(_DIGEST_BYTES)
+    if magic != _MAGIC:
+        return "is not a store written by fslcore"
+    if _content_digest(file) != expected:
+        return "is damaged or incomplete (its checksum does not match)"
+    file.seek(len(_MAGIC) + _DIGEST_BYTES)
+    return None
+
+
+def _content_digest(file: BinaryIO) -> bytes:
+    content = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    while block := file.read(1 << 20):
+        content.update(block)
+    return content.digest()

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: MIT
+"""`ImageStore`: all images of a dataset as one uint8 array, class by class.
+
+An episode or a batch is then only a table of row numbers, which the compiled gather turns into float
+images. Everything in this file is NumPy; TensorFlow is imported by the methods that make datasets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fslcore.data.splits import partition
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageStore:
+    """Images of a few-shot dataset, sorted by class. Immutable: every method returns a new store.
+
+    Use `ImageStore.from_arrays` for images in any order with labels of any kind.
+
+    Attributes:
+        images: uint8 [N, H, W, C].
+        labels: int32 [N], 0..n_classes-1 and never decreasing, so that a class is one run of rows.
+        groups: int32 [N], an index into `group_names` (the alphabet of a letter, the day of a photograph),
+            or None.
+        class_names: One name per class; "0", "1", ... where none are given.
+        group_names: One name per group; "0", "1", ... where none are given, empty without groups.
+        name: Where the images come from, such as "omniglot/test"; for messages and reports.
+
+    The arrays are not copied if they have the right type already; they must not be changed afterwards.
+
+    Raises:
+        ValueError: an array has the wrong type or shape, the labels are not sorted or leave a class empty,
+            or the names do not match the labels or groups.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int32]
+    groups: npt.NDArray[np.int32] | None = None
+    class_names: Sequence[str] = ()
+    group_names: Sequence[str] = ()
+    name: str = "images"
+
+    def __post_init__(self) -> None:
+        images = _checked_images(self.images)
+        labels = _checked_indices("labels", self.labels, len(images))
+        _check_sorted(labels)
+        n_classes = int(labels[-1]) + 1
+        groups, group_names = None, tuple(str(name) for name in self.group_names)
+        if self.groups is not None:
+            groups = _checked_indices("groups", self.groups, len(images))
+            group_names = group_names or tuple(str(i) for i in range(int(groups.max()) + 1))
+            if groups.min() < 0 or groups.max() >= len(group_names):
+                raise ValueError(
+                    f"groups must be indices into the {len(group_names)} group_names, "
+                    f"received values from {groups.min()} to {groups.max()}"
+                )
+        elif group_names:
+            raise ValueError(f"group_names must be empty without groups, received {len(group_names)} names")
+        class_names = tuple(str(name) for name in self.class_names) or tuple(map(str, range(n_classes)))
+        if len(class_names) != n_classes:
+            raise ValueError(
+                f"class_names must have one name per class ({n_classes}), received {len(class_names)} names"
+            )
+        for field, value in (
+            ("images", _frozen(images)),
+            ("labels", _frozen(labels)),
+            ("groups", None if groups is None else _frozen(groups)),
+            ("class_names", class_names),
+            ("group_names", group_names),
+        ):
+            object.__setattr__(self, field, value)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        groups: npt.ArrayLike | None = None,
+        *,
+        name: str = "images",
+    ) -> ImageStore:
+        """Builds a store from images in any order.
+
+        Args:
+            images: uint8 [N, H, W, C], or [N, H, W] for one channel.
+            labels: [N], integers or strings. The sorted distinct values become the classes and their names.
+            groups: [N], integers or strings, or None.
+            name: Name of the store.
+
+        Returns:
+            A store; images of one class keep their order.
+
+        Raises:
+            ValueError: as for the class.
+        """
+        images = np.asarray(images)
+        if images.ndim == 3:
+            images = images[..., np.newaxis]
+        class_names, class_index = _distinct("labels", labels)
+        group_names, group_index = _distinct("groups", groups) if groups is not None else ((), None)
+        if len(class_index) == len(images):
+            order = np.argsort(class_index, kind="stable")
+            images, class_index = images[order], class_index[order]
+            if group_index is not None and len(group_index) == len(order):
+                group_index = group_index[order]
+        return cls(images, class_index, group_index, class_names, group_names, name)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.image_shape
+        groups = f" in {self.n_groups} groups" if self.groups is not None else ""
+        return (
+            f"ImageStore({self.name!r}: {len(self)} images {height}x{width}x{channels}, "
+            f"{self.n_classes} classes{groups})"
+        )
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups; 0 for a store without groups."""
+        return len(self.group_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    @cached_property
+    def images_per_class(self) -> npt.NDArray[np.int64]:
+        """Number of images of each class, int64 [n_classes]."""
+        return np.bincount(self.labels, minlength=self.n_classes)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """BLAKE2b digest (32 hex digits) of images and labels; reports call it `split_hash`.
+
+        Two parts with the same hash hold the same images under the same labels, whatever their names.
+        """
+        digest = hashlib.blake2b(repr(self.images.shape).encode(), digest_size=16)
+        digest.update(self.images.data)
+        digest.update(self.labels.data)
+        return digest.hexdigest()
+
+    @cached_property
+    def image_tensor(self) -> tf.Tensor:
+        """The images as one eager tensor on the CPU, made once and shared by all datasets of this store."""
+        import tensorflow as tf
+
+        with tf.init_scope(), tf.device("CPU:0"):
+            return tf.constant(self.images)
+
+    def take(self, rows: npt.ArrayLike, name: str | None = None) -> ImageStore:
+        """Returns a store with only some of the images.
+
+        Args:
+            rows: Which images, as distinct row numbers (int [M]) or as a mask (bool [N]).
+            name: Name of the new store; the old one's if None.
+
+        Returns:
+            A store with only the classes and groups that occur, renumbered from 0, their names kept.
+
+        Raises:
+            ValueError: rows is empty, repeats a row or leaves the range.
+        """
+        rows = np.asarray(rows)
+        if rows.dtype == np.bool_ and rows.shape == self.labels.shape:
+            rows = np.flatnonzero(rows)
+        if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+            raise ValueError(
+                f"rows must be integers [M] or a mask [{len(self)}], received {rows.dtype} {list(rows.shape)}"
+            )
+        rows = np.sort(rows)
+        if not rows.size or rows[0] < 0 or rows[-1] >= len(self) or np.any(rows[1:] == rows[:-1]):
+            raise ValueError(
+                f"rows must be one or more distinct numbers of 0..{len(self) - 1}, received {rows.size} rows"
+                + (f" from {rows[0]} to {rows[-1]}" if rows.size else "")
+            )
+        classes, labels = np.unique(self.labels[rows], return_inverse=True)
+        groups, group_names = None, ()
+        if self.groups is not None:
+            kept, groups = np.unique(self.groups[rows], return_inverse=True)
+            group_names = tuple(self.group_names[i] for i in kept)
+        return ImageStore(
+            self.images[rows],
+            labels.astype(np.int32),
+            None if groups is None else groups.astype(np.int32),
+            tuple(self.class_names[i] for i in classes),
+            group_names,
+            self.name if name is None else name,
+        )
+
+    def with_min_images(self, n: int) -> ImageStore:
+        """Returns the store without the classes that have fewer than `n` images.
+
+        Raises:
+            ValueError: no class has that many images.
+        """
+        enough = self.images_per_class >= n
+        if not enough.any():
+            raise ValueError(
+                f"n must be at most {self.images_per_class.max()}, the size of the largest class of "
+                f"{self.name}, received n={n}"
+            )
+        return self if enough.all() else self.take(enough[self.labels])
+
+    def split(self, by: str = "label", seed: int = 0, **parts: int | float) -> dict[str, ImageStore]:
+        """Divides the store into disjoint parts, at random but the same for the same seed.
+
+        Args:
+            by: "label" deals out whole classes, "group" whole groups, so that no class, or no group, is in
+                two parts.
+            seed: Seed of the shuffle; the result depends on nothing else, neither platform nor thread count.
+            **parts: Name and size of each part: an int is a number of classes (groups), a float a fraction of
+                them. Whatever is left over is in no part.
+
+        Returns:
+            A dict of stores in the order of `parts`, named "<name>/<part>". Classes (and groups) are
+            renumbered from 0 in their old order and keep their names.
+
+        Raises:
+            ValueError: by is unknown, the store has no groups, a part is empty, or the parts need more than
+                there is.
+
+        Example:
+            >>> import numpy as np
+            >>> store = ImageStore.from_arrays(np.zeros((6, 8, 8), np.uint8), list("aabbcc"), name="toy")
+            >>> store.split(train=2, test=1)
+            {'train': ImageStore('toy/train': 4 images 8x8x1, 2 classes), \
+'test': ImageStore('toy/test': 2 images 8x8x1, 1 classes)}
+        """
+        if by == "label":
+            keys, total = self.labels, self.n_classes
+        elif by == "group":
+            if self.groups is None:
+                raise ValueError(
+                    f"by must be 'label' for a store without groups, received by='group' for {self!r}"
+                )
+            keys, total = self.groups, self.n_groups
+        else:
+            raise ValueError(f"by must be 'label' or 'group', received by={by!r}")
+        return {
+            part: self.take(np.isin(keys, chosen), f"{self.name}/{part}")
+            for part, chosen in partition(total, parts, seed, unit=f"{by}s").items()
+        }
+
+    def episodes(
+        self,
+        n_way: int,
+        k_shot: int,
+        n_query: int,
+        *,
+        seed: int = 0,
+        first_episode: int = 0,
+        episodes: int | None = None,
+        rotations: bool = False,
+    ) -> tf.data.Dataset:
+        """N-way K-shot episodes as a `tf.data.Dataset`; see `fslcore.data.pipelines.episodes`."""
+        from fslcore.data import pipelines
+
+        return pipelines.episodes(
+            self,
+            n_way,
+            k_shot,
+            n_query,
+            seed=seed,
+            first_episode=first_episode,
+            episodes=episodes,
+            rotations=rotations,
+        )
+
+    def pk_batches(
+        self,
+        classes: int,
+        samples: int,
+        *,
+        seed: int = 0,
+        first_batch: int = 0,
+        batches: int | None = None,
+        rotations: bool = False,
+    ) -> tf.data.Dataset:
+        """Batches of P classes x K images as a `tf.data.Dataset`; see `fslcore.data.pipelines.pk_batches`."""
+        from fslcore.data import pipelines
+
+        return pipelines.pk_batches(
+            self,
+            classes,
+            samples,
+            seed=seed,
+            first_batch=first_batch,
+            batches=batches,
+            rotations=rotations,
+        )
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(f"images must be uint8 [N, H, W, C], received {images.dtype} {list(images.shape)}")
+    if not images.size:
+        raise ValueError(
+            f"images must hold at least one image and pixel, received shape {list(images.shape)}"
+        )
+    return np.ascontiguousarray(images)
+
+
+def _checked_indices(argument: str, values: npt.ArrayLike, n_images: int) -> npt.NDArray[np.int32]:
+    values = np.asarray(values)
+    if not np.issubdtype(values.dtype, np.integer) or values.shape != (n_images,):
+        raise ValueError(
+            f"{argument} must be integers, one per image [{n_images}], "
+            f"received {values.dtype} {list(values.shape)}"
+        )
+    return np.ascontiguousarray(values, dtype=np.int32)
+
+
+def _check_sorted(labels: npt.NDArray[np.int32]) -> None:
+    steps = np.diff(labels)
+    if labels[0] != 0 or np.any((steps != 0) & (steps != 1)):
+        at = 0 if labels[0] != 0 else int(np.flatnonzero((steps != 0) & (steps != 1))[0]) + 1
+        raise ValueError(
+            "labels must start at 0 and rise by at most 1 from image to image (sorted, no class empty), "
+            f"received labels[{at}]={labels[at]}"
+            + (f" after {labels[at - 1]}" if at else "")
+            + "; ImageStore.from_arrays sorts and renumbers"
+        )
+
+
+def _distinct(argument: str, values: npt.ArrayLike) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+    values = np.asarray(values)
+    if values.ndim != 1 or values.dtype.kind not in "iuUO":
+        raise ValueError(
+            f"{argument} must be integers or strings [N], received {values.dtype} {list(values.shape)}"
+        )
+    distinct, index = np.unique(values, return_inverse=True)
+    return tuple(str(value) for value in distinct), index.astype(np.int32)
