@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 metrics: tuple[str, ...]
 built_for_tensorflow: str | None
-__file__: str
 
 def simd_level() -> str: ...
 def best_simd_level() -> str: ...

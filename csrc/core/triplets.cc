@@ -15,13 +15,15 @@
 namespace fslcore {
 namespace {
 
-// A scan for one positive costs about one vector operation per kLanes distances, a sort about 30 ns per
-// distance: beyond some hundred positives sorting the row once is cheaper, and it bounds the work to
-// O(batch^2 log batch).
-constexpr int64_t kMostScannedPositives = 256;
+// A scan of the row for one positive costs a few vector operations per 16 distances, about 0.1 ns each;
+// sorting the row once, about 60 ns each. Sorting bounds the work to O(batch^2 log batch).
+constexpr int64_t kMostScannedPositives = 512;
 
-// Rows of distances that a thread holds at a time: 768 KB of them, and at least one register tile.
-int64_t BlockRows(int64_t batch) { return std::clamp<int64_t>(196608 / std::max<int64_t>(1, batch), 6, 48); }
+// Rows of distances that a thread holds at a time. All of the packed batch passes by for each block of rows,
+// so tall blocks save memory traffic: 48 rows, or what fits 8 MB, and at least one register tile.
+int64_t BlockRows(int64_t batch) {
+  return std::clamp<int64_t>((8 << 18) / std::max<int64_t>(1, batch), 6, 48);
+}
 
 // The (anchor, positive) pairs in the order of the public interface: by anchor, then by positive.
 struct Pairs {

@@ -194,7 +194,7 @@ int Run() {
       for (int64_t dim : {0, 1, 5, 16, 37, 64, 65}) TestPairwise(static_cast<Metric>(metric), rows, dim);
   for (int64_t batch : kSizes)
     for (int64_t classes : {1, 2, 5, 200}) TestTriplets(batch, classes);
-  TestTriplets(600, 2);  // many positives per class: sorted, not scanned
+  TestTriplets(1300, 2);  // many positives per class: sorted, not scanned
   TestEpisodesAndImages();
   std::printf("kernels at level %s: %s\n", CpuLevelName(ActiveCpuLevel()).data(),
               g_failures ? "FAILED" : "passed");

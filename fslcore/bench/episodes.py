@@ -93,7 +93,7 @@ def _loops(store: ImageStore, n_way: int, k_shot: int, n_query: int, episodes: i
         ways = []
         for label in generator.choice(store.n_classes, n_way, replace=False):
             picked = generator.choice(SAMPLES, k_shot + n_query, replace=False) + label * SAMPLES
-            ways.append(np.rot90(store.images[picked], generator.integers(4), axes=(1, 2)))
+            ways.append(np.rot90(store.images[picked], int(generator.integers(4)), axes=(1, 2)))
         return np.stack(ways) * np.float32(1 / 255)
 
     def call() -> None:

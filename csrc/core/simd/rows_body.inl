@@ -71,12 +71,19 @@ int64_t FirstEqual(const float* distances, int64_t n, float value) {
   return -1;
 }
 
+// The searches keep four running extremes: a minimum takes four cycles, and a chain of them would wait for
+// each.
+constexpr int kChains = 4;
+
 int64_t Farthest(const float* distances, int64_t n) {
-  Vec best = Set(-__builtin_inff());
+  Vec best[kChains];
+  for (Vec& b : best) b = Set(-__builtin_inff());
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) best = Max(Load(distances + i), best);  // a NaN keeps `best`
+  for (; i + kChains * kLanes <= n; i += kChains * kLanes)
+    for (int c = 0; c < kChains; ++c)
+      best[c] = Max(Load(distances + i + c * kLanes), best[c]);  // a NaN keeps `best`
   float lanes[kLanes];
-  Store(lanes, best);
+  Store(lanes, Max(Max(best[0], best[1]), Max(best[2], best[3])));
   float value = -__builtin_inff();
   for (int lane = 0; lane < kLanes; ++lane) value = lanes[lane] > value ? lanes[lane] : value;
   for (; i < n; ++i) value = distances[i] > value ? distances[i] : value;
@@ -85,14 +92,15 @@ int64_t Farthest(const float* distances, int64_t n) {
 
 int64_t NearestAbove(const float* distances, int64_t n, float threshold) {
   const Vec limit = Set(threshold), none = Set(__builtin_inff());
-  Vec best = none;
+  Vec best[kChains] = {none, none, none, none};
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const Vec d = Load(distances + i);
-    best = Min(Select(Less(limit, d), d, none), best);
-  }
+  for (; i + kChains * kLanes <= n; i += kChains * kLanes)
+    for (int c = 0; c < kChains; ++c) {
+      const Vec d = Load(distances + i + c * kLanes);
+      best[c] = Min(Select(Less(limit, d), d, none), best[c]);
+    }
   float lanes[kLanes];
-  Store(lanes, best);
+  Store(lanes, Min(Min(best[0], best[1]), Min(best[2], best[3])));
   float value = __builtin_inff();
   for (int lane = 0; lane < kLanes; ++lane) value = lanes[lane] < value ? lanes[lane] : value;
   for (; i < n; ++i)
