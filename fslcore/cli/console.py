@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""What the command line shows: the plan of a run, its progress and its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fslcore.cli.recipes import Recipe
+from fslcore.cli.results import Result
+from fslcore.data import ImageStore
+
+
+class TrainingProgress(keras.callbacks.Callback):
+    """A Keras callback: a line per epoch and, inside its context, on a terminal a bar.
+
+    Args:
+        console: where to print; without a terminal there is no bar.
+        epochs: number of epochs.
+        steps: training steps of the whole run.
+    """
+
+    def __init__(self, console: Console, epochs: int, steps: int) -> None:
+        super().__init__()
+        self._console, self._epochs = console, epochs
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=steps, loss="")
+
+    def __enter__(self) -> TrainingProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Moves the bar to where a resumed run begins."""
+        self._bar.update(self._task, completed=int(self.model.optimizer.iterations))
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Moves the bar."""
+        self._bar.update(self._task, advance=1, loss=f"loss {logs['loss']:.4f}" if logs else "")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Prints the epoch's figures."""
+        logs = logs or {}
+        line = [f"epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}", f"loss {logs['loss']:.4f}"]
+        if "accuracy" in logs:
+            line.append(f"training {100 * logs['accuracy']:.1f} %")
+        if "val_accuracy" in logs:
+            line.append(f"validation {100 * logs['val_accuracy']:.1f} % ± {100 * logs['val_ci95']:.1f}")
+        line.append(f"{logs['seconds']:.0f} s")
+        self._console.print("   ".join(line))
+
+
+def announce(console: Console, run: Path, recipe: Recipe, parts: Mapping[str, ImageStore]) -> None:
+    """Says what is going to be trained, on what, and where it goes."""
+    images = f"{recipe.shot} + {recipe.query} images" if recipe.query else f"{recipe.shot} images"
+    turned = ", each also turned by 90, 180 and 270 degrees" if recipe.rotations else ""
+    lines = (
+        f"{recipe.learner} on {parts['train'].name.split('/')[0]}, run folder {run}",
+        f"classes: {parts['train'].n_classes} for training{turned}",
+        f"         {parts['val'].n_classes} for validation, {parts['test'].n_classes} for the test",
+        f"{recipe.epochs} epochs of {recipe.steps_per_epoch} steps of {recipe.way} classes with {images}",
+    )
+    console.print("\n".join(lines), soft_wrap=True)
+
+
+def show(console: Console, measured: Sequence[Result], learner: str) -> None:
+    """Prints the accuracies as a table, beside the baselines."""
+    report = measured[0].report
+    protocol = "transductive" if report.transductive else "non-transductive"
+    console.print(
+        f"\naccuracy on unseen classes ({report.dataset}): {report.episodes:,} episodes each, {protocol}, "
+        f"± 95 % confidence",
+        soft_wrap=True,
+    )
+    table = Table()
+    for heading in ("", learner, "1-NN on pixels", "chance"):
+        table.add_column(heading, justify="right")
+    for result in measured:
+        table.add_row(
+            f"{result.report.n_way}-way {result.report.k_shot}-shot",
+            *(f"{100 * r.accuracy:.2f} % ± {100 * r.ci95:.2f}" for r in (result.report, result.baseline)),
+            f"{100 * result.report.chance:.1f} %",
+        )
+    console.print(table)

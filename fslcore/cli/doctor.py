@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""What works on this machine, what does not, and why: `fslcore doctor`. Every check is allowed to fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from collections.abc import Callable
+from importlib import metadata
+
+_PACKAGES = ("fslcore", "tensorflow", "keras", "numpy", "tensorflow-datasets", "matplotlib")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis.
+
+    Attributes:
+        subject: what was looked at.
+        state: "ok", "missing" (works without) or "broken".
+        detail: what was found, or why it does not work.
+    """
+
+    subject: str
+    state: str
+    detail: str
+
+
+def diagnose() -> list[Finding]:
+    """Looks at versions, the compiled libraries, threads, XLA and CUDA. Never raises."""
+    checks: list[tuple[str, Callable[[], list[Finding]]]] = [
+        ("versions", _versions),
+        ("compiled core", _core),
+        ("TensorFlow ops", _libraries),
+        ("XLA", _xla),
+        ("CUDA", _cuda),
+    ]
+    findings = []
+    for subject, check in checks:
+        try:
+            findings += check()
+        except Exception as error:  # a diagnosis must survive whatever is ill
+            findings.append(Finding(subject, "broken", f"{type(error).__name__}: {error}"))
+    return findings
+
+
+def _versions() -> list[Finding]:
+    findings = [Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")]
+    for name in _PACKAGES:
+        try:
+            findings.append(Finding(name, "ok", metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            findings.append(Finding(name, "broken", "is not installed"))
+    return findings
+
+
+def _core() -> list[Finding]:
+    from fslcore import kernels
+
+    forced = os.environ.get("FSLCORE_SIMD")
+    simd = kernels.simd_level() + (f" (FSLCORE_SIMD={forced})" if forced else "")
+    return [
+        Finding("SIMD level", "ok", simd),
+        Finding("threads", "ok", f"{kernels.num_threads()} of {os.cpu_count()} CPUs"),
+    ]
+
+
+def _libraries() -> list[Finding]:
+    from fslcore import ops
+
+    return [
+        Finding(
+            f"library {name}", "broken" if library.problem else "ok", library.problem or str(library.path)
+        )
+        for name, library in ops.native_libraries().items()
+    ]
+
+
+def _xla() -> list[Finding]:
+    import tensorflow as tf
+
+    from fslcore import ops
+
+    x = tf.constant([[0.0], [3.0]])
+    compiled = tf.function(lambda: ops.pairwise(x), jit_compile=True)()
+    if compiled.numpy().tolist() != [[0.0, 9.0], [9.0, 0.0]]:
+        return [Finding("XLA", "broken", f"pairwise compiled by XLA gave {compiled.numpy().tolist()}")]
+    return [Finding("XLA", "ok", "the ops compile and run inside jit_compile=True")]
+
+
+def _cuda() -> list[Finding]:
+    import tensorflow as tf
+
+    built = (
+        "TensorFlow is built with CUDA"
+        if tf.test.is_built_with_cuda()
+        else "TensorFlow is built without CUDA"
+    )
+    gpus = tf.config.list_physical_devices("GPU")
+    visible = f"{len(gpus)} GPU visible to TensorFlow" if gpus else "no GPU visible to TensorFlow"
+    from fslcore import ops
+
+    if "cuda" in ops.native_libraries():
+        return [
+            Finding("CUDA", "ok" if gpus else "missing", f"fslcore's kernels are built for CUDA; {visible}")
+        ]
+    detail = f"fslcore's kernels are not built for CUDA and run on the CPU; {built}; {visible}"
+    return [Finding("CUDA", "missing", detail)]

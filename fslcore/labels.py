@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""The forms in which the labels of a batch arrive, turned into what losses and metrics need.
+
+Class ids come as [batch] or [batch, 1], integers or floats that hold integers; a batch is also labelled by
+one-hot rows [batch, classes], whose width may change from batch to batch. Labels keep their dtype until they
+are compared: ids above 2^24 are different as integers and equal as float32.
+
+Wrong shapes are a ValueError as soon as they are known, wrong values and unknown shapes a
+`tf.errors.InvalidArgumentError` when the batch comes. XLA compiles no assertions: there floats that are not
+integers are ids like any other, and only the size is still checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+Tensor = Any
+
+
+def class_ids(labels: Tensor, predictions: Tensor) -> Tensor:
+    """One integer per sample, equal where the labels are.
+
+    Args:
+        labels: Class ids, [batch] or [batch, 1].
+        predictions: What the labels belong to, [batch, ...].
+
+    Returns:
+        int64 [batch]; floats are numbered in increasing order.
+
+    Raises:
+        ValueError: If the labels have another shape (one-hot rows among them) or are not numbers.
+    """
+    labels = _labels(labels, predictions)
+    if labels.shape.rank == 2 and labels.shape[1] not in (1, None):
+        raise ValueError(
+            "y_true must hold one class id per sample, [batch] or [batch, 1], "
+            f"received shape {labels.shape.as_list()} (for one-hot rows take their argmax)"
+        )
+    return _flat_ids(labels, predictions)
+
+
+def square_matrix(predictions: Tensor) -> Tensor:
+    """The predictions as float32 [batch, batch], or a ValueError if they have another shape."""
+    predictions = tf.cast(predictions, tf.float32)
+    if predictions.shape.rank != 2 or not predictions.shape[:1].is_compatible_with(predictions.shape[1:]):
+        raise ValueError(
+            f"y_pred must be one matrix [batch, batch], received shape {_dimensions(predictions)}"
+        )
+    return predictions
+
+
+def same_class(labels: Tensor, predictions: Tensor) -> Tensor:
+    """Which samples of a batch share a class.
+
+    Args:
+        labels: Class ids, [batch] or [batch, 1], or one-hot rows [batch, classes] of any dtype.
+        predictions: What the labels belong to, a matrix [batch, batch].
+
+    Returns:
+        bool [batch, batch].
+
+    Raises:
+        ValueError: If the labels have another shape or are not numbers, or the predictions are not square.
+    """
+    predictions = square_matrix(predictions)
+    labels = _labels(labels, predictions)
+
+    def by_id() -> Tensor:
+        # The first column of rows of unknown width: XLA compiles this branch whatever the width turns out.
+        ids = _flat_ids(labels if labels.shape.rank == 1 else labels[:, :1], predictions)
+        return ids[:, None] == ids[None, :]
+
+    def by_row() -> Tensor:
+        rows = tf.cast(labels, tf.float32)
+        is_one_hot = tf.reduce_all((rows == 0.0) | (rows == 1.0)) & tf.reduce_all(
+            tf.reduce_sum(rows, 1) == 1.0
+        )
+        with tf.control_dependencies(
+            [
+                tf.debugging.Assert(
+                    is_one_hot, ["y_true must hold a single 1 per row among zeros, received", rows]
+                )
+            ]
+        ):
+            rows = tf.reshape(rows, [tf.shape(predictions)[0], tf.shape(rows)[1]])
+        return tf.matmul(rows, rows, transpose_b=True) > 0.5
+
+    if labels.shape.rank == 1 or labels.shape[1] == 1:
+        return by_id()
+    if labels.shape[1] is not None:
+        return by_row()
+    return tf.cond(tf.shape(labels)[1] == 1, by_id, by_row)
+
+
+def _labels(labels: Tensor, predictions: Tensor) -> Tensor:
+    labels = tf.convert_to_tensor(labels)
+    if not (labels.dtype.is_integer or labels.dtype.is_floating or labels.dtype.is_bool):
+        raise ValueError(f"y_true must hold numbers, received {labels.dtype.name}")
+    batch = predictions.shape[0]
+    if labels.shape.rank not in (1, 2) or not labels.shape[:1].is_compatible_with([batch]):
+        raise ValueError(
+            f"y_true must hold one label per sample ({'any number' if batch is None else batch}), "
+            f"[batch], [batch, 1] or one-hot rows, received shape {_dimensions(labels)}"
+        )
+    count, expected = tf.shape(labels)[0], tf.shape(predictions)[0]
+    message = "y_true must hold one label per sample, received (labels, samples)"
+    with tf.control_dependencies([tf.debugging.Assert(count == expected, [message, count, expected])]):
+        return tf.identity(labels)
+
+
+def _flat_ids(labels: Tensor, predictions: Tensor) -> Tensor:
+    # Not [-1]: reshape also rejects one-hot rows of unknown width, and under XLA a batch of another size.
+    ids = tf.reshape(labels, [tf.shape(predictions)[0]])
+    if not ids.dtype.is_floating:
+        return tf.cast(ids, tf.int64)
+    # From 2^24 on (float32; 2^11 in float16) x + 1 may round to x, and two ids to the same float.
+    exact = (ids == tf.round(ids)) & (tf.abs(ids) + 1.0 > tf.abs(ids))
+    message = "y_true must hold integers, and as floats only those below the dtype's precision, received"
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(exact), [message, ids])]):
+        return tf.searchsorted(tf.sort(ids), ids, out_type=tf.int64)
+
+
+def _dimensions(tensor: Tensor) -> Any:
+    return None if tensor.shape.rank is None else tensor.shape.as_list()

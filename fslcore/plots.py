@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: MIT
+"""Pictures of a run.
+
+Each function returns a matplotlib `Figure` of its own; pyplot's global state is not touched. Colours are
+those of Okabe and Ito, which stay apart for colour-blind readers; what matters is also told by shape or text.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+
+from fslcore.evaluation import Report
+
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+    "#56B4E9",
+)
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+_GRAY, _LIGHT_GRAY, _INK = "#767676", "#DDDDDD", "#222222"
+_DPI = 150
+# More names than this on an axis of a 16 cm picture cannot be read.
+_MOST_TICKS = 40
+
+
+def training_curve(history: Sequence[Mapping[str, float]], title: str = "Training") -> Figure:
+    """Loss and accuracy against epochs.
+
+    Args:
+        history: one row per epoch, as in `history.csv`: `epoch` (from 1), `loss` and, if there are any,
+            `accuracy` (of training episodes), `val_accuracy` and `val_ci95`, each 0 to 1.
+        title: the heading.
+
+    Returns:
+        A figure with one panel for the loss and, if there is an accuracy, one for it.
+
+    Raises:
+        ValueError: `history` is empty.
+    """
+    if not history:
+        raise ValueError("history must have at least one epoch, received none")
+    accuracies = [key for key in ("accuracy", "val_accuracy") if any(key in row for row in history)]
+    figure = _figure((10 if accuracies else 5.5, 4), title)
+    axes = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
+    epochs, losses = _column(history, "loss")
+    _line(axes[0], epochs, losses, BLUE, "training")
+    axes[0].set(xlabel="epoch", ylabel="loss")
+    if min(losses) >= 0:
+        axes[0].set_ylim(bottom=0)
+    styles = {
+        "accuracy": (BLUE, "training episodes"),
+        "val_accuracy": (VERMILLION, "validation, unseen classes"),
+    }
+    for key in accuracies:
+        colour, label = styles[key]
+        epochs, values = _column(history, key)
+        _line(axes[1], epochs, values, colour, label)
+        if key == "val_accuracy" and all("val_ci95" in row for row in history if key in row):
+            _band(axes[1], epochs, values, _column(history, "val_ci95")[1], colour)
+    if accuracies:
+        axes[1].set(xlabel="epoch", ylabel="accuracy")
+        axes[1].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axes[1].set_ylim(top=min(1.0, axes[1].get_ylim()[1] + 0.02))
+        axes[1].legend(frameon=False, loc="lower right")
+    for panel in axes:
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _clean(panel)
+    return figure
+
+
+def episode_with_predictions(
+    support: npt.ArrayLike,
+    query: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    class_names: Sequence[str] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """An episode as the learner sees it: per class a row of support, queries and what they were taken for.
+
+    Args:
+        support: images `[n_way, k_shot, H, W, C]`, 0 to 1.
+        query: images `[n_way, n_query, H, W, C]`.
+        scores: `[n_way * n_query, n_way]`, class by class, larger = more alike.
+        class_names: one per class; "class 1", ... if None.
+        title: the heading; the number of right answers if None.
+
+    Returns:
+        A figure; queries taken for the right class are framed in green, others in vermillion, with the number
+        of the class that they were taken for below.
+
+    Raises:
+        ValueError: the shapes do not go together.
+    """
+    support, query, scores = np.asarray(support), np.asarray(query), np.asarray(scores)
+    n_way, k_shot = support.shape[:2]
+    n_query = query.shape[1]
+    if len(query) != n_way or scores.shape != (n_way * n_query, n_way):
+        raise ValueError(
+            f"scores must be [{n_way * n_query}, {n_way}] for support {support.shape} and query "
+            f"{query.shape}, received {scores.shape}"
+        )
+    names = class_names or [f"class {i + 1}" for i in range(n_way)]
+    rows = [
+        textwrap.fill(f"{i + 1}  {name}", 22, max_lines=2, placeholder=" …") for i, name in enumerate(names)
+    ]
+    predicted = scores.argmax(axis=1).reshape(n_way, n_query)
+    right = int((predicted == np.arange(n_way)[:, None]).sum())
+    # Drawings are stored light on black, as nets like them; on paper their ink is dark.
+    drawing = bool(np.count_nonzero(support) < support.size / 2)
+    figure = _figure(
+        (0.85 * (k_shot + n_query) + 2.2, 1.0 * n_way + 0.8),
+        title or f"{n_way}-way {k_shot}-shot: {right} of {n_way * n_query} queries right",
+    )
+    # One narrow empty column sets the support apart from the queries.
+    grid = figure.add_gridspec(
+        n_way, k_shot + 1 + n_query, width_ratios=[1] * k_shot + [0.35] + [1] * n_query
+    )
+    for row in range(n_way):
+        for column in range(k_shot):
+            panel = figure.add_subplot(grid[row, column])
+            _image(panel, support[row, column], _INK, 1.0, drawing)
+            if column == 0:
+                panel.set_ylabel(rows[row], rotation=0, ha="right", va="center", labelpad=8, fontsize=9)
+            if row == 0 and column == 0:
+                panel.set_title("support", loc="left", fontsize=10, color=_GRAY)
+        for column in range(n_query):
+            panel = figure.add_subplot(grid[row, k_shot + 1 + column])
+            correct = predicted[row, column] == row
+            _image(panel, query[row, column], GREEN if correct else VERMILLION, 2.5, drawing)
+            if not correct:
+                panel.set_xlabel(f"→ {predicted[row, column] + 1}", color=VERMILLION, fontsize=9, labelpad=1)
+            if row == 0 and column == 0:
+                panel.set_title("queries", loc="left", fontsize=10, color=_GRAY)
+            if row == 0 and column == 1:
+                key = panel.text(0, 1.08, "→ the class a wrong one was taken for", transform=panel.transAxes)
+                key.set(color=VERMILLION, fontsize=10, in_layout=False)  # must not widen its column
+    return figure
+
+
+def distance_matrix(
+    values: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    class_names: Sequence[str] | None = None,
+    label: str = "distance",
+    title: str = "Pairwise distances, sorted by class",
+) -> Figure:
+    """All pairs of some images, sorted by class: a good learner shows one even block for each class.
+
+    Args:
+        values: `[N, N]`, distances or kernel values.
+        labels: `[N]` integers.
+        class_names: one name per label value; the label itself if None.
+        label: what the values are, for the colour bar.
+        title: the heading.
+
+    Returns:
+        A figure with the class boundaries marked.
+
+    Raises:
+        ValueError: `values` is not square or does not match `labels`.
+    """
+    values, labels = np.asarray(values, np.float64), np.asarray(labels)
+    if labels.ndim != 1 or values.shape != (len(labels), len(labels)):
+        raise ValueError(f"values must be [N, N] for labels [N], received {values.shape} and {labels.shape}")
+    order = np.argsort(labels, kind="stable")
+    classes, sizes = np.unique(labels, return_counts=True)
+    ends = np.cumsum(sizes)
+    figure = _figure((8, 6.2), title)
+    axes = figure.subplots()
+    # Single pixels must stay single: with interpolation the blocks would bleed over the boundaries.
+    image = axes.imshow(values[np.ix_(order, order)], cmap="viridis", interpolation="nearest")
+    for end in ends[:-1]:
+        axes.axhline(end - 0.5, color="white", lw=0.8)
+        axes.axvline(end - 0.5, color="white", lw=0.8)
+    centres = ends - sizes / 2 - 0.5
+    if len(classes) <= _MOST_TICKS:
+        names = [str(c) if class_names is None else class_names[c] for c in classes]
+        short = [textwrap.shorten(name, 32, placeholder=" …") for name in names]
+        axes.set_yticks(centres, short, fontsize=8)
+    else:
+        axes.yaxis.set_major_locator(NullLocator())
+    axes.xaxis.set_major_locator(NullLocator())
+    axes.tick_params(length=0)
+    axes.set_xlabel(f"{len(labels)} images of {len(classes)} classes")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.02, label=label)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def accuracy_versus_way(curves: Mapping[str, Sequence[Report]], title: str | None = None) -> Figure:
+    """Accuracy against the number of classes to choose from, beside guessing.
+
+    Args:
+        curves: name -> reports with rising `n_way`, as `evaluation.accuracy_versus_way` returns them.
+        title: the heading; made from the reports if None.
+
+    Returns:
+        A figure with a line and a 95 % band per learner, named at its end, and a dashed line for chance.
+
+    Raises:
+        ValueError: there is no report.
+    """
+    reports = [report for curve in curves.values() for report in curve]
+    if not reports:
+        raise ValueError("curves must hold at least one report, received none")
+    first = reports[0]
+    title = title or f"{first.k_shot}-shot accuracy on unseen classes ({first.dataset})"
+    figure = _figure((7.4, 4.6), title)
+    axes = figure.subplots()
+    ends = []
+    for colour, (name, curve) in zip(_cycle(len(curves)), curves.items(), strict=True):
+        ways = [report.n_way for report in curve]
+        accuracies = [report.accuracy for report in curve]
+        _line(axes, ways, accuracies, colour, name)
+        _band(axes, ways, accuracies, [np.nan_to_num(report.ci95) for report in curve], colour)
+        ends.append((accuracies[-1], name, colour))
+    every_way = sorted({report.n_way for report in reports})
+    axes.plot(every_way, [1 / way for way in every_way], color=_GRAY, lw=1.5, ls="--")
+    ends.append((1 / every_way[-1], "chance", _GRAY))
+    axes.set(xlabel="number of classes to choose from (N-way)", ylabel="accuracy", ylim=(0, 1.02))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.xaxis.set_major_locator(FixedLocator(every_way))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    _clean(axes)
+    _name_at_end(axes, every_way[-1], ends)
+    episodes = f"{first.episodes:,} episodes each; bands: 95 % confidence"
+    axes.text(0, -0.19, episodes, transform=axes.transAxes, fontsize=8, color=_GRAY)
+    return figure
+
+
+def _figure(size: tuple[float, float], title: str) -> Figure:
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    figure.suptitle(title, fontsize=12, color=_INK, x=0.02, ha="left", fontweight="bold")
+    return figure
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def _column(history: Sequence[Mapping[str, float]], key: str) -> tuple[list[float], list[float]]:
+    rows = [row for row in history if key in row]
+    return [row["epoch"] for row in rows], [row[key] for row in rows]
+
+
+def _line(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, label: str) -> None:
+    # Markers while they can be told apart; a single epoch would be invisible without one.
+    axes.plot(x, y, color=colour, lw=2, marker="o" if len(x) <= 30 else None, ms=4, label=label)
+
+
+def _band(axes: Axes, x: Sequence[float], y: Sequence[float], half: Sequence[float], colour: str) -> None:
+    axes.fill_between(x, np.subtract(y, half), np.add(y, half), color=colour, alpha=0.18, lw=0)
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GRAY)
+    axes.grid(axis="y", color=_LIGHT_GRAY, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK, labelsize=9)
+
+
+def _name_at_end(axes: Axes, x: float, ends: list[tuple[float, str, str]]) -> None:
+    """Writes the names right of the lines' ends, pushed apart where they would overlap."""
+    least = 0.06  # height of a line of text in units of the axis, 0 to 1
+    lowest = -1.0
+    for y, name, colour in sorted(ends):
+        lowest = max(y, lowest + least)
+        axes.annotate(
+            name,
+            (x, lowest),
+            (8, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def _image(axes: Axes, image: npt.NDArray[Any], frame: str, width: float, invert: bool) -> None:
+    gray = image.shape[-1] == 1
+    colours = "gray_r" if invert else "gray"
+    axes.imshow(image[..., 0] if gray else image, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(color=frame, linewidth=width)

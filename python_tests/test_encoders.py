@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""The encoders: the published numbers of parameters, shapes, and what tells the variants apart."""
+
+import keras
+import numpy as np
+import pytest
+from inputs import normal
+
+from fslcore.encoders import BasicCNN, KochNet, VinyalsNet, conv4
+
+SMALL = {
+    "BasicCNN": (lambda: BasicCNN((28, 28, 1)), 3_221_344, 512),
+    "BasicCNN, 20 classes": (lambda: BasicCNN((28, 28, 1), classes=20), 3_221_344 + 513 * 20, 20),
+    "VinyalsNet": (VinyalsNet, 113_600, 64),
+    "VinyalsNet, grey": (lambda: VinyalsNet((28, 28, 1)), 113_600 - 2 * 9 * 64, 64),
+    "conv4": (conv4, 113_600 - 2 * 9 * 64 - 4 * 64, 64),
+    "conv4, 84 pixels": (lambda: conv4((84, 84, 1)), 112_192, 1600),
+}
+
+
+@pytest.mark.parametrize(("build", "parameters", "dim"), SMALL.values(), ids=SMALL.keys())
+def test_parameters_and_embeddings(build, parameters, dim):
+    encoder = build()
+    assert encoder.count_params() == parameters
+    x = normal(0, 2, *encoder.input_shape[1:])
+    embeddings = encoder(x)
+    assert embeddings.shape == (2, dim) == (2, encoder.output_shape[1])
+    assert np.isfinite(embeddings).all()
+
+
+def test_koch_net_has_39_million_parameters():
+    encoder = KochNet()
+    assert encoder.count_params() == 38_960_448
+    assert encoder.input_shape == (None, 105, 105, 3)
+    assert encoder.output_shape == (None, 4096)
+    # With one channel, the form of the paper: 2 * 10 * 10 * 64 weights fewer in the first convolution. Its
+    # dense unit on the distances, 4096 weights and a bias, makes it the 38,951,745 that are published.
+    first = encoder.layers[0].count_params()
+    assert first == 10 * 10 * 3 * 64 + 64
+    assert encoder.count_params() - 2 * 10 * 10 * 64 + 4097 == 38_951_745
+
+
+def koch_on_the_smallest_image(variant):
+    """2.2 million parameters: after the last convolution one pixel is left."""
+    keras.utils.set_random_seed(0)
+    encoder = KochNet((65, 65, 1), variant=variant)
+    return (
+        encoder,
+        [layer for layer in encoder.layers if isinstance(layer, keras.layers.Conv2D)],
+        encoder.layers[-1],
+    )
+
+
+VARIANTS = {
+    # Activation of the first convolution, spread of the dense weights, l2 of convolutions and dense layer.
+    "keras-fsl": ("linear", 0.2, 0.01, None),
+    "paper": ("relu", 0.01, 2e-4, 1e-3),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_of_koch_net(variant):
+    activation, spread, l2, dense_l2 = VARIANTS[variant]
+    encoder, convolutions, dense = koch_on_the_smallest_image(variant)
+    assert [c.activation.__name__ for c in convolutions] == [activation, "relu", "relu", "relu"]
+    assert dense.activation.__name__ == "sigmoid"
+    for i, layer in enumerate([*convolutions, dense]):
+        kernel, bias = layer.get_weights()
+        deviation = spread if layer is dense else 0.01
+        # Of 6,400 weights or more, the standard deviation is within 5 of its own: 5 / sqrt(2 * 6400) < 5 %.
+        assert np.std(kernel) == pytest.approx(deviation, rel=0.05)
+        if variant == "paper" and i == 0:
+            assert not bias.any()
+        else:
+            assert np.mean(bias) == pytest.approx(0.5, abs=5 * 0.01 / np.sqrt(64))
+    regularisers = [c.kernel_regularizer for c in convolutions]
+    assert [float(r.l2) for r in regularisers] == pytest.approx([l2] * 4)
+    assert (dense.kernel_regularizer is None) == (dense_l2 is None)
+    if dense_l2 is not None:
+        assert float(dense.kernel_regularizer.l2) == pytest.approx(dense_l2)
+    assert len(encoder.losses) == 4 + (dense_l2 is not None)
+    assert encoder(normal(0, 2, 65, 65, 1)).shape == (2, 4096)
+
+
+def test_unknown_variants_are_refused():
+    with pytest.raises(ValueError, match="variant must be 'keras-fsl' or 'paper', received 'koch'"):
+        KochNet(variant="koch")
+
+
+def test_convolutions_before_batch_normalisation_have_a_bias_only_in_vinyals_net():
+    def biased(encoder):
+        return [layer.use_bias for layer in encoder.layers if isinstance(layer, keras.layers.Conv2D)]
+
+    assert biased(VinyalsNet()) == [True] * 4
+    assert biased(conv4()) == [False] * 4
+
+
+def test_an_encoder_is_saved(tmp_path):
+    encoder = conv4()
+    encoder.save(tmp_path / "encoder.keras")
+    x = normal(0, 2, 28, 28, 1)
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "encoder.keras")(x), encoder(x))

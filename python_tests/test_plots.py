@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+
+from fslcore import plots
+from fslcore.evaluation import Report
+
+
+def pixels(figure) -> np.ndarray:
+    """The picture as it is written to a PNG, uint8 [height, width, 3]."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def count(picture: np.ndarray, colour: str) -> int:
+    """Pixels of a colour, up to rounding."""
+    return int((np.abs(picture - np.multiply(to_rgb(colour), 255)).max(axis=-1) < 2).sum())
+
+
+def texts(figure) -> list[str]:
+    labels = [figure.get_suptitle()]
+    for axes in figure.axes:
+        labels += [axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")]
+        labels += [text.get_text() for text in axes.texts]
+    return [label for label in labels if label]
+
+
+def report(n_way: int, accuracy: float, ci95: float = 0.02) -> Report:
+    return Report(accuracy, ci95, n_way, 1, 1, 100, 0, False, "hash", "letters", "l", np.array([accuracy]))
+
+
+HISTORY = [
+    {"epoch": 1, "loss": 2.0, "accuracy": 0.4, "val_accuracy": 0.3, "val_ci95": 0.1},
+    {"epoch": 2, "loss": 1.0, "accuracy": 0.7, "val_accuracy": 0.6, "val_ci95": 0.1},
+    {"epoch": 3, "loss": 0.5, "accuracy": 0.9, "val_accuracy": 0.8, "val_ci95": 0.1},
+]
+
+
+# ---- the training curve
+
+
+def test_training_curve_shows_losses_accuracies_and_the_band():
+    figure = plots.training_curve(HISTORY, "a title")
+    loss, accuracy = figure.axes
+    np.testing.assert_array_equal(loss.lines[0].get_xydata(), [[1, 2.0], [2, 1.0], [3, 0.5]])
+    training, validation = accuracy.lines
+    np.testing.assert_array_equal(training.get_ydata(), [0.4, 0.7, 0.9])
+    np.testing.assert_array_equal(validation.get_ydata(), [0.3, 0.6, 0.8])
+    extent = accuracy.collections[0].get_datalim(accuracy.transData)
+    assert (extent.ymin, extent.ymax) == pytest.approx((0.2, 0.9))
+    assert texts(figure) == ["a title", "epoch", "loss", "epoch", "accuracy"]
+    picture = pixels(figure)
+    assert count(picture, plots.BLUE) > 1000
+    assert count(picture, plots.VERMILLION) > 500
+    assert any(label.get_text().endswith(" %") for label in accuracy.get_yticklabels())
+
+
+def test_training_curve_without_accuracy_is_one_panel():
+    figure = plots.training_curve([{"epoch": 1, "loss": 0.5}])
+    assert len(figure.axes) == 1
+    assert count(pixels(figure), plots.BLUE) > 20  # one epoch is a dot, not an invisible line
+
+
+def test_training_curve_needs_an_epoch():
+    with pytest.raises(ValueError, match="history must have at least one epoch"):
+        plots.training_curve([])
+
+
+# ---- an episode
+
+
+def episode(n_way: int = 3, k_shot: int = 2, n_query: int = 4, channels: int = 1):
+    rng = np.random.default_rng(0)
+    ink = (rng.random((n_way, k_shot + n_query, 5, 5, channels)) < 0.3).astype(np.float32)
+    scores = np.eye(n_way)[np.repeat(np.arange(n_way), n_query)]
+    return ink[:, :k_shot], ink[:, k_shot:], scores
+
+
+def test_episode_frames_tell_right_from_wrong():
+    support, query, scores = episode()
+    figure = plots.episode_with_predictions(support, query, scores, ["alpha", "beta", "gamma"])
+    assert figure.get_suptitle() == "3-way 2-shot: 12 of 12 queries right"
+    all_right = pixels(figure)
+    assert count(all_right, plots.GREEN) > 1000
+    scores[5] = [0, 0, 1]  # the second query of beta is taken for gamma
+    figure = plots.episode_with_predictions(support, query, scores, ["alpha", "beta", "gamma"])
+    assert figure.get_suptitle() == "3-way 2-shot: 11 of 12 queries right"
+    assert [text for text in texts(figure) if text.startswith("→") and len(text) < 5] == ["→ 3"]
+    one_wrong = pixels(figure)
+    assert count(one_wrong, plots.VERMILLION) > count(all_right, plots.VERMILLION) + 300
+    assert count(one_wrong, plots.GREEN) < count(all_right, plots.GREEN)
+    assert {"1  alpha", "2  beta", "3  gamma"} <= set(texts(figure))
+
+
+@pytest.mark.parametrize(("ink", "expected"), [(1.0, 0.0), (0.0, 0.0)], ids=["drawing", "photograph"])
+def test_drawings_are_shown_dark_on_light_and_photographs_as_they_are(ink, expected):
+    support = np.full((1, 1, 4, 4, 1), 1 - ink, np.float32)
+    support[0, 0, 1, 1] = ink
+    figure = plots.episode_with_predictions(support, support, [[0.0]])
+    image = figure.axes[0].images[0]
+    shown = image.cmap(image.norm(image.get_array()))
+    assert shown[1, 1, 0] == expected
+    assert shown[0, 0, 0] == 1 - expected
+
+
+def test_colour_images_are_shown_in_colour():
+    support, query, scores = episode(channels=3)
+    figure = plots.episode_with_predictions(support, query, scores)
+    assert figure.axes[0].images[0].get_array().shape == (5, 5, 3)
+
+
+def test_an_episode_that_does_not_fit_its_scores_is_refused():
+    support, query, scores = episode()
+    with pytest.raises(ValueError, match=r"scores must be \[12, 3\]"):
+        plots.episode_with_predictions(support, query, scores[:-1])
+
+
+# ---- the distance matrix
+
+
+def test_distance_matrix_is_sorted_by_class_with_its_boundaries_marked():
+    labels = np.array([7, 2, 7, 2, 2])
+    values = (labels[:, None] != labels).astype(float)
+    figure = plots.distance_matrix(values, labels, {2: "two", 7: "seven"})
+    axes, bar = figure.axes
+    blocks = np.ones((5, 5))
+    blocks[:3, :3] = blocks[3:, 3:] = 0
+    np.testing.assert_array_equal(axes.images[0].get_array(), blocks)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["two", "seven"]
+    np.testing.assert_array_equal(axes.get_yticks(), [1, 3.5])
+    assert sorted(line.get_xydata()[0].tolist() for line in axes.lines) == [[0, 2.5], [2.5, 0]]
+    assert bar.get_ylabel() == "distance"
+    picture = pixels(figure)
+    dark, bright = "#440154", "#fde725"  # the ends of viridis: 13 of 25 cells are 0, 12 are 1
+    assert count(picture, dark) / count(picture, bright) == pytest.approx(13 / 12, rel=0.1)
+
+
+def test_distance_matrix_keeps_the_order_within_a_class():
+    values = np.arange(16).reshape(4, 4)
+    figure = plots.distance_matrix(values, [1, 0, 1, 0])
+    order = [1, 3, 0, 2]
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), values[np.ix_(order, order)])
+
+
+def test_distance_matrix_of_many_classes_has_no_names():
+    figure = plots.distance_matrix(np.zeros((50, 50)), np.arange(50))
+    assert len(figure.axes[0].get_yticks()) == 0
+
+
+@pytest.mark.parametrize("values", [np.zeros((3, 4)), np.zeros((4, 4))])
+def test_distance_matrix_must_match_its_labels(values):
+    with pytest.raises(ValueError, match=r"values must be \[N, N\]"):
+        plots.distance_matrix(values, [0, 1, 1])
+
+
+# ---- accuracy versus N
+
+
+def test_accuracy_versus_way_has_bands_chance_and_names():
+    curves = {
+        "net": [report(2, 0.99, 0.01), report(5, 0.9, 0.02)],
+        "pixels": [report(2, 0.8), report(5, 0.6)],
+    }
+    figure = plots.accuracy_versus_way(curves)
+    axes = figure.axes[0]
+    net, baseline, chance = axes.lines
+    np.testing.assert_array_equal(net.get_xydata(), [[2, 0.99], [5, 0.9]])
+    np.testing.assert_array_equal(baseline.get_ydata(), [0.8, 0.6])
+    np.testing.assert_allclose(chance.get_xydata(), [[2, 0.5], [5, 0.2]])
+    lowest, highest = axes.collections[0].get_datalim(axes.transData).intervaly
+    assert (lowest, highest) == pytest.approx((0.88, 1.0))
+    assert {"net", "pixels", "chance"} <= set(texts(figure))
+    assert figure.get_suptitle() == "1-shot accuracy on unseen classes (letters)"
+    picture = pixels(figure)
+    assert min(count(picture, colour) for colour in (plots.BLUE, plots.VERMILLION)) > 500
+
+
+def test_names_at_the_ends_do_not_overlap():
+    figure = plots.accuracy_versus_way({str(i): [report(2, 0.7), report(5, 0.5)] for i in range(4)})
+    heights = sorted(text.xy[1] for text in figure.axes[0].texts if hasattr(text, "xy"))
+    assert len(heights) == 5
+    assert np.diff(heights).min() >= 0.06 - 1e-9
+
+
+def test_accuracy_versus_way_needs_a_report():
+    with pytest.raises(ValueError, match="curves must hold at least one report"):
+        plots.accuracy_versus_way({"net": []})
+
+
+def test_pictures_leave_pyplot_alone():
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    plots.training_curve(HISTORY)
+    assert plt.get_fignums() == before
