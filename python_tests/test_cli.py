@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_train_leaves_a_run_and_says_what_it_is_worth(trained):
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""  # nothing of TensorFlow's start-up
     assert "18 for training" in result.stdout
-    assert "6 for validation, 6 for the test" in result.stdout
+    assert "6 for validation (6-way 1-shot), 6 for the test" in result.stdout
     assert "epoch 3/3   loss " in result.stdout
     assert "5-way 1-shot" in result.stdout
     assert "1-NN on pixels" in result.stdout
@@ -152,7 +153,7 @@ def test_evaluate_measures_a_run_again_and_keeps_it(folder, trained):
 def complaint(capsys, monkeypatch, *arguments: object) -> str:
     monkeypatch.setattr(sys, "argv", ["fslcore", *map(str, arguments)])
     # What TensorFlow is told at its start must not be told again to the one of this process.
-    monkeypatch.setattr(commands, "_start", lambda threads: threads or 1)
+    monkeypatch.setattr(commands.startup, "start_tensorflow", lambda threads: threads or 1)
     with pytest.raises(SystemExit) as exit_info:
         commands.main()
     assert exit_info.value.code == 2
@@ -200,9 +201,11 @@ def test_a_run_is_not_resumed_with_other_data(capsys, monkeypatch, folder, train
         (other / source.parent.name).mkdir(parents=True, exist_ok=True)
         with Image.open(source) as image:
             Image.fromarray(255 - np.asarray(image)).save(other / source.parent.name / source.name)
-    monkeypatch.chdir(tmp_path)
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "data": str(other)}))
     monkeypatch.setenv("FSLCORE_CACHE_DIR", str(tmp_path / "cache"))
-    message = complaint(capsys, monkeypatch, "train", "--resume", trained[0])
+    message = complaint(capsys, monkeypatch, "train", "--resume", run)
     assert "the data must be what" in message
     assert "its train part must have 108 images of 18 classes" in message
 

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: MIT
-from __future__ import annotations
-
 import types
 
 import keras
@@ -208,15 +206,9 @@ def test_prototypical_takes_a_loss_and_metrics_of_ones_own(store):
 
 def test_regularisation_joins_the_loss(store):
     def loss_with(factor: float) -> float:
-        encoder = keras.Sequential(
-            [
-                keras.Input(SHAPE),
-                keras.layers.Flatten(),
-                keras.layers.Dense(
-                    2, kernel_initializer="ones", kernel_regularizer=keras.regularizers.L2(factor)
-                ),
-            ]
-        )
+        l2 = keras.regularizers.L2(factor)
+        dense = keras.layers.Dense(2, kernel_initializer="ones", kernel_regularizer=l2)
+        encoder = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), dense])
         learner = Prototypical(encoder)
         learner.compile("sgd")
         return learner.evaluate(store.episodes(3, 1, 1, episodes=1), verbose=0, return_dict=True)["loss"]

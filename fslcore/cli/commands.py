@@ -7,21 +7,18 @@ answer at once.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from fslcore.cli import runs
+from fslcore.cli import runs, startup
 
 if TYPE_CHECKING:
     from fslcore.data import ImageStore
@@ -112,7 +109,7 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="Adam's, at the start; it falls to 0 along half a cosine. [default: 0.002; 0.001 for a folder]"
+            help="Adam's, at the start; it falls to 0 along half a cosine. [default: 0.002, or 0.001]"
         ),
     ] = None,
     rotations: Annotated[
@@ -153,11 +150,11 @@ def train(
     if resume is not None:
         _refuse_with_resume(context)
         run, config = resume, runs.read_config(resume)
-        _start(config["threads"])
+        startup.start_tensorflow(config["threads"])
         parts = _load(config["data"], data_dir or config["data_dir"], config["image_size"])
         _check_split(config, parts, run)
     else:
-        threads = _start(threads)
+        threads = startup.start_tensorflow(threads)
         parts = _load(data, data_dir, image_size)
         from fslcore.cli.recipes import recipe
 
@@ -217,7 +214,7 @@ def evaluate(
     The figures are printed and kept in the run's metrics.json.
     """
     config = runs.read_config(run)
-    _start(threads)
+    startup.start_tensorflow(threads)
     parts = _load(config["data"], data_dir or config["data_dir"], config["image_size"])
     _check_split(config, parts, run)
     from fslcore.cli import results, training
@@ -256,7 +253,7 @@ def bench(
     names = list(BENCHMARKS) if what == "all" else [what]
     if what not in ("all", *BENCHMARKS):
         raise ValueError(f"what must be one of {', '.join(BENCHMARKS)}, all, received {what!r}")
-    _start(threads)
+    startup.start_tensorflow(threads)
     from fslcore.bench.report import print_comparison, write_json
 
     comparisons = []
@@ -274,7 +271,7 @@ def doctor() -> None:
     """Tell what works on this machine, what does not, and why."""
     from fslcore.cli.doctor import diagnose
 
-    with _quiet_start():
+    with startup.quietly():
         findings = diagnose()
     for finding in findings:
         _console.print(
@@ -328,40 +325,6 @@ def _train(run: Path, config: dict[str, Any], parts: dict[str, ImageStore]) -> N
     show(_console, measured, recipe.learner)
     files = ", ".join(sorted(path.name for path in run.iterdir()))
     _console.print(f"in {run}: {files}")
-
-
-def _start(threads: int | None) -> int:
-    """Imports TensorFlow, quietly, and fixes the number of threads; returns it."""
-    from fslcore import kernels
-
-    threads = threads or kernels.num_threads()
-    kernels.set_num_threads(threads)
-    with _quiet_start():
-        from fslcore.cli.training import set_up_tensorflow
-
-        set_up_tensorflow(threads)
-    return threads
-
-
-@contextlib.contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Holds back what is written to file descriptor 2, and gives it out only if there is an exception.
-
-    TensorFlow 2.21 logs there from C++ before it has read TF_CPP_MIN_LOG_LEVEL.
-    """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def _load(data: str, data_dir: str | Path | None, image_size: int) -> dict[str, ImageStore]:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fslcore.cli.recipes import Recipe
-from fslcore.cli.results import Result
+from fslcore.cli.results import Result, validation_way
 from fslcore.data import ImageStore
 
 
@@ -75,10 +75,13 @@ def announce(console: Console, run: Path, recipe: Recipe, parts: Mapping[str, Im
     """Says what is going to be trained, on what, and where it goes."""
     images = f"{recipe.shot} + {recipe.query} images" if recipe.query else f"{recipe.shot} images"
     turned = ", each also turned by 90, 180 and 270 degrees" if recipe.rotations else ""
+    val, test = parts["val"].n_classes, parts["test"].n_classes
+    way = validation_way(parts["val"])
+    protocol = f"{way}-way 1-shot" if way else "too few, left out"
     lines = (
         f"{recipe.learner} on {parts['train'].name.split('/')[0]}, run folder {run}",
         f"classes: {parts['train'].n_classes} for training{turned}",
-        f"         {parts['val'].n_classes} for validation, {parts['test'].n_classes} for the test",
+        f"         {val} for validation ({protocol}), {test} for the test",
         f"{recipe.epochs} epochs of {recipe.steps_per_epoch} steps of {recipe.way} classes with {images}",
     )
     console.print("\n".join(lines), soft_wrap=True)

@@ -72,7 +72,7 @@ _DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     },
 }
 _ABOVE_ZERO = ("way", "shot", "query", "epochs", "steps_per_epoch", "learning_rate")
-_QUICK = {"way": 10, "shot": 2, "query": 2, "epochs": 2, "steps_per_epoch": 15}
+_QUICK = {"way": 20, "epochs": 3, "steps_per_epoch": 20}
 
 
 def recipe(learner: str, data: str, store: ImageStore, quick: bool = False, **chosen: Any) -> Recipe:

@@ -53,10 +53,15 @@ def queries_for(store: ImageStore, k_shot: int) -> int:
 
 def validation(learner: Learner, store: ImageStore, seed: int) -> Callable[[], Report] | None:
     """A quick evaluation on the validation part, for after every epoch; None if the part is too small."""
-    if store.n_classes < 2 or store.images_per_class.min() < 2:
+    n_way, n_query = validation_way(store), min(5, queries_for(store, 1))
+    if n_way is None:
         return None
-    n_way, n_query = min(20, store.n_classes), min(5, queries_for(store, 1))
     return lambda: evaluate(learner, store, n_way, 1, n_query, _VALIDATION_EPISODES, seed)
+
+
+def validation_way(store: ImageStore) -> int | None:
+    """The classes of an episode, of one shot, in `validation`; None if the part is too small for one."""
+    return min(20, store.n_classes) if store.n_classes > 1 and store.images_per_class.min() > 1 else None
 
 
 def compare(
@@ -146,8 +151,9 @@ def draw(
     curves = accuracy_versus_way(
         {name: learner, "1-NN on pixels": PixelNearestNeighbour()}, unseen, ways, episodes=episodes, seed=seed
     )
-    # As many training classes as test classes: embedding all of them would take longer than all the rest.
-    few = seen.take(seen.labels < unseen.n_classes)
+    # As many training classes as test classes, from end to end: all of them would take longer than the rest.
+    chosen = np.linspace(0, seen.n_classes - 1, min(seen.n_classes, unseen.n_classes)).astype(int)
+    few = seen.take(np.isin(seen.labels, chosen))
     known = accuracy_versus_way(
         {f"{name}, training classes": learner}, few, ways, episodes=episodes, seed=seed
     )
