@@ -14,7 +14,7 @@ import functools
 import importlib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,15 @@ def _trace(
 
     signature = [tf.TensorSpec(known(name, shape), dtype) for name, shape, dtype in specs]
     return tf.function(body, input_signature=signature, jit_compile=mode == "xla")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def away_from_the_source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Python processes that tests start must import the installed package, not the sources beside them."""
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(params=NATIVE, scope="session")

@@ -109,7 +109,7 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="Adam's, at the start; it falls to 0 along half a cosine. [default: 0.002, or 0.001]"
+            help="Adam's, at the start; it falls to 0 along half a cosine. [default: 0.001 to 0.004]"
         ),
     ] = None,
     rotations: Annotated[

@@ -47,19 +47,34 @@ class Recipe:
         return self.epochs * self.steps_per_epoch
 
 
-# Chosen on the validation parts. A triplet loss on Euclidean distances gains with the classes of a batch more
-# than with the images of each.
+# Chosen by 20-way 1-shot on the validation parts. Siamese on Omniglot after 300 steps of 128 images: 64 classes of
+# 2 images 82.1 %, 32 of 4 85.3, 16 of 8 85.6 on squared distances; 88.1 on Euclidean ones; 90.3 with the rate
+# 0.002 instead of 0.001. On glyphs, where letters turned by 90 degrees cost 1.6, 0.004 is better still: 94.0
+# after 600 steps.
 _DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
-    ("siamese", "glyphs"): {"way": 32, "shot": 4, "epochs": 10, "steps_per_epoch": 60},
+    ("siamese", "glyphs"): {
+        "way": 32,
+        "shot": 4,
+        "epochs": 10,
+        "steps_per_epoch": 60,
+        "learning_rate": 4e-3,
+    },
     ("siamese", "omniglot"): {"way": 32, "shot": 4, "epochs": 50, "steps_per_epoch": 100, "rotations": True},
     ("siamese", "folder"): {"way": 32, "shot": 4, "epochs": 20, "steps_per_epoch": 50, "learning_rate": 1e-3},
-    ("prototypical", "glyphs"): {"way": 40, "shot": 1, "query": 3, "epochs": 10, "steps_per_epoch": 60},
+    ("prototypical", "glyphs"): {
+        "way": 40,
+        "shot": 1,
+        "query": 3,
+        "epochs": 10,
+        "steps_per_epoch": 60,
+        "learning_rate": 4e-3,
+    },
     ("prototypical", "omniglot"): {
         "way": 60,
         "shot": 1,
         "query": 4,
         "epochs": 50,
-        "steps_per_epoch": 100,
+        "steps_per_epoch": 60,
         "rotations": True,
     },
     ("prototypical", "folder"): {

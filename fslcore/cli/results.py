@@ -169,4 +169,5 @@ def _protocol(entry: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _save(figure: Any, path: Path) -> None:
-    runs.replace(path, figure.savefig)
+    # Tight: the constrained layout overlooks long tick labels beside an image of fixed aspect.
+    runs.replace(path, lambda temporary: figure.savefig(temporary, bbox_inches="tight", pad_inches=0.15))
