@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import logging
 import os
 import sys
 import time
@@ -254,6 +255,8 @@ def bench(
     if what not in ("all", *BENCHMARKS):
         raise ValueError(f"what must be one of {', '.join(BENCHMARKS)}, all, received {what!r}")
     startup.start_tensorflow(threads)
+    # Every contender is traced once, on purpose; TensorFlow takes that for a mistake and says so.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from fslcore.bench.report import print_comparison, write_json
 
     comparisons = []
