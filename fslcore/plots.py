@@ -142,7 +142,7 @@ def episode_with_predictions(
                 panel.set_xlabel(f"→ {predicted[row, column] + 1}", color=VERMILLION, fontsize=9, labelpad=1)
             if row == 0 and column == 0:
                 panel.set_title("queries", loc="left", fontsize=10, color=_GRAY)
-            if row == 0 and column == 1:
+            if row == 0 and column == 1 and right < n_way * n_query:
                 key = panel.text(0, 1.08, "→ the class a wrong one was taken for", transform=panel.transAxes)
                 key.set(color=VERMILLION, fontsize=10, in_layout=False)  # must not widen its column
     return figure

@@ -20,7 +20,8 @@ class Measurement:
         name: Who.
         milliseconds: Median over the rounds.
         spread: Interquartile range over the median.
-        extra_megabytes: Peak resident memory during one call, above that before it; the result included.
+        extra_megabytes: Peak resident memory during the first call, above that before it; compilation and
+            result included.
         rounds: How many rounds were timed.
     """
 
@@ -38,7 +39,8 @@ class Measurement:
 def compare(contenders: Mapping[str, Callable[[], Any]], rounds: int = 7) -> list[Measurement]:
     """Times the contenders interleaved: machines are shared, and a slow spell then hits all alike.
 
-    Each is called twice before, for compilation and warm caches; memory is taken on the second of these.
+    Each is called twice before. Memory is taken on the first of these: that includes the compilation, but
+    an allocator that keeps what it has freed would hide later calls.
 
     Args:
         contenders: Functions without arguments that finish their work before they return.
@@ -49,8 +51,8 @@ def compare(contenders: Mapping[str, Callable[[], Any]], rounds: int = 7) -> lis
     """
     memory = {}
     for name, function in contenders.items():
-        function()
         memory[name] = peak_extra_megabytes(function)
+        function()
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, function in contenders.items():

@@ -47,10 +47,10 @@ class Recipe:
         return self.epochs * self.steps_per_epoch
 
 
-# Chosen by 20-way 1-shot on the validation parts. Siamese on Omniglot after 300 steps of 128 images: 64
-# classes of 2 images 82.1 %, 32 of 4 85.3, 16 of 8 85.6 on squared distances; 88.1 on Euclidean ones; 90.3
-# with the rate 0.002 instead of 0.001. On glyphs, where letters turned by 90 degrees cost 1.6, 0.004 is
-# better still: 94.0 after 600 steps.
+# Chosen by 20-way 1-shot on the validation parts. Siamese on Omniglot, 300 steps of 128 images: 64 classes of
+# 2 images 82.1 %, 32 of 4 85.3, 16 of 8 85.6 on squared distances; 88.1 on Euclidean ones; 90.3 with the rate
+# 0.002 instead of 0.001. On glyphs, where letters turned by 90 degrees cost 1.6, 0.004 is better still: 94.0
+# after 600 steps.
 _DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("siamese", "glyphs"): {
         "way": 32,
