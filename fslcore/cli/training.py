@@ -27,10 +27,6 @@ from fslcore.evaluation import Report
 from fslcore.learners import Learner, Prototypical, Siamese
 from fslcore.metrics import classification_accuracy
 
-# With Keras' 0.99 the moving averages lag 100 steps behind the weights: in a short run, and at the end of a
-# long one, the net that is evaluated would be normalised by the statistics of another.
-_BATCH_NORM_MOMENTUM = 0.9
-
 
 class Interrupted(Exception):
     """Training was stopped by Ctrl-C, after a complete step; the checkpoint has been written.
@@ -60,9 +56,6 @@ def build_learner(recipe: Recipe, image_shape: tuple[int, int, int]) -> Learner:
     keras.utils.set_random_seed(recipe.seed)
     schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.steps)
     encoder = encoders.conv4(image_shape)
-    for layer in encoder.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = _BATCH_NORM_MOMENTUM
     if recipe.learner == "prototypical":
         learner: Learner = Prototypical(encoder)
         learner.compile(keras.optimizers.Adam(schedule))
