@@ -63,8 +63,8 @@ def conv4(input_shape: Shape = (28, 28, 1), momentum: float = 0.9) -> keras.Sequ
     Args:
         input_shape: (height, width, channels).
         momentum: Of the moving averages of the batch normalisation. With Keras' 0.99 they lag 100 steps
-            behind the weights: in a short run, and at the end of a long one, the network that is evaluated would
-            be normalised by the statistics of another.
+            behind the weights: in a short run, and at the end of a long one, the network that is measured
+            would be normalised by the statistics of another.
 
     Returns:
         The encoder.
