@@ -197,7 +197,8 @@ def triplet_semihard(
         metric: One of `TRIPLET_METRICS`.
 
     Returns:
-        A `TripletResult`; without pairs the loss and the gradient are 0.
+        A `TripletResult`; without pairs the loss and the gradient are 0. A NaN in a row makes the loss NaN,
+        and the gradient of the rows it forms triplets with.
 
     Raises:
         ValueError: For an unknown metric or labels that do not match `x`.

@@ -195,6 +195,15 @@ def test_a_wrong_argument_is_one_line(capsys, monkeypatch, folder, trained, argu
     assert message in complaint(capsys, monkeypatch, *arguments)
 
 
+def test_a_run_that_cannot_be_trained_leaves_no_folder(capsys, monkeypatch, folder):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
+    arguments = ("train", "siamese", "--data", "letters", "--out", "impossible")
+    assert "way must be at most 18" in complaint(capsys, monkeypatch, *arguments, "--way", 99)
+    assert "samples = 7" in complaint(capsys, monkeypatch, *arguments, "--shot", 7)
+    assert not (folder / "impossible").exists()
+
+
 def test_a_run_is_not_resumed_with_other_data(capsys, monkeypatch, folder, trained, tmp_path):
     other = tmp_path / "letters"
     for source in (folder / "letters").glob("*/*.png"):

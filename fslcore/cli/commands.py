@@ -157,6 +157,7 @@ def train(
     else:
         threads = startup.start_tensorflow(threads)
         parts = _load(data, data_dir, image_size)
+        from fslcore.cli import results, training
         from fslcore.cli.recipes import recipe
 
         chosen = recipe(
@@ -183,6 +184,9 @@ def train(
             "eval_episodes": eval_episodes or (200 if quick else 1000),
             "threads": threads,
         }
+        # What cannot be trained, or measured in the end, must not leave a folder behind.
+        training.batches(chosen, parts["train"], first_step=0)
+        results.protocols_for(parts["test"])
         run = runs.create(out or _default_folder(learner, data), config)
     _train(run, config, parts)
 
@@ -233,7 +237,7 @@ def evaluate(
         for n, k in protocols
     ]
     results.write_metrics(run, measured, keep=True)
-    show(_console, measured, config["recipe"]["learner"])
+    show(_console, measured, config["recipe"]["learner"], test.n_classes)
     _console.print(f"kept in {run / runs.METRICS}")
 
 
@@ -291,7 +295,7 @@ def _train(run: Path, config: dict[str, Any], parts: dict[str, ImageStore]) -> N
 
     recipe = Recipe(**config["recipe"])
     test = parts["test"]
-    protocols = results.protocols_for(test)  # what cannot be measured in the end must not be trained first
+    protocols = results.protocols_for(test)
     learner = training.build_learner(recipe, test.image_shape)
     announce(_console, run, recipe, parts)
     title = f"{recipe.learner} on {Path(config['data']).name}"
@@ -325,7 +329,7 @@ def _train(run: Path, config: dict[str, Any], parts: dict[str, ImageStore]) -> N
     except KeyboardInterrupt:
         _console.print(f"\ninterrupted; training is complete. Measure it with: fslcore evaluate {run}")
         raise typer.Exit(_INTERRUPTED) from None
-    show(_console, measured, recipe.learner)
+    show(_console, measured, recipe.learner, test.n_classes)
     files = ", ".join(sorted(path.name for path in run.iterdir()))
     _console.print(f"in {run}: {files}")
 

@@ -17,6 +17,8 @@ from fslcore.cli.recipes import Recipe
 from fslcore.cli.results import Result, validation_way
 from fslcore.data import ImageStore
 
+_FEW_CLASSES = 20
+
 
 class TrainingProgress(keras.callbacks.Callback):
     """A Keras callback: a line per epoch and, inside its context, on a terminal a bar.
@@ -87,7 +89,7 @@ def announce(console: Console, run: Path, recipe: Recipe, parts: Mapping[str, Im
     console.print("\n".join(lines), soft_wrap=True)
 
 
-def show(console: Console, measured: Sequence[Result], learner: str) -> None:
+def show(console: Console, measured: Sequence[Result], learner: str, test_classes: int) -> None:
     """Prints the accuracies as a table, beside the baselines."""
     report = measured[0].report
     protocol = "transductive" if report.transductive else "non-transductive"
@@ -106,3 +108,9 @@ def show(console: Console, measured: Sequence[Result], learner: str) -> None:
             f"{100 * result.report.chance:.1f} %",
         )
     console.print(table)
+    if test_classes < _FEW_CLASSES:
+        console.print(
+            f"only {test_classes} test classes: the intervals are over episodes of these, and say little "
+            "about others",
+            soft_wrap=True,
+        )

@@ -105,7 +105,8 @@ def recipe(learner: str, data: str, store: ImageStore, quick: bool = False, **ch
         The recipe.
 
     Raises:
-        ValueError: `learner` is unknown, or a chosen number is out of range.
+        ValueError: `learner` is unknown, a chosen number is out of range, or `way` is more than there are
+            classes.
     """
     if learner not in LEARNERS:
         raise ValueError(f"learner must be one of {', '.join(LEARNERS)}, received learner={learner!r}")
@@ -129,6 +130,10 @@ def recipe(learner: str, data: str, store: ImageStore, quick: bool = False, **ch
     defaults["query"] = (
         0 if learner == "siamese" else min(defaults["query"], max(smallest - defaults["shot"], 1))
     )
-    return Recipe(
+    result = Recipe(
         learner, **(defaults | {name: value for name, value in chosen.items() if value is not None})
     )
+    most = store.n_classes * (4 if result.rotations else 1)
+    if result.way > most:
+        raise ValueError(f"way must be at most {most}, the classes for training, received way={result.way}")
+    return result

@@ -67,9 +67,16 @@ def pairwise(
     bias_given = not isinstance(bias, Real) or bias != 0
     check_pairwise(metric, weights is not None, bias_given, activation)
     x = _matrix("x", x)
+    y = x if y is None else _matrix("y", y)
+    known = x.shape.is_fully_defined() and y.shape.is_fully_defined()
+    if known and x.shape[1] != y.shape[1]:
+        raise ValueError(
+            "x and y must have the same number of columns, received "
+            f"x: {x.shape.as_list()}, y: {y.shape.as_list()}"
+        )
     return raw_ops.fslcore_pairwise(
         x=x,
-        y=x if y is None else _matrix("y", y),
+        y=y,
         weights=_weights(weights),
         bias=_float32(bias),
         metric=metric,
@@ -99,7 +106,7 @@ def pairwise_grad(
         activation: As for `pairwise`.
 
     Returns:
-        `(dx, dy)`, and for `weighted_manhattan` also `dweights` and `dbias`.
+        `(dx [n, dim], dy [m, dim])`, for `weighted_manhattan` also `dweights [dim]` and the scalar `dbias`.
     """
     out = pairwise(x, y, metric, weights=weights, bias=bias, activation=activation)
     x = _matrix("x", x)
