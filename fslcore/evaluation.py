@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ FloatArray = npt.NDArray[np.float32]
 
 # 1.96 standard errors on either side hold 95 % of a normal distribution.
 _NORMAL_95 = 1.96
+# Episodes given to a learner that adapts in one call: enough for it to work on several side by side.
+_ADAPTED_AT_A_TIME = 50
 
 
 class Embedder(Protocol):
@@ -28,6 +30,24 @@ class Embedder(Protocol):
 
     def class_scores(self, support: Any, query: Any) -> Any:
         """Scores `[Q, n_way]` of queries `[Q, D]` for support `[n_way, k_shot, D]`; larger = more alike."""
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """What `evaluate` needs of a learner fitted to each episode; `Reptile`, `MAML` and `MetaGAN` have it."""
+
+    n_way: int
+
+    def score_episodes(
+        self,
+        support: Any,
+        query: Any,
+        *,
+        transductive: bool = False,
+        seed: int = 0,
+        first_episode: int = 0,
+    ) -> Any:
+        """Scores `[episodes, n_way * n_query, n_way]`; support and query `[episodes, n_way, *, H, W, C]`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +127,7 @@ class PixelNearestNeighbour:
 
 
 def evaluate(
-    learner: Embedder,
+    learner: Embedder | Adapter,
     store: ImageStore,
     n_way: int = 5,
     k_shot: int = 1,
@@ -116,7 +136,9 @@ def evaluate(
     seed: int = 0,
     transductive: bool = False,
     *,
+    n_unlabelled: int = 0,
     batch_size: int = 256,
+    progress: Callable[[int], Any] | None = None,
 ) -> Report:
     """Measures how well a learner classifies queries of classes it is shown `k_shot` examples of.
 
@@ -132,25 +154,51 @@ def evaluate(
         episodes: number of episodes, at least 1.
         seed: seed of the episodes.
         transductive: `False`: every image is embedded once, alone (BatchNormalization uses its moving
-            averages). `True`: the images of an episode are normalised with the statistics of that episode,
-            queries included; such figures are not comparable with the others. Nothing in the learner changes
-            either way.
+            averages); a learner that adapts classifies each query by itself. `True`: the images of an episode
+            are normalised with the statistics of that episode, queries included (of its queries alone, for a
+            learner that adapts); such figures are not comparable with the others. Nothing in the learner
+            changes either way.
+        n_unlabelled: images per class that a learner is given without their labels; for `MetaGAN`. The
+            support and the queries are those of an evaluation without.
         batch_size: images embedded at a time.
+        progress: called with the number of episodes done, after each.
 
     Returns:
         The report.
 
     Raises:
         ValueError: an argument is out of range, `store` has fewer classes than `n_way` or a class with fewer
-            images than `k_shot + n_query`, or the learner cannot be evaluated transductively.
+            images than an episode needs, the learner cannot be evaluated transductively, or it adapts and its
+            network is for another `n_way`.
     """
     for argument, value in (("n_query", n_query), ("episodes", episodes), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{argument} must be at least 1, received {argument}={value}")
+    if n_unlabelled < 0:
+        raise ValueError(f"n_unlabelled must be at least 0, received n_unlabelled={n_unlabelled}")
     # Drawn first: a protocol that the store cannot serve must not cost the embedding of all its images.
-    tables = kernels.sample_episodes(store.labels, n_way, k_shot, n_query, episodes, seed)
-    embeddings = None if transductive else _embed_all(learner, store, batch_size)
-    return _report(learner, store, tables, k_shot, seed, embeddings)
+    tables = kernels.sample_episodes(store.labels, n_way, k_shot, n_query + n_unlabelled, episodes, seed)
+    if isinstance(learner, Adapter):
+        if n_way != learner.n_way:
+            raise ValueError(
+                f"n_way must be {learner.n_way}, the classes of the learner's network, received n_way={n_way}"
+            )
+        scores = _scores_after_adapting(learner, store, tables, k_shot, n_query, seed, transductive)
+    elif n_unlabelled:
+        raise ValueError(
+            f"n_unlabelled must be 0 for {type(learner).__name__}, which compares embeddings of labelled "
+            f"images, received n_unlabelled={n_unlabelled}"
+        )
+    else:
+        if transductive:
+            embedded: Iterable[FloatArray] = (_embed_together(learner, store, table) for table in tables)
+        else:
+            embeddings = _embed_all(learner, store, batch_size)
+            embedded = (embeddings[table] for table in tables)
+        scores = _scores_of_embeddings(learner, embedded, k_shot)
+    return _report(
+        learner, store, tables, k_shot, n_query, seed, transductive, _watched(scores, progress, episodes)
+    )
 
 
 def accuracy_versus_way(
@@ -193,7 +241,19 @@ def accuracy_versus_way(
     curves = {}
     for name, learner in learners.items():
         embeddings = _embed_all(learner, store, batch_size)
-        curves[name] = [_report(learner, store, table, k_shot, seed, embeddings) for table in tables]
+        curves[name] = [
+            _report(
+                learner,
+                store,
+                table,
+                k_shot,
+                n_query,
+                seed,
+                False,
+                _scores_of_embeddings(learner, (embeddings[episode] for episode in table), k_shot),
+            )
+            for table in tables
+        ]
     return curves
 
 
@@ -220,35 +280,72 @@ def paired_difference(report: Report, baseline: Report) -> tuple[float, float]:
 
 
 def _report(
-    learner: Embedder,
+    learner: Embedder | Adapter,
     store: ImageStore,
     tables: npt.NDArray[np.int32],
     k_shot: int,
+    n_query: int,
     seed: int,
-    embeddings: FloatArray | None,
+    transductive: bool,
+    scores: Iterable[Any],
 ) -> Report:
-    """Runs the episodes of tables [episodes, n_way, k_shot + n_query]; transductively without embeddings."""
-    episodes, n_way, samples = tables.shape
-    accuracies = np.empty(episodes)
-    for i, table in enumerate(tables):
-        rows = _embed_together(learner, store, table) if embeddings is None else embeddings[table]
-        query = rows[:, k_shot:].reshape(n_way * (samples - k_shot), -1)
-        accuracies[i] = _accuracy(np.asarray(learner.class_scores(rows[:, :k_shot], query)), n_way)
+    """The report on the scores `[n_way * n_query, n_way]` of each episode."""
+    episodes, n_way = tables.shape[:2]
+    accuracies = np.fromiter((_accuracy(np.asarray(values), n_way) for values in scores), float, episodes)
     accuracy, ci95 = _mean_and_ci95(accuracies)
     return Report(
         accuracy=accuracy,
         ci95=ci95,
         n_way=n_way,
         k_shot=k_shot,
-        n_query=samples - k_shot,
+        n_query=n_query,
         episodes=episodes,
         seed=seed,
-        transductive=embeddings is None,
+        transductive=transductive,
         split_hash=store.content_hash,
         dataset=store.name,
         learner=type(learner).__name__,
         episode_accuracies=accuracies,
     )
+
+
+def _scores_of_embeddings(
+    learner: Embedder, episodes: Iterable[FloatArray], k_shot: int
+) -> Iterator[npt.NDArray[Any]]:
+    """Scores of each episode from its embeddings `[n_way, k_shot + n_query, D]`."""
+    for rows in episodes:
+        yield learner.class_scores(rows[:, :k_shot], rows[:, k_shot:].reshape(-1, rows.shape[-1]))
+
+
+def _scores_after_adapting(
+    learner: Adapter,
+    store: ImageStore,
+    tables: npt.NDArray[np.int32],
+    k_shot: int,
+    n_query: int,
+    seed: int,
+    transductive: bool,
+) -> Iterator[npt.NDArray[Any]]:
+    """Scores of each episode by a learner that is fitted to it."""
+    for first in range(0, len(tables), _ADAPTED_AT_A_TIME):
+        images = kernels.gather_images(store.images, tables[first : first + _ADAPTED_AT_A_TIME])
+        support, query, unlabelled = np.split(images, [k_shot, k_shot + n_query], axis=2)
+        extra = {"unlabelled": unlabelled} if unlabelled.shape[2] else {}
+        yield from np.asarray(
+            learner.score_episodes(
+                support, query, transductive=transductive, seed=seed, first_episode=first, **extra
+            )
+        )
+
+
+def _watched(
+    scores: Iterable[Any], progress: Callable[[int], Any] | None, episodes: int
+) -> Iterator[npt.NDArray[Any]]:
+    """The scores as they are, one by one, telling `progress` how many have been asked for."""
+    for done, values in zip(range(1, episodes + 1), scores, strict=True):
+        if progress is not None:
+            progress(done)
+        yield values
 
 
 def _embed_all(learner: Embedder, store: ImageStore, batch_size: int) -> FloatArray:

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: MIT
+"""What the learners that adapt share: a classifier, and an inner loop that fits it to one task.
+
+    meta-weights ──> adapt_steps of the inner optimizer on the support ──> weights of one task
+         ^                                                                     |
+         └──────────────── the learner's outer step, over many tasks ──────────┘
+
+The inner loop is a pure function (Keras' `stateless_call`): no task sees another's weights, tasks may run
+side by side, and nothing that is measured or deployed changes the meta-weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fslcore.data.pipelines import minibatch_order
+from fslcore.learners.inner import InnerOptimizer, Tensors
+from fslcore.learners.learner import random_variables
+from fslcore.threads import parallel_tasks
+
+NORMALIZATIONS = ("batch", "moving", "frozen")
+
+
+class AdaptiveLearner(keras.Model):
+    """A `keras.Model` around a classifier that is fitted anew to each task by a few gradient steps.
+
+    Args:
+        network: a built Keras classifier, images `[B, H, W, C]` -> logits `[B, n_way]`.
+        inner_optimizer: `learners.SGD` or `learners.Adam`, of the steps within a task.
+        adapt_steps: inner steps on the support of a new task.
+        adapt_batch: images of such a step, drawn from the shuffled support again and again; None: all of it.
+        normalization: what batch normalisation goes by.
+            "batch": the statistics of the batch at hand in every inner step; of the support for a query.
+            "moving": the same in the inner steps, which also move the averages, and the averages are learnt
+            with the weights; a query is normalised by them.
+            "frozen": the moving averages everywhere, which then never change.
+            None: the network has no batch normalisation. "auto": "batch", or None for such a network.
+        **kwargs: passed to `keras.Model`.
+
+    Raises:
+        ValueError: `network` is not a built classifier of one vector per image, `adapt_steps` or
+            `adapt_batch` is out of range, or `normalization` does not go with the network.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        inner_optimizer: InnerOptimizer,
+        *,
+        adapt_steps: int,
+        adapt_batch: int | None = None,
+        normalization: str | None = "auto",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_network(network)
+        for argument, value in (("adapt_steps", adapt_steps), ("adapt_batch", adapt_batch)):
+            if value is not None and value < 1:
+                raise ValueError(f"{argument} must be at least 1, received {argument}={value}")
+        self.network = network
+        self.inner_optimizer = inner_optimizer
+        self.adapt_steps, self.adapt_batch = adapt_steps, adapt_batch
+        self.normalization = _normalization(network, normalization)
+        self.loss_tracker = keras.metrics.Mean(name="loss")
+        self.accuracy_tracker = keras.metrics.Mean(name="accuracy")
+        self._adapt = tf.function(self._adapted)
+        self._score = tf.function(self._score_episodes, reduce_retracing=True)
+        self.built = True
+
+    @property
+    def n_way(self) -> int:
+        """Classes of a task: the width of the network's output."""
+        return int(self.network.output_shape[-1])
+
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        """`loss` and `accuracy`, means over tasks."""
+        return [self.loss_tracker, self.accuracy_tracker]
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Keras' `make_train_function`, but for what `jit_compile` compiles: the work on one task.
+
+        The loop over tasks stays outside, in a graph: in a loop inside, XLA's convolutions on the CPU are ten
+        times slower, and without a loop the compilation takes as many times longer as there are tasks.
+        """
+        asked = bool(super().jit_compile)
+        self.jit_compile = False
+        try:
+            return super().make_train_function(force)
+        finally:
+            self.jit_compile = asked
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Logits `[B, n_way]` of images `[B, H, W, C]` by the meta-weights, which fit no task yet."""
+        return self.network(inputs, training=training)
+
+    def adapt(self, support: Any, *, seed: int = 0) -> keras.Model:
+        """Fits a copy of the network to a new task; the learner itself stays as it is.
+
+        Args:
+            support: images `[n_way, k_shot, H, W, C]`, row w of class w, with the scale used in training.
+            seed: of the order of the images in the inner steps.
+
+        Returns:
+            A Keras classifier, images `[B, H, W, C]` -> logits `[B, n_way]`, whose batch normalisation has
+            the statistics of the support as its moving averages: an image's logits depend on no other query.
+
+        Raises:
+            ValueError: the shape of `support` does not fit the network.
+        """
+        support = tf.convert_to_tensor(support, tf.float32)
+        self._check_images("support", support)
+        network = keras.models.clone_model(self.network)
+        order = self.adaptation_order(support.shape[0] * support.shape[1], seed)[0]
+        weights, state = self._adapt(support, order)
+        for variable, value in zip(network.trainable_variables, weights, strict=True):
+            variable.assign(value)
+        for variable, value in zip(network.non_trainable_variables, state, strict=True):
+            variable.assign(value)
+        return network
+
+    def score_episodes(
+        self, support: Any, query: Any, *, transductive: bool = False, seed: int = 0, first_episode: int = 0
+    ) -> tf.Tensor:
+        """Adapts to each episode and scores its queries; nothing in the learner changes.
+
+        Args:
+            support: `[episodes, n_way, k_shot, H, W, C]`.
+            query: `[episodes, n_way, n_query, H, W, C]`.
+            transductive: normalise the queries of an episode by their own common statistics instead of those
+                that `adapt` leaves in its classifier.
+            seed: of the order of the images in the inner steps.
+            first_episode: index of the first episode: that order is a function of it and the seed alone.
+
+        Returns:
+            Logits float32 `[episodes, n_way * n_query, n_way]`, the queries class by class.
+
+        Raises:
+            ValueError: the shapes do not fit the network, or `transductive` is asked for and the network has
+                no batch normalisation, or layers that draw random numbers.
+        """
+        support, query = (tf.convert_to_tensor(x, tf.float32) for x in (support, query))
+        self._check_images("support", support[0])
+        self._check_images("query", query[0])
+        if transductive:
+            self._check_transductive()
+        order = self.adaptation_order(
+            support.shape[1] * support.shape[2], seed, first_episode, episodes=support.shape[0]
+        )
+        return self._score(support, query, order, transductive=transductive)
+
+    def adaptation_order(
+        self, n_images: int, seed: int = 0, first_episode: int = 0, episodes: int = 1
+    ) -> tf.Tensor:
+        """Which of `n_images` support images each inner step sees: int32 `[episodes, adapt_steps, batch]`."""
+        if self.adapt_batch is None:
+            return tf.tile(tf.range(n_images)[None, None], [episodes, self.adapt_steps, 1])
+        return minibatch_order(
+            n_images, self.adapt_steps, self.adapt_batch, seed=seed, first=first_episode, count=episodes
+        )
+
+    def meta_weights(self) -> tuple[Tensors, Tensors]:
+        """The trainable and the other variables of the network, as tensors."""
+        network = self.network
+        return (
+            [tf.convert_to_tensor(v) for v in network.trainable_variables],
+            [tf.convert_to_tensor(v) for v in network.non_trainable_variables],
+        )
+
+    def initial_optimizer_state(self) -> Tensors:
+        """The state in which the inner optimizer begins a task."""
+        return self.inner_optimizer.initial_state(self.network.trainable_variables)
+
+    def inner_loss(
+        self, weights: Tensors, state: Tensors, images: tf.Tensor, labels: tf.Tensor, context: Any
+    ) -> tuple[tf.Tensor, tf.Tensor, Tensors]:
+        """What an inner step descends on.
+
+        Args:
+            weights: trainable weights of the network.
+            state: its other variables.
+            images: `[B, H, W, C]`.
+            labels: `[B]`, 0 to n_way - 1.
+            context: whatever else the learner has for this task.
+
+        Returns:
+            The loss, the logits `[B, n_way]` and the new state.
+        """
+        del context
+        logits, after = self.network.stateless_call(
+            weights, state, images, training=self.normalization != "frozen"
+        )
+        return cross_entropy(labels, logits), logits, self._kept(state, after)
+
+    def inner_step(
+        self,
+        weights: Tensors,
+        state: Tensors,
+        optimizer_state: Tensors,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        context: Any = None,
+    ) -> tuple[Tensors, Tensors, Tensors, tf.Tensor, tf.Tensor]:
+        """One step within a task: new weights, state, optimizer state; the loss and logits before it."""
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            loss, logits, state = self.inner_loss(weights, state, images, labels, context)
+        gradients = tape.gradient(loss, weights)
+        weights, optimizer_state = self.inner_optimizer.update(weights, gradients, optimizer_state)
+        return weights, state, optimizer_state, loss, logits
+
+    def fit_support(
+        self, support: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, context: Any = None
+    ) -> Any:
+        """The inner loop on images `[B, H, W, C]`, labels `[B]`, order `[steps, batch]`: weights, state."""
+        weights, state = self.meta_weights()
+
+        def step(i: tf.Tensor, weights: Tensors, state: Tensors, optimizer_state: Tensors) -> Any:
+            images, targets = tf.gather(support, order[i]), tf.gather(labels, order[i])
+            weights, state, optimizer_state, *_ = self.inner_step(
+                weights, state, optimizer_state, images, targets, context
+            )
+            return i + 1, weights, state, optimizer_state
+
+        _, weights, state, _ = tf.while_loop(
+            lambda i, *_: i < self.adapt_steps,
+            step,
+            (0, weights, state, self.initial_optimizer_state()),
+            parallel_iterations=1,
+        )
+        return weights, state
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the configuration that `from_config` takes."""
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "inner_optimizer": keras.saving.serialize_keras_object(self.inner_optimizer),
+            "adapt_steps": self.adapt_steps,
+            "adapt_batch": self.adapt_batch,
+            "normalization": self.normalization,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> AdaptiveLearner:
+        """Builds the learner that `get_config` described, with fresh weights."""
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+    def _adapted(self, support: tf.Tensor, order: tf.Tensor) -> tuple[Tensors, Tensors]:
+        """Weights and state of a classifier for the support `[n_way, k_shot, H, W, C]`."""
+        n_way, k_shot = support.shape[:2]
+        images = tf.reshape(support, (n_way * k_shot, *support.shape[2:]))
+        weights, state = self.fit_support(images, tf.repeat(tf.range(n_way), k_shot), order)
+        if self.normalization == "batch":
+            with _averages_of_one_batch(self.network):
+                _, state = self.network.stateless_call(weights, state, images, training=True)
+        return weights, state
+
+    def _score_episodes(
+        self, support: tf.Tensor, query: tf.Tensor, order: tf.Tensor, transductive: bool
+    ) -> tf.Tensor:
+        episodes = tf.shape(support)[0]
+        n_way, n_query = query.shape[1:3]
+
+        def score(i: tf.Tensor, scores: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            weights, state = self._adapted(support[i], order[i])
+            images = tf.reshape(query[i], (n_way * n_query, *query.shape[3:]))
+            logits, _ = self.network.stateless_call(weights, state, images, training=transductive)
+            return i + 1, scores.write(i, logits)
+
+        scores = tf.TensorArray(tf.float32, episodes, element_shape=(n_way * n_query, self.n_way))
+        _, scores = tf.while_loop(
+            lambda i, _: i < episodes, score, (0, scores), parallel_iterations=parallel_tasks()
+        )
+        return scores.stack()
+
+    def _kept(self, before: Tensors, after: Tensors) -> Tensors:
+        """The state after a step: moving averages are left alone unless they are learnt, random seeds not."""
+        if self.normalization == "moving":
+            return after
+        return [a if not a.dtype.is_floating else b for b, a in zip(before, after, strict=True)]
+
+    def _check_images(self, argument: str, images: tf.Tensor) -> None:
+        shape = self.network.input_shape[1:]
+        if images.shape.rank != 5 or images.shape[0] != self.n_way or tuple(images.shape[2:]) != shape:
+            raise ValueError(
+                f"{argument} must be images [{self.n_way}, images per class, "
+                f"{', '.join(map(str, shape))}] for this network, received {list(images.shape)}"
+            )
+
+    def _check_transductive(self) -> None:
+        if self.normalization is None:
+            raise ValueError(
+                f"transductive must be False for the network {self.network.name!r} without batch "
+                "normalisation, received True"
+            )
+        if random_variables(self.network):
+            raise ValueError(
+                "transductive must be False for a network that draws random numbers (Dropout, noise, "
+                f"augmentation), received True for {self.network.name!r}"
+            )
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Mean cross-entropy of the softmax of logits `[B, n_way]` for labels `[B]`."""
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+
+def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Share of the rows whose largest logit is that of their label."""
+    right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
+    return tf.reduce_mean(tf.cast(right, tf.float32))
+
+
+def over_tasks(body: Any, n_tasks: int, carry: Any) -> Any:
+    """Runs `carry = body(task, *carry)` for task 0 to n_tasks - 1.
+
+    Tasks run side by side as far as `body` takes no more from `carry` than the sums it adds to.
+    """
+    return tf.while_loop(
+        lambda task, *_: task < n_tasks,
+        lambda task, *carry: (task + 1, *body(task, *carry)),
+        (0, *carry),
+        parallel_iterations=parallel_tasks(),
+        maximum_iterations=n_tasks,
+    )[1:]
+
+
+def batch_normalisations(network: keras.Model) -> list[keras.Layer]:
+    """Every layer of the network that keeps moving averages."""
+    return [layer for layer in network._flatten_layers() if hasattr(layer, "moving_mean")]
+
+
+@contextlib.contextmanager
+def _averages_of_one_batch(network: keras.Model) -> Iterator[None]:
+    """Makes the moving averages forget all but the batch they see."""
+    layers = batch_normalisations(network)
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum = 0.0
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def _check_network(network: Any) -> None:
+    if not isinstance(network, keras.Model) or not network.built:
+        raise ValueError(f"network must be a built Keras model, received network={network!r}")
+    inputs, outputs = (getattr(network, f"{side}_shape", None) for side in ("input", "output"))
+    if not _is_known(inputs, 4) or not _is_known(outputs, 2):
+        raise ValueError(
+            "network must map images of a known shape [B, H, W, C] to logits [B, n_way], "
+            f"received {network.name!r} from {inputs} to {outputs}"
+        )
+
+
+def _is_known(shape: Any, rank: int) -> bool:
+    """Whether a shape has this rank, and no unknown size but that of the batch."""
+    return isinstance(shape, tuple) and len(shape) == rank and None not in shape[1:]
+
+
+def _normalization(network: keras.Model, asked: str | None) -> str | None:
+    has_any = bool(batch_normalisations(network))
+    if asked == "auto":
+        return "batch" if has_any else None
+    if asked is not None and asked not in NORMALIZATIONS:
+        raise ValueError(
+            f"normalization must be one of {', '.join(NORMALIZATIONS)}, auto or None, "
+            f"received normalization={asked!r}"
+        )
+    if (asked is not None) != has_any:
+        raise ValueError(
+            f"normalization must be {'one of ' + ', '.join(NORMALIZATIONS) if has_any else 'None'} for the "
+            f"network {network.name!r}, which has {'' if has_any else 'no '}batch normalisation, "
+            f"received normalization={asked!r}"
+        )
+    return asked

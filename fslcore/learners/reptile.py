@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""Reptile (Nichol, Achiam & Schulman, "On First-Order Meta-Learning Algorithms", 2018)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fslcore.data import ImageStore
+from fslcore.data.pipelines import minibatches
+from fslcore.encoders import conv4_classifier
+from fslcore.learners.adaptive import AdaptiveLearner, accuracy, over_tasks
+from fslcore.learners.inner import SGD, Adam, InnerOptimizer, Tensors
+from fslcore.learners.presets import REPTILE_PRESETS
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+class Reptile(AdaptiveLearner):
+    """Learns weights from which a few gradient steps on a task lead far.
+
+    One training step (algorithm 2 of the paper) takes `meta_batch` tasks, descends `inner_steps` mini-batches
+    on each from the same meta-weights, and gives the mean of (meta-weights - weights reached) to the
+    optimizer of `compile` as if it were a gradient: with `keras.optimizers.SGD(meta_step)` the meta-weights
+    move that share of the way. Train it with `learner.fit(learner.tasks(store, k_shot),
+    steps_per_epoch=...)`.
+
+    An inner optimizer with a memory (`Adam`) carries it from task to task, as in the authors' program. In
+    parallel, the tasks of a meta-batch start from the same memory, and the mean of what they leave is kept;
+    with `sequential`, each starts from what the last one left, and they cannot be worked on side by side.
+
+    Args:
+        network: a built Keras classifier, images `[B, H, W, C]` -> logits `[B, n_way]`.
+        inner_optimizer: `learners.SGD` or `learners.Adam`.
+        inner_steps: mini-batches of a training task.
+        inner_batch: images of one.
+        meta_batch: tasks of a training step.
+        sequential: whether the tasks of a step pass the inner optimizer's memory on one by one.
+        adapt_steps: inner steps on the support of a new task; None: as many as in training.
+        adapt_batch: images of one; None: all of the support.
+        normalization: as for `AdaptiveLearner`.
+        **kwargs: passed to `keras.Model`.
+
+    Raises:
+        ValueError: as for `AdaptiveLearner`, or a size is below 1.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        inner_optimizer: InnerOptimizer,
+        *,
+        inner_steps: int,
+        inner_batch: int,
+        meta_batch: int = 5,
+        sequential: bool = False,
+        adapt_steps: int | None = None,
+        adapt_batch: int | None = None,
+        normalization: str | None = "auto",
+        **kwargs: Any,
+    ) -> None:
+        sizes = {"inner_steps": inner_steps, "inner_batch": inner_batch, "meta_batch": meta_batch}
+        for argument, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"{argument} must be at least 1, received {argument}={value}")
+        super().__init__(
+            network,
+            inner_optimizer,
+            adapt_steps=inner_steps if adapt_steps is None else adapt_steps,
+            adapt_batch=adapt_batch,
+            normalization=normalization,
+            **kwargs,
+        )
+        self.inner_steps, self.inner_batch, self.meta_batch = inner_steps, inner_batch, meta_batch
+        self.sequential = sequential
+        self.memory = [
+            self.add_weight(
+                name=f"memory_{i}",
+                shape=value.shape,
+                initializer=_value_of(value),
+                trainable=False,
+            )
+            for i, value in enumerate(inner_optimizer.initial_state(network.trainable_variables))
+        ]
+
+    @classmethod
+    def from_preset(cls, name: str, image_shape: tuple[int, int, int] = (28, 28, 1)) -> Reptile:
+        """A learner with `encoders.conv4_classifier` and the sizes of a published setting, not compiled.
+
+        Args:
+            name: a key of `learners.REPTILE_PRESETS`.
+            image_shape: (height, width, channels).
+
+        Returns:
+            The learner.
+
+        Raises:
+            ValueError: there is no such preset.
+        """
+        if name not in REPTILE_PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(REPTILE_PRESETS)}, received preset={name!r}")
+        preset = REPTILE_PRESETS[name]
+        optimizer = {"adam": Adam, "sgd": SGD}[preset.inner_optimizer]
+        return cls(
+            conv4_classifier(preset.n_way, image_shape),
+            optimizer(preset.inner_learning_rate),
+            inner_steps=preset.inner_steps,
+            inner_batch=preset.inner_batch,
+            meta_batch=preset.meta_batch,
+            adapt_steps=preset.adapt_steps,
+            adapt_batch=preset.adapt_batch,
+        )
+
+    def tasks(
+        self,
+        store: ImageStore,
+        k_shot: int,
+        *,
+        seed: int = 0,
+        first_step: int = 0,
+        rotations: bool = False,
+    ) -> tf.data.Dataset:
+        """The batches that `fit` takes, one per training step, without end.
+
+        Args:
+            store: images of the training classes.
+            k_shot: images per class of a task, all of them for the inner loop.
+            seed: seed of the tasks.
+            first_step: index of the first training step: element i is a function of the seed and
+                `first_step + i` alone.
+            rotations: count each class turned by 0, 90, 180 and 270 degrees as four classes.
+
+        Returns:
+            A dataset of (images `[meta_batch, inner_steps, inner_batch, H, W, C]`, labels `[meta_batch,
+            inner_steps, inner_batch]`).
+
+        Raises:
+            ValueError: the images do not fit the network, or the store has too few classes or images.
+        """
+        shape = self.network.input_shape[1:]
+        if store.image_shape != shape:
+            raise ValueError(
+                f"store must hold images {list(shape)} for this network, received {list(store.image_shape)}"
+            )
+        return minibatches(
+            store,
+            self.n_way,
+            k_shot,
+            tasks=self.meta_batch,
+            steps=self.inner_steps,
+            batch=self.inner_batch,
+            seed=seed,
+            first=first_step,
+            rotations=rotations,
+        )
+
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
+        """One step on tasks (images `[tasks, steps, batch, H, W, C]`, labels `[tasks, steps, batch]`)."""
+        images, labels = (tf.convert_to_tensor(part) for part in data[:2])
+        if not labels.shape.is_fully_defined() or labels.shape.rank != 3:
+            raise ValueError(
+                "labels must be [tasks, steps, batch] of known sizes, as Reptile.tasks makes them, "
+                f"received {labels.shape}"
+            )
+        n_tasks = labels.shape[0]
+        weights, state = self.meta_weights()
+        memory = [tf.convert_to_tensor(v) for v in self.memory]
+        task = tf.function(self._task, jit_compile=self.jit_compile)
+        start = (weights, state, memory, tf.zeros(()), tf.zeros(()))
+
+        def add(index: Any, sums: Any, last: Any) -> tuple[Any, Any]:
+            reached = task(
+                images[index], labels[index], weights, state, last[2] if self.sequential else memory
+            )
+            return tf.nest.map_structure(tf.add, sums, reached), reached
+
+        sums, last = over_tasks(add, n_tasks, (tf.nest.map_structure(tf.zeros_like, start), start))
+        mean_weights, mean_state, mean_memory, loss, right = tf.nest.map_structure(
+            lambda total: total / tf.cast(n_tasks, total.dtype) if total.dtype.is_floating else total, sums
+        )
+        variables = self.network.trainable_variables
+        self.optimizer.apply([w - mean for w, mean in zip(weights, mean_weights, strict=True)], variables)
+        # A mean of random seeds would be none: they go on from where the last task left them.
+        for variable, mean, final in zip(
+            self.network.non_trainable_variables, mean_state, last[1], strict=True
+        ):
+            variable.assign(mean if mean.dtype.is_floating else final)
+        for variable, value in zip(self.memory, last[2] if self.sequential else mean_memory, strict=True):
+            variable.assign(value)
+        self.loss_tracker.update_state(loss)
+        self.accuracy_tracker.update_state(right)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def initial_optimizer_state(self) -> Tensors:
+        """What training has left in the inner optimizer, so that a new task is met as the last one was."""
+        return [tf.convert_to_tensor(v) for v in self.memory]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the configuration that `from_config` takes."""
+        names = ("inner_steps", "inner_batch", "meta_batch", "sequential")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    def _task(
+        self, images: tf.Tensor, labels: tf.Tensor, weights: Tensors, state: Tensors, memory: Tensors
+    ) -> tuple[Tensors, Tensors, Tensors, tf.Tensor, tf.Tensor]:
+        """The inner loop on one task: weights, state and memory after it, mean loss, accuracy at its end."""
+        losses = []
+        for step in range(images.shape[0]):
+            weights, state, memory, loss, logits = self.inner_step(
+                weights, state, memory, images[step], labels[step]
+            )
+            losses.append(loss)
+        return weights, state, memory, tf.add_n(losses) / len(losses), accuracy(labels[-1], logits)
+
+
+def _value_of(value: tf.Tensor) -> Any:
+    """An initializer that gives just that."""
+    return lambda shape, dtype=None: value  # noqa: ARG005

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""How TensorFlow shares the cores: all of them on one op, or several ops at a time on one core each."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+LAYOUTS = ("ops", "tasks")
+
+
+def set_threads(threads: int | None = None, layout: str = "ops") -> int:
+    """Fixes TensorFlow's threads for the rest of the process; the library never does so by itself.
+
+    Either layout gives the same bits in every run: with several ops at a time *and* several threads for each,
+    one gradient, that of a convolution's filter, comes out in ways that differ by 4e-6.
+
+    Args:
+        threads: number of CPU threads; None: as many as this process may run on.
+        layout: "ops": one op at a time, on all threads. Best for large batches: `Siamese`, `Prototypical`.
+            "tasks": as many ops at a time as there are threads, each on one. Best for the many small steps of
+            `Reptile`, `MAML` and `MetaGAN`, whose tasks are then worked on side by side.
+
+    Returns:
+        The number of threads.
+
+    Raises:
+        ValueError: an argument is out of range.
+        RuntimeError: TensorFlow has already run an op; its threads can no longer be changed.
+
+    Example:
+        >>> set_threads(layout="tasks")  # doctest: +SKIP
+        2
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, received layout={layout!r}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, received threads={threads}")
+    threads = threads or available_threads()
+    within, between = (threads, 1) if layout == "ops" else (1, threads)
+    tf.config.threading.set_intra_op_parallelism_threads(within)
+    tf.config.threading.set_inter_op_parallelism_threads(between)
+    tf.config.list_logical_devices()  # starts the runtime: from here on these settings cannot be changed
+    return threads
+
+
+def parallel_tasks() -> int:
+    """How many tasks a learner works on at a time: the ops that TensorFlow may run side by side."""
+    return tf.config.threading.get_inter_op_parallelism_threads() or available_threads()
+
+
+def available_threads() -> int:
+    """The CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: MIT
+"""Reptile, the inner loop that it shares with other learners, and the classifiers that it adapts."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fslcore import Reptile, evaluate
+from fslcore.data import ImageStore
+from fslcore.learners import REPTILE_PRESETS, SGD, Adam
+from fslcore.normalisation import FusedBatchNormalization
+
+SHAPE = (4, 4, 1)
+N_WAY = 3
+SIZES = {"inner_steps": 2, "inner_batch": 4, "meta_batch": 3}
+
+
+def dense_network(n_way: int = N_WAY) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(n_way)])
+
+
+def normalised_network() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    # A bias before the normalisation would have no gradient but rounding, of which Adam makes whole steps.
+    layers = [keras.layers.Conv2D(4, 3, use_bias=False), FusedBatchNormalization(), keras.layers.Flatten()]
+    return keras.Sequential([keras.Input(SHAPE), *layers, keras.layers.Dense(N_WAY)])
+
+
+def learner(network: keras.Model | None = None, optimizer: SGD | Adam | None = None, **options) -> Reptile:
+    return Reptile(network or dense_network(), optimizer or SGD(0.1), **(SIZES | options))
+
+
+def compiled(model: Reptile, rate: float = 0.5, **options) -> Reptile:
+    model.compile(keras.optimizers.SGD(rate), **options)
+    return model
+
+
+@pytest.fixture(scope="module")
+def store() -> ImageStore:
+    """Ten classes that are easy to tell apart: one bright pixel each, and a little noise."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 40, (10, 8, *SHAPE), dtype=np.uint8)
+    for c in range(10):
+        images[c, :, c // 4, c % 4] += 200
+    return ImageStore.from_arrays(images.reshape(-1, *SHAPE), np.repeat(np.arange(10), 8), name="pixels")
+
+
+@pytest.fixture(scope="module")
+def batch(store):
+    images, labels = next(iter(learner().tasks(store, 4)))
+    return images.numpy(), labels.numpy()
+
+
+def values(model: keras.Model) -> list[np.ndarray]:
+    return [np.asarray(v) for v in model.variables]
+
+
+def gradients(weights, images, labels):
+    """Of the mean cross-entropy of softmax(flat images @ w + b), in float64."""
+    w, b = weights
+    x = images.reshape(len(images), -1).astype(np.float64)
+    logits = x @ w + b
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    return [x.T @ p / len(x), p.mean(0)]
+
+
+def adam(weights, grads, memory, rate, beta=0.999, epsilon=1e-8):
+    *squares, power = memory
+    power = power * beta
+    squares = [beta * s + (1 - beta) * g * g for s, g in zip(squares, grads, strict=True)]
+    rate = rate * np.sqrt(1 - power)
+    new = [w - rate * g / (np.sqrt(s) + epsilon) for w, g, s in zip(weights, grads, squares, strict=True)]
+    return new, [*squares, power]
+
+
+# ---- the training step
+
+
+def test_a_step_moves_towards_the_mean_of_the_weights_reached(batch):
+    model = compiled(learner())
+    start = [v.astype(np.float64) for v in values(model.network)]
+    images, labels = batch
+    reached = []
+    for task_images, task_labels in zip(images, labels, strict=True):
+        weights = start
+        for x, y in zip(task_images, task_labels, strict=True):
+            weights = [w - 0.1 * g for w, g in zip(weights, gradients(weights, x, y), strict=True)]
+        reached.append(weights)
+    model.train_on_batch(images, labels)
+    for i, weight in enumerate(values(model.network)):
+        expected = start[i] + 0.5 * np.mean([r[i] - start[i] for r in reached], axis=0)
+        # 1e-6: a dozen float32 roundings of values below 1.
+        np.testing.assert_allclose(weight, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("sequential", [False, True], ids=["parallel", "sequential"])
+def test_adams_memory_goes_from_task_to_task(batch, sequential):
+    model = compiled(learner(optimizer=Adam(0.01), sequential=sequential))
+    start = [v.astype(np.float64) for v in values(model.network)]
+    memory = [np.zeros_like(w) for w in start] + [1.0]
+    images, labels = batch
+    reached, left = [], []
+    for task_images, task_labels in zip(images, labels, strict=True):
+        weights, state = start, left[-1] if sequential and left else memory
+        for x, y in zip(task_images, task_labels, strict=True):
+            weights, state = adam(weights, gradients(weights, x, y), state, 0.01)
+        reached.append(weights)
+        left.append(state)
+    model.train_on_batch(images, labels)
+    for i, weight in enumerate(values(model.network)):
+        expected = start[i] + 0.5 * np.mean([r[i] - start[i] for r in reached], axis=0)
+        # Adam's first steps are of size rate * sign(gradient): 1e-4 of 0.01, where a gradient is close to 0.
+        np.testing.assert_allclose(weight, expected, atol=1e-6)
+    for i, value in enumerate(model.memory):
+        expected = left[-1][i] if sequential else np.mean([state[i] for state in left], axis=0)
+        np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_plain_descent_has_no_memory_to_pass_on(batch):
+    one, other = compiled(learner()), compiled(learner(sequential=True))
+    assert one.memory == []
+    for model in (one, other):
+        model.train_on_batch(*batch)
+    for a, b in zip(values(one), values(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("make", [dense_network, normalised_network], ids=["dense", "normalised"])
+def test_graph_xla_and_eager_agree(batch, make):
+    results = []
+    for options in (
+        {"jit_compile": False},
+        {"jit_compile": True},
+        {"run_eagerly": True, "jit_compile": False},
+    ):
+        model = compiled(learner(make(), Adam(0.01)), **options)
+        assert model.jit_compile is options["jit_compile"]
+        logs = model.train_on_batch(*batch, return_dict=True)
+        results.append((logs["loss"], values(model.network)))
+    for loss, weights in results[1:]:
+        np.testing.assert_allclose(loss, results[0][0], rtol=1e-5)
+        for a, b in zip(weights, results[0][1], strict=True):
+            # Two steps of Adam move a weight by at most 0.02; a gradient near 0 may change sign in rounding.
+            np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+def test_steps_per_execution_changes_nothing(store):
+    results = []
+    for steps in (1, 4):
+        model = compiled(learner(normalised_network(), Adam(0.01)), steps_per_execution=steps)
+        model.fit(model.tasks(store, 4), steps_per_epoch=8, shuffle=False, verbose=0)
+        results.append(values(model))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_it_learns_to_learn(store):
+    model = compiled(learner(optimizer=SGD(0.5), adapt_steps=20), 1.0)
+    history = model.fit(model.tasks(store, 4), epochs=3, steps_per_epoch=40, shuffle=False, verbose=0).history
+    assert set(history) == {"accuracy", "loss"}
+    assert history["loss"][-1] < history["loss"][0]
+    assert evaluate(model, store, N_WAY, 1, 2, 30).accuracy > 0.9
+
+
+# ---- batch normalisation
+
+
+@pytest.mark.parametrize("normalization", ["batch", "moving", "frozen"])
+def test_moving_averages_move_only_if_they_are_learnt(batch, normalization):
+    model = compiled(learner(normalised_network(), normalization=normalization))
+    before = [np.asarray(v) for v in model.network.non_trainable_variables]
+    model.train_on_batch(*batch)
+    after = [np.asarray(v) for v in model.network.non_trainable_variables]
+    moved = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert moved == [normalization == "moving"] * 2
+
+
+def test_frozen_normalisation_is_the_networks_inference_mode(batch):
+    model = compiled(learner(normalised_network(), normalization="frozen"))
+    images, labels = batch
+    logits = model.network(images[0, 0], training=False)
+    expected = keras.ops.mean(
+        keras.losses.sparse_categorical_crossentropy(labels[0, 0], logits, from_logits=True)
+    )
+    weights, state = model.meta_weights()
+    loss, *_ = model.inner_loss(weights, state, images[0, 0], labels[0, 0], None)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_normalization_is_found_out_and_checked():
+    assert learner().normalization is None
+    assert learner(normalised_network()).normalization == "batch"
+    with pytest.raises(ValueError, match=r"normalization must be None for the network .* has no batch"):
+        learner(normalization="batch")
+    with pytest.raises(
+        ValueError, match="normalization must be one of batch, moving, frozen for the network"
+    ):
+        learner(normalised_network(), normalization=None)
+    with pytest.raises(ValueError, match=r"normalization must be one of .* received normalization='running'"):
+        learner(normalised_network(), normalization="running")
+
+
+# ---- adapting
+
+
+def episode(store, k_shot=2, n_query=3):
+    support, query = next(iter(store.episodes(N_WAY, k_shot, n_query, seed=5, episodes=1)))
+    return support.numpy(), query.numpy()
+
+
+@pytest.mark.parametrize("make", [dense_network, normalised_network], ids=["dense", "normalised"])
+@pytest.mark.parametrize("adapt_batch", [None, 4], ids=["whole support", "mini-batches"])
+def test_an_adapted_classifier_is_what_is_measured(store, make, adapt_batch):
+    model = learner(make(), Adam(0.05), adapt_steps=5, adapt_batch=adapt_batch)
+    support, query = episode(store)
+    before = values(model)
+    classifier = model.adapt(support, seed=7)
+    scores = model.score_episodes(support[None], query[None], seed=7)
+    for a, b in zip(values(model), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert isinstance(classifier, keras.Model)
+    logits = classifier.predict(query.reshape(-1, *SHAPE), verbose=0)
+    np.testing.assert_allclose(logits, scores[0], rtol=1e-5, atol=1e-5)
+    assert scores.shape == (1, N_WAY * 3, N_WAY)
+    assert not np.allclose(classifier.weights[0], model.network.weights[0])
+
+
+def test_an_adapted_classifier_has_the_statistics_of_the_support(store):
+    model = learner(normalised_network(), SGD(1e-9), adapt_steps=1)
+    support, _ = episode(store)
+    classifier = model.adapt(support)
+    maps = model.network.layers[0](support.reshape(-1, *SHAPE)).numpy()
+    mean, variance = classifier.non_trainable_variables
+    np.testing.assert_allclose(mean, maps.mean((0, 1, 2)), atol=1e-6)
+    np.testing.assert_allclose(variance, maps.var((0, 1, 2)), rtol=1e-5)
+    assert model.network.layers[1].momentum == 0.99
+
+
+def test_a_query_knows_the_others_only_transductively(store):
+    model = learner(normalised_network(), SGD(0.1))
+    support, query = episode(store)
+    others = query.copy()
+    others[1:] += 1.0
+    for transductive in (False, True):
+        one, two = (
+            model.score_episodes(support[None], q[None], transductive=transductive)[0, :3].numpy()
+            for q in (query, others)
+        )
+        assert np.array_equal(one, two) is not transductive
+
+
+def test_an_episode_is_scored_alike_in_any_company(store):
+    model = learner(normalised_network(), Adam(0.05), adapt_steps=4, adapt_batch=2)
+    episodes = [episode for episode in store.episodes(N_WAY, 2, 1, episodes=4)]
+    support, query = (np.stack([e[i].numpy() for e in episodes]) for i in (0, 1))
+    together = model.score_episodes(support, query, seed=3, first_episode=10).numpy()
+    for i in range(4):
+        alone = model.score_episodes(support[i : i + 1], query[i : i + 1], seed=3, first_episode=10 + i)
+        np.testing.assert_array_equal(alone[0], together[i])
+
+
+def test_evaluation_takes_learners_that_adapt(store):
+    model = learner(normalised_network(), SGD(0.1), adapt_steps=3)
+    before = values(model)
+    seen = []
+    report = evaluate(model, store, N_WAY, 2, 3, episodes=60, seed=1, progress=seen.append)
+    assert report == evaluate(model, store, N_WAY, 2, 3, episodes=60, seed=1)
+    assert seen == list(range(1, 61))
+    assert (report.learner, report.n_query, report.transductive) == ("Reptile", 3, False)
+    assert evaluate(model, store, N_WAY, 2, 3, 60, 1, transductive=True).transductive
+    for a, b in zip(values(model), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(
+        ValueError, match="n_way must be 3, the classes of the learner's network, received n_way=5"
+    ):
+        evaluate(model, store, 5, 1, 1)
+
+
+def test_without_batch_normalisation_there_is_nothing_transductive(store):
+    with pytest.raises(ValueError, match=r"transductive must be False for the network .* without batch"):
+        evaluate(learner(), store, N_WAY, 1, 1, 2, transductive=True)
+
+
+def test_random_networks_cannot_be_transductive(store):
+    layers = [keras.layers.Flatten(), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
+    network = keras.Sequential([keras.Input(SHAPE), *layers, keras.layers.Dense(N_WAY)])
+    model = compiled(learner(network))
+    model.fit(model.tasks(store, 4), steps_per_epoch=2, verbose=0, shuffle=False)
+    with pytest.raises(
+        ValueError, match="transductive must be False for a network that draws random numbers"
+    ):
+        evaluate(model, store, N_WAY, 1, 1, 2, transductive=True)
+
+
+# ---- presets, saving, bad input
+
+
+@pytest.mark.parametrize("name", REPTILE_PRESETS)
+def test_presets_have_the_published_sizes(name):
+    preset, model = REPTILE_PRESETS[name], Reptile.from_preset(name)
+    assert model.n_way == preset.n_way
+    assert name in ("keras-example", f"{preset.n_way}w{preset.k_shot}s")
+    if name != "keras-example":
+        # One pass over the images of a training task.
+        assert model.inner_steps * model.inner_batch == preset.n_way * preset.train_shots
+        assert (model.adapt_steps, model.meta_batch, preset.meta_step) == (50, 5, 1.0)
+
+
+def test_an_unknown_preset_is_named():
+    with pytest.raises(ValueError, match=r"preset must be one of 5w1s, .*, received preset='10w1s'"):
+        Reptile.from_preset("10w1s")
+
+
+def test_it_survives_saving(store, tmp_path):
+    model = compiled(learner(normalised_network(), Adam(0.01, epsilon=1e-7), adapt_batch=3, sequential=True))
+    model.fit(model.tasks(store, 4), steps_per_epoch=3, verbose=0, shuffle=False)
+    model.save(tmp_path / "reptile.keras")
+    loaded = keras.models.load_model(tmp_path / "reptile.keras")
+    assert loaded.inner_optimizer == model.inner_optimizer
+    assert (loaded.adapt_batch, loaded.sequential, loaded.normalization) == (3, True, "batch")
+    support, query = episode(store)
+    np.testing.assert_array_equal(
+        loaded.score_episodes(support[None], query[None]), model.score_episodes(support[None], query[None])
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inner_steps": 0}, "inner_steps must be at least 1, received inner_steps=0"),
+        ({"inner_batch": -1}, "inner_batch must be at least 1"),
+        ({"meta_batch": 0}, "meta_batch must be at least 1"),
+        ({"adapt_steps": 0}, "adapt_steps must be at least 1"),
+        ({"adapt_batch": 0}, "adapt_batch must be at least 1"),
+        ({"network": lambda x: x}, "network must be a built Keras model, received"),
+        ({"network": keras.Sequential([keras.layers.Dense(3)])}, "network must be a built Keras model"),
+        (
+            {"network": keras.Sequential([keras.Input((None, None, 1)), keras.layers.GlobalMaxPooling2D()])},
+            "network must map images of a known shape",
+        ),
+        (
+            {"network": keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(3, 3)])},
+            r"network must map images .* to logits \[B, n_way\], received",
+        ),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_trained_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        learner(**options)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SGD(0.0), "learning_rate must be above 0, received learning_rate=0.0"),
+        (lambda: Adam(-1.0), "learning_rate must be above 0"),
+        (lambda: Adam(0.1, beta_2=1.0), r"beta_2 must be in \[0, 1\), received beta_2=1.0"),
+        (lambda: Adam(0.1, epsilon=0), "epsilon must be above 0"),
+    ],
+    ids=["sgd rate", "adam rate", "beta_2", "epsilon"],
+)
+def test_inner_optimizers_check_their_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_images_that_do_not_fit_the_network_are_refused(store):
+    model = learner()
+    with pytest.raises(ValueError, match=r"support must be images \[3, images per class, 4, 4, 1\]"):
+        model.adapt(np.zeros((4, 1, *SHAPE), np.float32))
+    with pytest.raises(ValueError, match="query must be images"):
+        model.score_episodes(np.zeros((1, 3, 1, *SHAPE)), np.zeros((1, 3, 1, 5, 4, 1)))
+    wide = ImageStore.from_arrays(np.zeros((6, 5, 5, 1), np.uint8), [0, 0, 1, 1, 2, 2])
+    with pytest.raises(
+        ValueError, match=r"store must hold images \[4, 4, 1\] for this network, received \[5, 5"
+    ):
+        model.tasks(wide, 2)
+    with pytest.raises(ValueError, match="n_way must be at most 10"):
+        learner(dense_network(11)).tasks(store, 2)
+    with pytest.raises(ValueError, match="k_shot must be at most the number of images"):
+        model.tasks(store, 9)
+
+
+def test_batches_of_unknown_sizes_are_refused():
+    model = compiled(learner())
+    spec = (tf.TensorSpec((None, None, None, *SHAPE)), tf.TensorSpec((None, None, None), tf.int32))
+    unknown = tf.data.Dataset.from_generator(
+        lambda: iter([(np.zeros((1, 1, 2, *SHAPE)), np.zeros((1, 1, 2)))]), output_signature=spec
+    )
+    with pytest.raises(ValueError, match=r"labels must be \[tasks, steps, batch\] of known sizes"):
+        model.fit(unknown, shuffle=False, verbose=0)
