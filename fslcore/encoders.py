@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from fslcore.convolution import ConvBlock
 from fslcore.normalisation import FusedBatchNormalization
 
 Shape = tuple[int, int, int]
@@ -87,12 +88,7 @@ def conv4_classifier(n_way: int, input_shape: Shape = (28, 28, 1)) -> keras.Sequ
         A classifier, images [batch, height, width, channels] -> logits [batch, n_way].
     """
     stack = [keras.Input(input_shape)]
-    for _ in range(4):
-        stack += [
-            layers.Conv2D(64, 3, strides=2, padding="same", use_bias=False),
-            FusedBatchNormalization(momentum=0.9),
-            layers.ReLU(),
-        ]
+    stack += [ConvBlock(64, strides=2) for _ in range(4)]
     return keras.Sequential([*stack, layers.Flatten(), layers.Dense(n_way)], name="conv4_classifier")
 
 

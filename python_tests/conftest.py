@@ -4,8 +4,8 @@
     backend       numpy . eager . graph . unknown_batch . xla      the compiled core behind its bindings
     any_backend   the same, and reference                          the twin written in TensorFlow ops
 
-`numpy` never imports TensorFlow, nor do the tests marked `each_level`, which
-test_levels.py runs again at every SIMD level.
+`numpy` never imports TensorFlow. The tests marked `each_level` are run again by
+test_levels.py at every SIMD level.
 """
 
 from __future__ import annotations
@@ -156,4 +156,4 @@ def reject() -> Callable[..., None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marker that test_levels.py selects by."""
-    config.addinivalue_line("markers", "each_level: NumPy alone; run again at every SIMD level of this CPU")
+    config.addinivalue_line("markers", "each_level: run again at every SIMD level of this CPU")

@@ -19,7 +19,14 @@ from fslcore import kernels
 
 HERE = pathlib.Path(__file__).parent
 LEVELS = ("portable", "avx2", "avx512")  # each includes those before it
-SUITES = ("test_gram.py", "test_gram_grad.py", "test_triplets.py", "test_episodes.py", "test_images.py")
+SUITES = (
+    "test_convolution.py",
+    "test_episodes.py",
+    "test_gram.py",
+    "test_gram_grad.py",
+    "test_images.py",
+    "test_triplets.py",
+)
 CPUINFO = pathlib.Path("/proc/cpuinfo")
 
 

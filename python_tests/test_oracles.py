@@ -152,3 +152,53 @@ def test_quarter_turns_are_counter_clockwise():
     turned = oracles.gather_images(store, [[0, 0], [0, 0]], rotations=[0, 1], scale=1, shift=1)
     np.testing.assert_array_equal(turned[0, 1, :, :, 0], [[2, 3], [4, 5]])
     np.testing.assert_array_equal(turned[1, 0, :, :, 0], [[3, 5], [2, 4]])
+
+
+# Convolution ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "first_inputs"),
+    [
+        # Where the windows of 3 begin: one before the image, or on it when a single pixel of padding follows.
+        (4, 1, [-1, 0, 1, 2]),
+        (4, 2, [0, 2]),
+        (5, 2, [-1, 1, 3]),
+        (1, 1, [-1]),
+        (1, 2, [-1]),
+        (2, 2, [0]),
+    ],
+)
+def test_windows_by_hand(size, strides, first_inputs):
+    want = [
+        (out, tap, first + tap)
+        for out, first in enumerate(first_inputs)
+        for tap in range(3)
+        if 0 <= first + tap < size
+    ]
+    assert list(oracles.window_taps(size, strides)) == want
+
+
+def test_convolution_by_hand():
+    # Rows 1 2 3, 4 5 6 under the kernel that reads one pixel up and to the left, and doubles it.
+    image = np.arange(1, 7).reshape(1, 2, 3, 1)
+    kernel = np.zeros((3, 3, 1, 1))
+    kernel[0, 0] = 2
+    np.testing.assert_array_equal(oracles.convolve(image, kernel, 1)[0, ..., 0], [[0, 0, 0], [0, 2, 4]])
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_conv_block_grad_by_finite_differences(strides):
+    rng = np.random.default_rng(5)
+    points = [rng.normal(size=shape) for shape in ((2, 3, 4, 2), (3, 3, 2, 3), (3,), (3,))]
+    block = oracles.conv_block(*points, strides)
+    grad = rng.normal(size=block.outputs.shape)
+    centred = (block.convolved - block.mean) / np.sqrt(block.variance + 1e-3)
+    assert np.min(np.abs(points[2] * centred + points[3])) > 1e-3  # no kink of the ReLU within a step
+    for i, got in enumerate(oracles.conv_block_grad(*points, grad, strides)):
+
+        def objective(point, i=i):
+            changed = [*points[:i], point, *points[i + 1 :]]
+            return np.sum(grad * oracles.conv_block(*changed, strides).outputs)
+
+        np.testing.assert_allclose(got, central_difference(objective, points[i]), rtol=0, atol=1e-7)

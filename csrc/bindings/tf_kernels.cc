@@ -1,51 +1,16 @@
 // SPDX-License-Identifier: MIT
 // CPU kernels of the TensorFlow ops: check, view, call the core on the intra-op threads.
 #include <string>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "bindings/tf_arguments.h"
 #include "core/episodes.h"
 #include "core/gram.h"
 #include "core/images.h"
 #include "core/triplets.h"
-#include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/lib/core/threadpool.h"
 
-namespace tensorflow {
+namespace tensorflow::fslcore_bindings {
 namespace {
-
-fslcore::Executor ExecutorOf(OpKernelContext* context) {
-  const auto* workers = context->device()->tensorflow_cpu_worker_threads();
-  return {workers->num_threads,
-          [pool = workers->workers](std::function<void()> task) { pool->Schedule(std::move(task)); }};
-}
-
-fslcore::Matrix<const float> MatrixOf(const Tensor& t) {
-  return {t.flat<float>().data(), t.dim_size(0), t.dim_size(1)};
-}
-
-template <class T>
-fslcore::Vector<const T> VectorOf(const Tensor& t) {
-  return {t.flat<T>().data(), t.NumElements()};
-}
-
-std::vector<int64_t> ShapeOf(const Tensor& t) {
-  const auto sizes = t.shape().dim_sizes();
-  return {sizes.begin(), sizes.end()};
-}
-
-// As a list, "[2, 3]", like the core and Python write shapes.
-absl::Status CheckRank(const char* name, const Tensor& t, int rank) {
-  if (t.dims() == rank) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(name, " must have ", rank, rank == 1 ? " axis" : " axes",
-                                                 ", received shape [", absl::StrJoin(ShapeOf(t), ", "), "]"));
-}
-
-absl::Status CheckSentence(const std::string& problem) {
-  return problem.empty() ? absl::OkStatus() : absl::InvalidArgumentError(problem);
-}
 
 class MetricOp : public OpKernel {
  public:
@@ -224,4 +189,4 @@ REGISTER_KERNEL_BUILDER(Name("FslcoreSampleEpisodes").Device(DEVICE_CPU), Sample
 REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device(DEVICE_CPU), GatherImagesOp);
 
 }  // namespace
-}  // namespace tensorflow
+}  // namespace tensorflow::fslcore_bindings

@@ -56,6 +56,47 @@ absl::Status GatherShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// [batch, out_height, out_width, filters] of images [batch, height, width, channels] and a 3x3 kernel.
+absl::Status ConvBlockShape(InferenceContext* c) {
+  ShapeHandle images, kernel, out;
+  int64_t strides;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &images));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &kernel));
+  TF_RETURN_IF_ERROR(c->GetAttr("strides", &strides));
+  TF_RETURN_IF_ERROR(c->ReplaceDim(images, 3, c->Dim(kernel, 3), &out));
+  for (int axis = 1; axis < 3; ++axis) {
+    DimensionHandle size;
+    TF_RETURN_IF_ERROR(c->Add(c->Dim(images, axis), strides - 1, &size));
+    TF_RETURN_IF_ERROR(c->Divide(size, strides, /*evenly_divisible=*/false, &size));
+    TF_RETURN_IF_ERROR(c->ReplaceDim(out, axis, size, &out));
+  }
+  c->set_output(0, out);
+  c->set_output(1, out);
+  c->set_output(2, c->Vector(c->Dim(kernel, 3)));
+  c->set_output(3, c->Vector(c->Dim(kernel, 3)));
+  return absl::OkStatus();
+}
+
+absl::Status ConvBlockNormGradShape(InferenceContext* c) {
+  c->set_output(0, c->input(1));
+  c->set_output(1, c->input(4));
+  c->set_output(2, c->input(5));
+  return absl::OkStatus();
+}
+
+absl::Status ConvInputGradShape(InferenceContext* c) {
+  c->set_output(0, c->input(0));
+  return absl::OkStatus();
+}
+
+absl::Status ConvKernelGradShape(InferenceContext* c) {
+  ShapeHandle images, grad;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &images));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &grad));
+  c->set_output(0, c->MakeShape({c->MakeDim(3), c->MakeDim(3), c->Dim(images, 3), c->Dim(grad, 3)}));
+  return absl::OkStatus();
+}
+
 #define METRIC_ATTRS                                                                               \
   Attr("metric: {'sqeuclidean', 'euclidean', 'cosine', 'dot', 'manhattan', 'weighted_manhattan'}") \
       .Attr("activation: {'none', 'sigmoid'}")
@@ -119,6 +160,47 @@ REGISTER_OP("FslcoreGatherImages")
     .Attr("shift: float")
     .Output("images: float")
     .SetShapeFn(GatherShape);
+
+REGISTER_OP("FslcoreConvBlock")
+    .Input("images: float")
+    .Input("kernel: float")
+    .Input("gamma: float")
+    .Input("beta: float")
+    .Attr("strides: int")
+    .Attr("epsilon: float")
+    .Output("outputs: float")
+    .Output("convolved: float")
+    .Output("mean: float")
+    .Output("variance: float")
+    .SetShapeFn(ConvBlockShape);
+
+REGISTER_OP("FslcoreConvBlockNormGrad")
+    .Input("grad: float")
+    .Input("convolved: float")
+    .Input("mean: float")
+    .Input("variance: float")
+    .Input("gamma: float")
+    .Input("beta: float")
+    .Attr("epsilon: float")
+    .Output("convolved_grad: float")
+    .Output("gamma_grad: float")
+    .Output("beta_grad: float")
+    .SetShapeFn(ConvBlockNormGradShape);
+
+REGISTER_OP("FslcoreConvInputGrad")
+    .Input("images: float")  // for their shape alone
+    .Input("kernel: float")
+    .Input("grad: float")
+    .Attr("strides: int")
+    .Output("images_grad: float")
+    .SetShapeFn(ConvInputGradShape);
+
+REGISTER_OP("FslcoreConvKernelGrad")
+    .Input("images: float")
+    .Input("grad: float")
+    .Attr("strides: int")
+    .Output("kernel_grad: float")
+    .SetShapeFn(ConvKernelGradShape);
 
 }  // namespace
 }  // namespace tensorflow

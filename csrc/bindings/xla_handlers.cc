@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/conv_block.h"
 #include "core/episodes.h"
 #include "core/gram.h"
 #include "core/images.h"
@@ -18,6 +19,7 @@ namespace {
 using F0 = ffi::Buffer<ffi::F32, 0>;
 using F1 = ffi::Buffer<ffi::F32, 1>;
 using F2 = ffi::Buffer<ffi::F32, 2>;
+using F4 = ffi::Buffer<ffi::F32, 4>;
 using I0 = ffi::Buffer<ffi::S32, 0>;
 using I1 = ffi::Buffer<ffi::S32, 1>;
 using I3 = ffi::Buffer<ffi::S32, 3>;
@@ -35,7 +37,10 @@ fslcore::Matrix<const float> MatrixOf(F2& b) {
   return {b.typed_data(), b.dimensions()[0], b.dimensions()[1]};
 }
 
-std::vector<int64_t> ShapeOf(AnyL& b) { return {b.dimensions().begin(), b.dimensions().end()}; }
+template <class Buffer>
+std::vector<int64_t> ShapeOf(const Buffer& b) {
+  return {b.dimensions().begin(), b.dimensions().end()};
+}
 
 ffi::Error Invalid(const std::string& problem) { return ffi::Error::InvalidArgument(problem); }
 
@@ -144,6 +149,72 @@ ffi::Error GatherImages(ffi::ThreadPool pool, U4 store, AnyL indices, AnyL rotat
   return ffi::Error::Success();
 }
 
+// `rows` of the batch are real here too; the results for the others are zero.
+void FillFrom(ffi::Result<F4>& out, int64_t row) {
+  const auto size = out->dimensions();
+  std::fill(out->typed_data() + row * size[1] * size[2] * size[3], out->typed_data() + out->element_count(),
+            0.0f);
+}
+
+fslcore::ConvShape ConvShapeOf(ffi::Span<const int64_t> images, I0& rows, int64_t filters, int64_t strides) {
+  return {*rows.typed_data(), images[1], images[2], images[3], filters, strides};
+}
+
+ffi::Error ConvBlock(ffi::ThreadPool pool, F4 images, F4 kernel, F1 gamma, F1 beta, I0 rows,
+                     ffi::Result<F4> outputs, ffi::Result<F4> convolved, ffi::Result<F1> mean,
+                     ffi::Result<F1> variance, int64_t strides, float epsilon) {
+  const std::string problem = fslcore::CheckConvBlock(ShapeOf(images), ShapeOf(kernel), ShapeOf(gamma),
+                                                      ShapeOf(beta), strides, epsilon);
+  if (!problem.empty()) return Invalid(problem);
+  const auto shape = ConvShapeOf(images.dimensions(), rows, kernel.dimensions()[3], strides);
+  FillFrom(outputs, shape.count);
+  FillFrom(convolved, shape.count);
+  fslcore::ConvBlock(
+      ExecutorOf(pool), shape, images.typed_data(), kernel.typed_data(),
+      {gamma.typed_data(), beta.typed_data(), epsilon},
+      {outputs->typed_data(), convolved->typed_data(), mean->typed_data(), variance->typed_data()});
+  return ffi::Error::Success();
+}
+
+ffi::Error ConvBlockNormGrad(ffi::ThreadPool pool, F4 grad, F4 convolved, F1 mean, F1 variance, F1 gamma,
+                             F1 beta, I0 rows, ffi::Result<F4> convolved_grad, ffi::Result<F1> gamma_grad,
+                             ffi::Result<F1> beta_grad, float epsilon) {
+  const std::string problem =
+      fslcore::CheckConvBlockNormGrad(ShapeOf(grad), ShapeOf(convolved), ShapeOf(mean), ShapeOf(variance),
+                                      ShapeOf(gamma), ShapeOf(beta), epsilon);
+  if (!problem.empty()) return Invalid(problem);
+  const auto size = convolved.dimensions();
+  FillFrom(convolved_grad, *rows.typed_data());
+  fslcore::ConvBlockNormGrad(
+      ExecutorOf(pool), *rows.typed_data() * size[1] * size[2], size[3], grad.typed_data(),
+      convolved.typed_data(), mean.typed_data(), variance.typed_data(),
+      {gamma.typed_data(), beta.typed_data(), epsilon},
+      {convolved_grad->typed_data(), gamma_grad->typed_data(), beta_grad->typed_data()});
+  return ffi::Error::Success();
+}
+
+ffi::Error ConvInputGrad(ffi::ThreadPool pool, F4 kernel, F4 grad, I0 rows, ffi::Result<F4> images_grad,
+                         int64_t strides) {
+  const std::string problem =
+      fslcore::CheckConvInputGrad(ShapeOf(*images_grad), ShapeOf(kernel), ShapeOf(grad), strides);
+  if (!problem.empty()) return Invalid(problem);
+  const auto shape = ConvShapeOf(images_grad->dimensions(), rows, grad.dimensions()[3], strides);
+  FillFrom(images_grad, shape.count);
+  fslcore::ConvInputGrad(ExecutorOf(pool), shape, kernel.typed_data(), grad.typed_data(),
+                         images_grad->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error ConvKernelGrad(ffi::ThreadPool pool, F4 images, F4 grad, I0 rows, ffi::Result<F4> kernel_grad,
+                          int64_t strides) {
+  const std::string problem = fslcore::CheckConvKernelGrad(ShapeOf(images), ShapeOf(grad), strides);
+  if (!problem.empty()) return Invalid(problem);
+  fslcore::ConvKernelGrad(ExecutorOf(pool),
+                          ConvShapeOf(images.dimensions(), rows, grad.dimensions()[3], strides),
+                          images.typed_data(), grad.typed_data(), kernel_grad->typed_data());
+  return ffi::Error::Success();
+}
+
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_pairwise_cpu, Pairwise,
@@ -218,3 +289,51 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_gather_images_cpu, GatherImages,
                                   .Ret<ffi::Buffer<ffi::F32>>()  // images
                                   .Attr<float>("scale")
                                   .Attr<float>("shift"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_block_cpu, ConvBlock,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<F4>()  // images
+                                  .Arg<F4>()  // kernel
+                                  .Arg<F1>()  // gamma
+                                  .Arg<F1>()  // beta
+                                  .Arg<I0>()  // rows
+                                  .Ret<F4>()  // outputs
+                                  .Ret<F4>()  // convolved
+                                  .Ret<F1>()  // mean
+                                  .Ret<F1>()  // variance
+                                  .Attr<int64_t>("strides")
+                                  .Attr<float>("epsilon"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_block_norm_grad_cpu, ConvBlockNormGrad,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<F4>()  // grad
+                                  .Arg<F4>()  // convolved
+                                  .Arg<F1>()  // mean
+                                  .Arg<F1>()  // variance
+                                  .Arg<F1>()  // gamma
+                                  .Arg<F1>()  // beta
+                                  .Arg<I0>()  // rows
+                                  .Ret<F4>()  // convolved_grad
+                                  .Ret<F1>()  // gamma_grad
+                                  .Ret<F1>()  // beta_grad
+                                  .Attr<float>("epsilon"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_input_grad_cpu, ConvInputGrad,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<F4>()  // kernel
+                                  .Arg<F4>()  // grad
+                                  .Arg<I0>()  // rows
+                                  .Ret<F4>()  // images_grad
+                                  .Attr<int64_t>("strides"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_kernel_grad_cpu, ConvKernelGrad,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<F4>()  // images
+                                  .Arg<F4>()  // grad
+                                  .Arg<I0>()  // rows
+                                  .Ret<F4>()  // kernel_grad
+                                  .Attr<int64_t>("strides"));

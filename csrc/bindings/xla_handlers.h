@@ -13,5 +13,9 @@ FSLCORE_HANDLER(fslcore_triplet_semihard_cpu);
 FSLCORE_HANDLER(fslcore_mine_semihard_cpu);
 FSLCORE_HANDLER(fslcore_sample_episodes_cpu);
 FSLCORE_HANDLER(fslcore_gather_images_cpu);
+FSLCORE_HANDLER(fslcore_conv_block_cpu);
+FSLCORE_HANDLER(fslcore_conv_block_norm_grad_cpu);
+FSLCORE_HANDLER(fslcore_conv_input_grad_cpu);
+FSLCORE_HANDLER(fslcore_conv_kernel_grad_cpu);
 
 #undef FSLCORE_HANDLER

@@ -6,11 +6,9 @@
 // Small integers keep every sum exact in float32 in any order, so comparisons are for equality.
 #include "core/simd/kernels.h"
 
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <thread>
 #include <vector>
 
 #include "core/cpu_level.h"
@@ -18,50 +16,11 @@
 #include "core/gram.h"
 #include "core/images.h"
 #include "core/triplets.h"
+#include "tests/check.h"
+#include "tests/conv_test.h"
 
 namespace fslcore {
 namespace {
-
-constexpr float kSentinel = 12345.0f;
-constexpr int64_t kGuard = 32;
-int g_failures = 0;
-
-void Expect(bool ok, const char* what, int64_t a, int64_t b) {
-  if (ok) return;
-  std::printf("FAILED %s (%lld, %lld)\n", what, static_cast<long long>(a), static_cast<long long>(b));
-  ++g_failures;
-}
-
-// A buffer with sentinels on both sides, and one float off the vectors' alignment.
-class Guarded {
- public:
-  explicit Guarded(int64_t size)
-      : size_(size), data_(static_cast<size_t>(size + 2 * kGuard + 1), kSentinel) {}
-  float* get() { return data_.data() + kGuard + 1; }
-  bool intact() const {
-    for (int64_t i = 0; i < kGuard; ++i)
-      if (data_[static_cast<size_t>(i)] != kSentinel ||
-          data_[data_.size() - 1 - static_cast<size_t>(i)] != kSentinel)
-        return false;
-    return data_[kGuard] == kSentinel;
-  }
-  bool operator==(const Guarded& other) const { return data_ == other.data_; }
-  int64_t size() const { return size_; }
-
- private:
-  int64_t size_;
-  std::vector<float> data_;
-};
-
-std::vector<float> Integers(int64_t size, unsigned seed) {
-  std::vector<float> values(static_cast<size_t>(size));
-  for (float& v : values) v = static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 28) - 8.0f;
-  return values;
-}
-
-Executor Threads(int count) {
-  return {count, [](std::function<void()> task) { std::thread(std::move(task)).detach(); }};
-}
 
 const std::vector<int64_t> kSizes = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 129};
 
@@ -196,6 +155,7 @@ int Run() {
     for (int64_t classes : {1, 2, 5, 200}) TestTriplets(batch, classes);
   TestTriplets(1300, 2);  // many positives per class: sorted, not scanned
   TestEpisodesAndImages();
+  TestConvolutions();
   std::printf("kernels at level %s: %s\n", CpuLevelName(ActiveCpuLevel()).data(),
               g_failures ? "FAILED" : "passed");
   return g_failures ? EXIT_FAILURE : EXIT_SUCCESS;

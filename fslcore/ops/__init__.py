@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The compiled kernels as TensorFlow ops: differentiable, in eager mode, in `tf.function` and inside XLA.
 
-The functions have the names, arguments and meaning of `fslcore.kernels`, on tensors. Inputs of another
-floating type are cast to float32, and results are float32. First-order gradients are compiled; for second
-order use the plain TensorFlow twins in `fslcore.ops.reference`.
+The functions have the names, arguments and meaning of `fslcore.kernels`, on tensors; `conv_block` is here
+alone. Inputs of another floating type are cast to float32, and results are float32. First-order gradients are
+compiled; for second order use the plain TensorFlow twins in `fslcore.ops.reference`.
 
 Errors are ValueError when the arguments show them, else `tf.errors.InvalidArgumentError`, with the same
 sentence.
@@ -27,9 +27,12 @@ from fslcore.kernels import (
     check_store,
 )
 from fslcore.ops._library import native_libraries, raw_ops
+from fslcore.ops.convolution import ConvBlockResult, conv_block
 
 __all__ = [
+    "ConvBlockResult",
     "TripletResult",
+    "conv_block",
     "gather_images",
     "mine_semihard",
     "native_libraries",

@@ -19,6 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from fslcore.kernels import TRIPLET_METRICS, check_metric, check_pairwise
+from fslcore.ops.convolution import ConvBlockResult, check_conv_block
 
 Tensor = Any
 
@@ -107,6 +108,40 @@ def triplet_semihard(
     )
     distance = _DISTANCES[metric]
     return _mean_hinge(distance(anchor, positive), distance(anchor, negative), margin)
+
+
+def conv_block(
+    images: Tensor,
+    kernel: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    *,
+    strides: int = 2,
+    epsilon: float = 1e-3,
+) -> ConvBlockResult:
+    """max(0, gamma * (c - mean) / sqrt(variance + epsilon) + beta), c the 3x3 convolution of the images.
+
+    Args:
+        images: [batch, height, width, channels], batch at least 1.
+        kernel: [3, 3, channels, filters].
+        gamma: [filters].
+        beta: [filters].
+        strides: 1 or 2.
+        epsilon: Positive.
+
+    Returns:
+        A `ConvBlockResult`.
+
+    Raises:
+        ValueError: For other strides or another epsilon.
+    """
+    strides, epsilon = check_conv_block(strides, epsilon)
+    images, kernel, gamma, beta = (tf.cast(tensor, tf.float32) for tensor in (images, kernel, gamma, beta))
+    convolved = tf.nn.conv2d(images, kernel, strides, "SAME")
+    mean = tf.reduce_mean(convolved, axis=[0, 1, 2])
+    variance = tf.reduce_mean(tf.square(convolved - mean), axis=[0, 1, 2])
+    outputs = tf.nn.relu((convolved - mean) * (gamma * tf.math.rsqrt(variance + epsilon)) + beta)
+    return ConvBlockResult(outputs, tf.stop_gradient(mean), tf.stop_gradient(variance))
 
 
 def triplet_semihard_of_distances(

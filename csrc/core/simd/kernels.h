@@ -46,6 +46,44 @@ struct SignBlock {
   float* abs_differences;  // [cols]: sum over r, k of a(r, k) * |x[r, c] - y[k, c]|; or null
 };
 
+// Where one window of a convolution starts in the source and where its result goes, in floats.
+struct WindowPlace {
+  int64_t in, out;
+};
+
+// `length` neighbours in the source, `in` floats behind the start of the window; they meet the rows of the
+// weights from `row` on.
+struct WindowRun {
+  int64_t in, row, length;
+};
+
+// out[place.out + c] = sum over runs and k of in[place.in + run.in + k] * weights[run.row + k, c].
+struct WindowBlock {
+  int64_t rows, depth, cols;  // places, rows and columns of the weights
+  const WindowPlace* places;
+  const WindowRun* runs;
+  int64_t run_count;
+  const float* in;
+  const float* panels;  // the weights packed by pack_columns
+  float* out;
+};
+
+// out[k, c] += sum over places of in[place.in + k] * grad[place.out + c].
+struct WindowGradBlock {
+  int64_t rows, cols;
+  const WindowPlace* places;
+  int64_t place_count;
+  const float* in;
+  const float* grad;
+  float* out;  // [rows, cols]
+};
+
+// max(0, (x - mean) * scale + beta) by columns, all [cols].
+struct NormalisedRelu {
+  int64_t cols;
+  const float *mean, *scale, *beta;
+};
+
 struct SimdKernels {
   int64_t panel;  // columns of a packed panel
 
@@ -70,6 +108,19 @@ struct SimdKernels {
   int64_t (*farthest)(const float* distances, int64_t n);
   // Index of the smallest distance strictly above the threshold, the first of equals; -1 if there is none.
   int64_t (*nearest_above)(const float* distances, int64_t n, float threshold);
+
+  void (*window)(const WindowBlock&);
+  void (*window_grad)(const WindowGradBlock&);
+
+  // The mean and the sum of (x - mean)^2 of each column of x [rows, cols], rows > 0.
+  void (*moments)(const float* x, int64_t rows, int64_t cols, float* mean, float* squares);
+  void (*normalised_relu)(const NormalisedRelu&, const float* x, int64_t rows, float* out);
+  // With d = grad where the output is positive, else 0: the sums of d and of d * (x - mean) by columns.
+  void (*normalised_relu_sums)(const NormalisedRelu&, const float* grad, const float* x, int64_t rows,
+                               float* sums, float* products);
+  // dx = scale * (d - offset - (x - mean) * slope), offset and slope [cols]. dx may be grad.
+  void (*normalised_relu_grad)(const NormalisedRelu&, const float* grad, const float* x, int64_t rows,
+                               const float* offset, const float* slope, float* dx);
 
   // out[i] = float(in[i]) * scale + shift, rounded twice like the same expression in NumPy.
   void (*scale_bytes)(const uint8_t* in, int64_t n, float scale, float shift, float* out);

@@ -5,10 +5,18 @@ constexpr int64_t kPanel = kLanes * kVecs;
 
 void PackRows(const float* y, int64_t rows, int64_t dim, int64_t first, float* out) {
   const int64_t present = rows - first < kPanel ? rows - first : kPanel;
-  for (int64_t k = 0; k < dim; ++k, out += kPanel) {
+  const int64_t whole_rows = present / kLanes * kLanes, whole_dim = dim / kLanes * kLanes;
+  for (int64_t k = 0; k < whole_dim; k += kLanes)
+    for (int64_t c = 0; c < whole_rows; c += kLanes) {
+      Vec square[kLanes];
+      for (int i = 0; i < kLanes; ++i) square[i] = Load(y + (first + c + i) * dim + k);
+      Transpose(square);
+      for (int i = 0; i < kLanes; ++i) Store(out + (k + i) * kPanel + c, square[i]);
+    }
+  for (int64_t k = 0; k < dim; ++k) {
     const float* column = y + first * dim + k;
-    for (int64_t c = 0; c < present; ++c) out[c] = column[c * dim];
-    for (int64_t c = present; c < kPanel; ++c) out[c] = 0.0f;
+    for (int64_t c = k < whole_dim ? whole_rows : 0; c < kPanel; ++c)
+      out[k * kPanel + c] = c < present ? column[c * dim] : 0.0f;
   }
 }
 

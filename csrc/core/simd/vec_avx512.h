@@ -34,5 +34,29 @@ inline Vec Max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 inline Vec Abs(Vec a) { return _mm512_abs_ps(a); }
 inline uint32_t Bits(Mask m) { return m; }
 inline float Sum(Vec v) { return _mm512_reduce_add_ps(v); }
+// Rows become columns: pairs of floats, then pairs of pairs, then a 4 x 4 of quarters.
+inline void Transpose(Vec (&rows)[kLanes]) {
+  Vec pairs[kLanes], quads[kLanes];
+  for (int i = 0; i < kLanes; i += 2) {
+    pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < kLanes; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      const __m512d a = _mm512_castps_pd(pairs[i + j]), b = _mm512_castps_pd(pairs[i + 2 + j]);
+      quads[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+      quads[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    }
+  for (int j = 0; j < 4; ++j) {
+    const Vec even_low = _mm512_shuffle_f32x4(quads[j], quads[4 + j], 0x88);
+    const Vec odd_low = _mm512_shuffle_f32x4(quads[j], quads[4 + j], 0xdd);
+    const Vec even_high = _mm512_shuffle_f32x4(quads[8 + j], quads[12 + j], 0x88);
+    const Vec odd_high = _mm512_shuffle_f32x4(quads[8 + j], quads[12 + j], 0xdd);
+    rows[j] = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+    rows[4 + j] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+    rows[8 + j] = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+    rows[12 + j] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+  }
+}
 
 }  // namespace fslcore::avx512

@@ -44,5 +44,9 @@ inline uint32_t Bits(Mask m) {
   return (m[0] ? 1u : 0u) | (m[1] ? 2u : 0u) | (m[2] ? 4u : 0u) | (m[3] ? 8u : 0u);
 }
 inline float Sum(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+inline void Transpose(Vec (&rows)[kLanes]) {  // rows become columns
+  const Vec a = rows[0], b = rows[1], c = rows[2], d = rows[3];
+  for (int i = 0; i < kLanes; ++i) rows[i] = Vec{a[i], b[i], c[i], d[i]};
+}
 
 }  // namespace fslcore::portable

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Convolution, batch normalisation and ReLU in one compiled op, for training small encoders on a CPU."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from fslcore.ops._library import raw_ops
+
+Tensor = Any
+
+
+class ConvBlockResult(NamedTuple):
+    """What `conv_block` returns.
+
+    Attributes:
+        outputs: float32 [batch, out_height, out_width, filters], differentiable.
+        mean: float32 [filters], of the convolved images over batch and positions; carries no gradient.
+        variance: float32 [filters], biased, likewise.
+    """
+
+    outputs: Tensor
+    mean: Tensor
+    variance: Tensor
+
+
+def conv_block(
+    images: Tensor,
+    kernel: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    *,
+    strides: int = 2,
+    epsilon: float = 1e-3,
+) -> ConvBlockResult:
+    """max(0, gamma * (c - mean) / sqrt(variance + epsilon) + beta), c the 3x3 convolution of the images.
+
+    The padding is TensorFlow's SAME, and there is no bias: the normalisation would cancel it. Mean and
+    variance are those of the batch itself (Ioffe and Szegedy, "Batch normalization", ICML 2015).
+    Differentiable with respect to the first four arguments; the gradient of ReLU at 0 is 0. The bits of the
+    results do not depend on the number of threads.
+
+    Args:
+        images: [batch, height, width, channels]; an empty batch has mean, variance and gradients 0.
+        kernel: [3, 3, channels, filters]; multiples of 16 filters and channels are the fastest.
+        gamma: [filters].
+        beta: [filters].
+        strides: 1 or 2, a Python number.
+        epsilon: Positive, a Python number.
+
+    Returns:
+        A `ConvBlockResult`; out_height = ceil(height / strides), and out_width likewise.
+
+    Raises:
+        ValueError: For arguments of other shapes or values, where they show them while tracing.
+    """
+    strides, epsilon = check_conv_block(strides, epsilon)
+    images, kernel, gamma, beta = (tf.cast(tensor, tf.float32) for tensor in (images, kernel, gamma, beta))
+    _check_axes("images", images)
+    _check_axes("kernel", kernel)
+    if images.shape.rank and kernel.shape.rank:
+        _check_shape("kernel", kernel, [3, 3, images.shape[3], kernel.shape[3]])
+        _check_shape("gamma", gamma, [kernel.shape[3]])
+        _check_shape("beta", beta, [kernel.shape[3]])
+    outputs, _, mean, variance = raw_ops.fslcore_conv_block(
+        images=images, kernel=kernel, gamma=gamma, beta=beta, strides=strides, epsilon=epsilon
+    )
+    return ConvBlockResult(outputs, tf.stop_gradient(mean), tf.stop_gradient(variance))
+
+
+def check_conv_block(strides: int, epsilon: float) -> tuple[int, float]:
+    """The options of `conv_block`.
+
+    Args:
+        strides: 1 or 2.
+        epsilon: Positive.
+
+    Returns:
+        Both, as a Python int and float.
+
+    Raises:
+        ValueError: For others.
+    """
+    if strides not in (1, 2):
+        raise ValueError(f"strides must be 1 or 2, received strides={strides}")
+    if not (epsilon > 0 and math.isfinite(epsilon)):
+        raise ValueError(f"epsilon must be positive and finite, received epsilon={epsilon}")
+    return int(strides), float(epsilon)
+
+
+def has_conv_block() -> bool:
+    """Whether `conv_block` can run where TensorFlow computes: it is for CPUs, and `False` beside a GPU."""
+    return hasattr(raw_ops, "fslcore_conv_block") and not tf.config.list_physical_devices("GPU")
+
+
+@tf.RegisterGradient("FslcoreConvBlock")
+def _conv_block_gradient(op: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+    images, kernel, gamma, beta = op.inputs
+    _, convolved, mean, variance = op.outputs
+    strides = op.get_attr("strides")
+    convolved_grad, gamma_grad, beta_grad = raw_ops.fslcore_conv_block_norm_grad(
+        grad=grad,
+        convolved=convolved,
+        mean=mean,
+        variance=variance,
+        gamma=gamma,
+        beta=beta,
+        epsilon=op.get_attr("epsilon"),
+    )
+    # Ops of their own, so that TensorFlow leaves out the gradient of images that nobody asked for.
+    images_grad = raw_ops.fslcore_conv_input_grad(
+        images=images, kernel=kernel, grad=convolved_grad, strides=strides
+    )
+    kernel_grad = raw_ops.fslcore_conv_kernel_grad(images=images, grad=convolved_grad, strides=strides)
+    return images_grad, kernel_grad, gamma_grad, beta_grad
+
+
+def _check_axes(name: str, tensor: Tensor) -> None:
+    if tensor.shape.rank not in (None, 4):
+        raise ValueError(f"{name} must have 4 axes, received shape {tensor.shape.as_list()}")
+
+
+def _check_shape(name: str, tensor: Tensor, expected: list[int | None]) -> None:
+    if not tensor.shape.is_compatible_with(expected):
+        raise ValueError(f"{name} must have shape {expected}, received shape {tensor.shape.as_list()}")

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: MIT
+"""Convolution, batch normalisation and ReLU in one op: exact where integers allow, bounded where not."""
+
+import subprocess
+import sys
+
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+from asserts import assert_bit_identical, assert_gradient_close, float32_exactly, gamma
+from inputs import integers, normal
+from modes import MODES, compiled, eager, name
+
+from fslcore import ops
+from fslcore.ops import reference
+from fslcore.ops._library import raw_ops
+
+BLOCKS = [ops.conv_block, reference.conv_block]
+BLOCK_IDS = ["op", "twin"]
+CHANNELS = (1, 3, 16, 17, 64)
+
+
+def arguments(seed, batch, height, width, channels, filters):
+    """Integers as images and kernel, so that the convolution is exact; gamma and beta of both signs."""
+    return (
+        integers(seed, batch, height, width, channels),
+        integers(seed + 1, 3, 3, channels, filters),
+        normal(seed + 2, filters),
+        normal(seed + 3, filters),
+    )
+
+
+def results_and_gradients(block, mode, arrays, grad, **options):
+    """The results of `block`, then the gradients of sum(grad * outputs) for its four arguments."""
+
+    def run(*tensors):
+        *tensors, grad = tensors
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            result = block(*tensors, **options)
+            loss = tf.reduce_sum(grad * result.outputs)
+        return (*result, *tape.gradient(loss, tensors, unconnected_gradients="zero"))
+
+    return [np.asarray(part) for part in mode(run)(*(tf.constant(a) for a in (*arrays, grad)))]
+
+
+# The convolution and its gradients, on integers -----------------------------------------------------
+
+
+@pytest.mark.each_level
+@pytest.mark.parametrize("filters", CHANNELS)
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("strides", [1, 2])
+def test_convolution_and_its_gradients_are_exact(strides, channels, filters):
+    for height in range(1, 10):
+        width = height * 4 % 9 + 1  # every size from 1 to 9 in each direction, square and not
+        images, kernel, scale, shift = arguments(height, 2, height, width, channels, filters)
+        want = oracles.convolve(images, kernel, strides)
+        block = raw_ops.fslcore_conv_block(
+            images=images, kernel=kernel, gamma=scale, beta=shift, strides=strides, epsilon=1.0
+        )
+        np.testing.assert_array_equal(block.convolved, float32_exactly(want))
+
+        grad = integers(9, *want.shape)
+        images_grad, kernel_grad = oracles.convolve_grad(images, kernel, grad, strides)
+        got = raw_ops.fslcore_conv_input_grad(images=images, kernel=kernel, grad=grad, strides=strides)
+        np.testing.assert_array_equal(got, float32_exactly(images_grad))
+        got = raw_ops.fslcore_conv_kernel_grad(images=images, grad=grad, strides=strides)
+        np.testing.assert_array_equal(got, float32_exactly(kernel_grad))
+
+
+@pytest.mark.each_level
+def test_a_kernel_gradient_of_many_parts_is_exact():
+    # 30 x 49 positions a part and more, none of them full: 200 * 49 / 1024 = 9 parts.
+    images, grad = integers(0, 200, 14, 14, 3), integers(1, 200, 7, 7, 20)
+    _, want = oracles.convolve_grad(images, np.zeros((3, 3, 3, 20)), grad, 2)
+    got = raw_ops.fslcore_conv_kernel_grad(images=images, grad=grad, strides=2)
+    np.testing.assert_array_equal(got, float32_exactly(want))
+
+
+# The block ------------------------------------------------------------------------------------------
+
+
+def check_block(got, arrays, grad, strides, epsilon):
+    """Against the oracle; bounds to first order in the unit roundoff.
+
+    With a = |c| + mean |c| the centred values are good to gamma(n) a in any order of summation, the variance
+    to gamma(n) mean(a^2), and so 1 / sqrt(variance + epsilon) to gamma(n) spread / 2, where spread =
+    mean(a^2) / (variance + epsilon). The convolutions add 9 * channels terms; 32 roundings are the rest.
+    """
+    images, kernel, scale, shift = arrays
+    want = oracles.conv_block(*arrays, strides, epsilon)
+    want_grad = oracles.conv_block_grad(*arrays, grad, strides, epsilon)
+    axes = (0, 1, 2)
+    c, positions = np.abs(want.convolved), want.convolved[..., 0].size
+    a = c + np.mean(c, axes)
+    inverse = 1 / np.sqrt(want.variance + epsilon)
+    spread = np.mean(a**2, axes) * inverse**2
+    roundings = 9 * max(kernel.shape[2:]) + 4 * positions + 32
+
+    before_relu = scale * (want.convolved - want.mean) * inverse + shift
+    magnitude = np.abs(scale) * a * inverse * (1 + spread / 2) + np.abs(shift)
+    bound = gamma(2 * positions + 32) * magnitude
+    assert np.all(np.abs(before_relu) > bound), "choose data for which rounding decides no ReLU"
+    d = np.where(before_relu > 0, np.abs(grad), 0)
+
+    outputs, mean, variance, images_grad, kernel_grad, scale_grad, shift_grad = got
+    assert_gradient_close(mean, want.mean, np.mean(c, axes), positions + 8)
+    assert_gradient_close(variance, want.variance, np.mean(a**2, axes), 2 * positions + 16)
+    assert np.all(np.abs(outputs - want.outputs) <= bound)
+    assert_bit_identical(outputs > 0, before_relu > 0)
+    assert_gradient_close(shift_grad, want_grad.beta, np.sum(d, axes), positions + 8)
+    of_scale = np.sum(d * a, axes) * inverse * (1 + spread / 2)
+    assert_gradient_close(scale_grad, want_grad.gamma, of_scale, roundings)
+    of_convolved = (np.abs(scale) * inverse) * (
+        (d + np.mean(d, axes)) * (1 + spread / 2) + a * inverse**2 * np.mean(d * a, axes) * (1 + 1.5 * spread)
+    )
+    of_images, of_kernel = oracles.convolve_grad(np.abs(images), np.abs(kernel), of_convolved, strides)
+    assert_gradient_close(images_grad, want_grad.images, of_images, roundings)
+    assert_gradient_close(kernel_grad, want_grad.kernel, of_kernel, roundings)
+
+
+SHAPES = [
+    pytest.param((3, 6, 7, 3, 17), id="odd and even, 3 channels, 17 filters"),
+    pytest.param((2, 9, 9, 1, 16), id="one channel"),
+    pytest.param((4, 5, 4, 16, 5), id="5 filters"),
+]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=name)
+@pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_IDS)
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_and_gradients(mode, block, strides, shape):
+    arrays = arguments(0, *shape)
+    grad = normal(8, *oracles.convolve(*arrays[:2], strides).shape)
+    got = results_and_gradients(block, mode, arrays, grad, strides=strides, epsilon=0.25)
+    check_block(got, arrays, grad, strides, 0.25)
+
+
+@pytest.mark.each_level
+@pytest.mark.parametrize("filters", [1, 17, 64])
+def test_values_and_gradients_of_the_op(filters):
+    arrays = arguments(3, 5, 8, 5, 3, filters)
+    grad = normal(8, 5, 4, 3, filters)
+    check_block(results_and_gradients(ops.conv_block, eager, arrays, grad), arrays, grad, 2, 1e-3)
+
+
+def test_compiled_and_eager_agree_to_the_bit():
+    arrays = arguments(0, 20, 14, 14, 16, 64)
+    grad = normal(1, 20, 7, 7, 64)
+    want = results_and_gradients(ops.conv_block, eager, arrays, grad)
+    for part, wanted in zip(results_and_gradients(ops.conv_block, compiled, arrays, grad), want, strict=True):
+        assert_bit_identical(part, wanted)
+
+
+@pytest.mark.each_level
+@pytest.mark.parametrize("batch", [1, 40])  # one sum, and sums of several blocks combined
+def test_variance_of_values_far_from_zero(batch):
+    # Only the tap in the middle counts: the images themselves, 2^20 and 2^20 + 1 in turn, of variance 1/4.
+    # From E[x^2] - E[x]^2 in float32 nothing would be left: the squares are 2^40, their spacing 2^17.
+    images = np.tile(np.float32([2**20, 2**20 + 1]), batch * 32).reshape(batch, 8, 8, 1)
+    kernel = np.zeros((3, 3, 1, 2), np.float32)
+    kernel[1, 1] = [1, -1]
+    result = ops.conv_block(images, kernel, np.ones(2), np.zeros(2), strides=1)
+    np.testing.assert_allclose(result.variance, [0.25, 0.25], rtol=gamma(140))
+    np.testing.assert_array_equal(result.mean, np.float32([2**20 + 0.5, -(2**20) - 0.5]))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=name)
+@pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_IDS)
+def test_the_gradient_at_zero_is_zero(mode, block):
+    # Every output is exactly 0 before the ReLU.
+    arrays = [*arguments(0, 3, 4, 4, 2, 5)[:2], np.zeros(5, np.float32), np.zeros(5, np.float32)]
+    outputs, _, _, *gradients = results_and_gradients(block, mode, arrays, np.ones((3, 2, 2, 5), np.float32))
+    assert not outputs.any()
+    assert not any(gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=name)
+def test_an_empty_batch(mode):
+    arrays = [np.zeros((0, 5, 4, 3), np.float32), *arguments(0, 1, 5, 4, 3, 6)[1:]]
+    outputs, mean, variance, *gradients = results_and_gradients(
+        ops.conv_block, mode, arrays, np.zeros((0, 3, 2, 6), np.float32)
+    )
+    assert outputs.shape == (0, 3, 2, 6)
+    for part, wanted in zip((mean, variance, *gradients), (*arrays[2:], *arrays), strict=True):
+        np.testing.assert_array_equal(part, np.zeros_like(wanted))
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_IDS)
+def test_mean_and_variance_carry_no_gradient(block):
+    arrays = [tf.constant(a) for a in arguments(0, 3, 4, 4, 2, 5)]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(arrays)
+        result = block(*arrays)
+    assert tape.gradient([result.mean, result.variance], arrays) == [None] * 4
+
+
+def test_the_twin_can_be_differentiated_twice():
+    images, kernel, scale, shift = (tf.constant(a) for a in arguments(0, 3, 4, 4, 2, 5))
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch((scale, shift))
+        with tf.GradientTape() as inner:
+            inner.watch((scale, shift))
+            loss = tf.reduce_sum(reference.conv_block(images, kernel, scale, shift).outputs ** 3)
+        by_scale, by_shift = inner.gradient(loss, (scale, shift))
+    one, other = outer.jacobian(by_scale, shift), outer.jacobian(by_shift, scale)
+    assert np.any(one)
+    np.testing.assert_array_equal(one, np.diag(np.diag(one)))  # each filter by itself
+    np.testing.assert_allclose(one, np.transpose(other), rtol=1e-5)
+
+
+# Inside TensorFlow ----------------------------------------------------------------------------------
+
+
+def test_images_of_a_dynamic_batch_inside_a_compiled_function():
+    # tf.boolean_mask has a size that XLA knows at run time only: padding must not count for the mean.
+    images, *others = arguments(0, 9, 5, 5, 3, 16)
+    keep = np.arange(9) % 3 != 1
+
+    def run(images, keep, *others):
+        with tf.GradientTape() as tape:
+            tape.watch((images, others))
+            result = ops.conv_block(tf.boolean_mask(images, keep), *others)
+            loss = tf.reduce_sum(result.outputs**2)
+        gradient = tape.gradient(loss, (images, *others))
+        return (result.mean, result.variance, *(tf.convert_to_tensor(part) for part in gradient))
+
+    tensors = [tf.constant(a) for a in (images, keep, *others)]
+    for part, wanted in zip(tf.function(run, jit_compile=True)(*tensors), run(*tensors), strict=True):
+        np.testing.assert_array_equal(part, wanted)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "compiled"])
+def test_training_inside_a_loop(jit_compile):
+    images, *weights = arguments(0, 6, 7, 7, 2, 16)
+
+    def step(*weights):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            loss = tf.reduce_mean(ops.conv_block(images, *weights).outputs)
+        gradients = tape.gradient(loss, weights)
+        return tuple(w - g for w, g in zip(weights, gradients, strict=True))
+
+    @tf.function(jit_compile=jit_compile)
+    def loop(*weights):
+        return tf.while_loop(
+            lambda i, *_: i < 3, lambda i, *w: (i + 1, *step(*w)), (0, *weights), maximum_iterations=3
+        )[1:]
+
+    want = weights = [tf.constant(w) for w in weights]
+    for _ in range(3):
+        want = step(*want)
+    for part, wanted in zip(loop(*weights), want, strict=True):
+        np.testing.assert_allclose(part, wanted, rtol=1e-5, atol=1e-5)  # XLA may fuse w - g / n
+
+
+def test_shapes_are_inferred_as_far_as_they_are_known():
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 9, 2]), tf.TensorSpec([3, 3, None, 5])])
+    def trace(images, kernel):
+        result = ops.conv_block(images, kernel, tf.ones(5), tf.zeros(5), strides=2)
+        gradients = tf.gradients(result.outputs, [images, kernel])
+        shapes.extend(tuple(tensor.shape) for tensor in (*result, *gradients))
+        return result.outputs
+
+    shapes = []
+    trace.get_concrete_function()
+    assert shapes == [(None, None, 5, 5), (5,), (5,), (None, None, 9, 2), (3, 3, 2, 5)]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=name)
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_other_floating_types_are_cast(mode, dtype):
+    arrays = [a.astype(dtype) for a in arguments(0, 3, 4, 4, 2, 5)]
+    got = results_and_gradients(ops.conv_block, mode, arrays, np.ones((3, 2, 2, 5), np.float32))
+    assert [part.dtype for part in got] == [np.float32] * 3 + [np.dtype(dtype)] * 4
+
+
+THREADS = """
+import hashlib, sys
+import numpy as np
+import tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+from fslcore import ops
+rng = np.random.default_rng(0)
+shapes = (300, 14, 14, 5), (3, 3, 5, 17), (17,), (17,)
+arrays = [tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
+digest = hashlib.sha256()
+for _ in range(3):  # which thread takes which block differs from run to run
+    with tf.GradientTape() as tape:
+        tape.watch(arrays)
+        result = ops.conv_block(*arrays)
+        loss = tf.reduce_sum(result.outputs**3)
+    for part in (*result, *tape.gradient(loss, arrays)):
+        digest.update(part.numpy().tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_results_do_not_depend_on_threads():
+    def digest(threads):
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS, str(threads)], capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert digest(1) == digest(2) == digest(3)
+
+
+# Bad input ------------------------------------------------------------------------------------------
+
+GOOD = {"images": (2, 5, 4, 3), "kernel": (3, 3, 3, 6), "gamma": (6,), "beta": (6,)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"images": (5, 4, 3)}, r"images must have 4 axes, received shape \[5, 4, 3\]"),
+        ({"kernel": (9, 3, 6)}, r"kernel must have 4 axes, received shape \[9, 3, 6\]"),
+        ({"kernel": (5, 5, 3, 6)}, r"kernel must have shape \[3, 3, 3, 6\], received shape \[5, 5, 3, 6\]"),
+        ({"kernel": (3, 3, 2, 6)}, r"kernel must have shape \[3, 3, 3, 6\], received shape \[3, 3, 2, 6\]"),
+        ({"gamma": (5,)}, r"gamma must have shape \[6\], received shape \[5\]"),
+        ({"beta": (1, 6)}, r"beta must have shape \[6\], received shape \[1, 6\]"),
+    ],
+)
+def test_bad_shapes(wrong, sentence):
+    tensors = [tf.ones(shape) for shape in {**GOOD, **wrong}.values()]
+    with pytest.raises(ValueError, match=sentence):
+        ops.conv_block(*tensors)
+    # What a graph cannot know beforehand, the kernel says.
+    unknown = tf.function(lambda *t: ops.conv_block(*t).outputs, input_signature=[tf.TensorSpec(None)] * 4)
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=sentence):
+        unknown(*tensors)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_IDS)
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"strides": 3}, "strides must be 1 or 2, received strides=3"),
+        ({"epsilon": 0.0}, "epsilon must be positive and finite, received epsilon=0.0"),
+        ({"epsilon": float("nan")}, "epsilon must be positive and finite, received epsilon=nan"),
+    ],
+)
+def test_bad_options(block, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        block(*(tf.ones(shape) for shape in GOOD.values()), **options)
+
+
+def test_gradient_ops_check_their_arguments():
+    images, kernel, grad, row = (
+        tf.ones((2, 5, 4, 3)),
+        tf.ones((3, 3, 3, 6)),
+        tf.ones((2, 3, 2, 6)),
+        tf.ones(6),
+    )
+    bad = tf.ones((2, 2, 2, 6))
+    sentence = r"grad must have shape \[2, 3, 2, 6\], received shape \[2, 2, 2, 6\]"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
+        raw_ops.fslcore_conv_input_grad(images=images, kernel=kernel, grad=bad, strides=2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
+        raw_ops.fslcore_conv_kernel_grad(images=images, grad=bad, strides=2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
+        raw_ops.fslcore_conv_block_norm_grad(
+            grad=bad, convolved=grad, mean=row, variance=row, gamma=row, beta=row, epsilon=1e-3
+        )
