@@ -5,8 +5,10 @@
     ops                    the same functions as differentiable TensorFlow ops, inside XLA too
     layers losses metrics  Keras: Gram matrices, losses and metrics on them, the triplet loss
     encoders               BasicCNN, VinyalsNet, conv4, KochNet
+    adversarial            the other two networks of MetaGAN
     data                   image stores (glyphs, Omniglot, your folder), episodes and batches as tf.data
     Siamese Prototypical   learners: keras.Models to compile and fit
+    Reptile MAML MetaGAN   learners that adapt to a task by gradient steps
     evaluate               accuracy over episodes, with its confidence interval
 
 Everything is imported on first use, so that `import fslcore.kernels` stays light.
@@ -20,18 +22,35 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fslcore import data, encoders, evaluation, kernels, layers, learners, losses, metrics, ops, plots
+    from fslcore import (
+        adversarial,
+        data,
+        encoders,
+        evaluation,
+        kernels,
+        layers,
+        learners,
+        losses,
+        metrics,
+        ops,
+        plots,
+    )
     from fslcore.data import ImageStore
     from fslcore.evaluation import PixelNearestNeighbour, Report, accuracy_versus_way, evaluate
-    from fslcore.learners import Prototypical, Siamese
+    from fslcore.learners import MAML, MetaGAN, Prototypical, Reptile, Siamese
+    from fslcore.threads import set_threads
 
 __all__ = [
+    "MAML",
     "ImageStore",
+    "MetaGAN",
     "PixelNearestNeighbour",
     "Prototypical",
     "Report",
+    "Reptile",
     "Siamese",
     "accuracy_versus_way",
+    "adversarial",
     "data",
     "encoders",
     "evaluate",
@@ -43,17 +62,22 @@ __all__ = [
     "metrics",
     "ops",
     "plots",
+    "set_threads",
 ]
 
 # Where the names come from that are not modules themselves.
 _HOMES = {
     "ImageStore": "data",
+    "MAML": "learners",
+    "MetaGAN": "learners",
     "PixelNearestNeighbour": "evaluation",
     "Prototypical": "learners",
     "Report": "evaluation",
+    "Reptile": "learners",
     "Siamese": "learners",
     "accuracy_versus_way": "evaluation",
     "evaluate": "evaluation",
+    "set_threads": "threads",
 }
 
 

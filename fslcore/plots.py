@@ -32,15 +32,22 @@ _GRAY, _LIGHT_GRAY, _INK = "#767676", "#DDDDDD", "#222222"
 _DPI = 150
 # More names than this on an axis of a 16 cm picture cannot be read.
 _MOST_TICKS = 40
+_FEWEST_SMOOTHED = 10
+# Of the smoothing: 100 is that of the Keras example, on 2,000 values.
+_WINDOWS = (3, 100)
 
 
-def training_curve(history: Sequence[Mapping[str, float]], title: str = "Training") -> Figure:
+def training_curve(
+    history: Sequence[Mapping[str, float]], title: str = "Training", *, smooth: bool = False
+) -> Figure:
     """Loss and accuracy against epochs.
 
     Args:
         history: one row per epoch, as in `history.csv`: `epoch` (from 1), `loss` and, if there are any,
             `accuracy` (of training episodes), `val_accuracy` and `val_ci95`, each 0 to 1.
         title: the heading.
+        smooth: draw the curves `smoothed`, the figures themselves faintly behind them; a history of fewer
+            than 10 epochs is drawn as it is.
 
     Returns:
         A figure with one panel for the loss and, if there is an accuracy, one for it.
@@ -54,7 +61,8 @@ def training_curve(history: Sequence[Mapping[str, float]], title: str = "Trainin
     figure = _figure((10 if accuracies else 5.5, 4), title)
     axes = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
     epochs, losses = _column(history, "loss")
-    _line(axes[0], epochs, losses, BLUE, "training")
+    draw = _smooth_line if smooth and len(history) >= _FEWEST_SMOOTHED else _line
+    draw(axes[0], epochs, losses, BLUE, "training")
     axes[0].set(xlabel="epoch", ylabel="loss")
     if min(losses) >= 0:
         axes[0].set_ylim(bottom=0)
@@ -65,8 +73,10 @@ def training_curve(history: Sequence[Mapping[str, float]], title: str = "Trainin
     for key in accuracies:
         colour, label = styles[key]
         epochs, values = _column(history, key)
-        _line(axes[1], epochs, values, colour, label)
-        if key == "val_accuracy" and all("val_ci95" in row for row in history if key in row):
+        draw(axes[1], epochs, values, colour, label)
+        # The band of the single figures would say too much of an average over several.
+        banded = draw is _line and all("val_ci95" in row for row in history if key in row)
+        if key == "val_accuracy" and banded:
             _band(axes[1], epochs, values, _column(history, "val_ci95")[1], colour)
     if accuracies:
         axes[1].set(xlabel="epoch", ylabel="accuracy")
@@ -77,6 +87,36 @@ def training_curve(history: Sequence[Mapping[str, float]], title: str = "Trainin
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         _clean(panel)
     return figure
+
+
+def smoothed(values: npt.ArrayLike, window: int | None = None) -> npt.NDArray[np.float64]:
+    """Averages over a Hamming window, as in the Reptile example of the Keras documentation.
+
+    Beyond its ends the series goes on as its mirror image. Unlike there, the result is cut to the series, so
+    that each average stands where its values do.
+
+    Args:
+        values: `[N]`.
+        window: number of values under the window, 1 to N; None: a tenth of N, from 3 to 100 as far as N goes.
+
+    Returns:
+        float64 `[N]`.
+
+    Raises:
+        ValueError: `values` is not a series, or `window` is out of range.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"values must be [N] with N at least 1, received shape {list(values.shape)}")
+    shortest, longest = _WINDOWS
+    width = min(longest, max(shortest, len(values) // 10), len(values)) if window is None else window
+    if not 1 <= width <= len(values):
+        raise ValueError(f"window must be 1 to {len(values)}, the number of values, received window={window}")
+    weights = np.hamming(width)
+    mirrored = np.r_[values[width - 1 : 0 : -1], values, values[-1:-width:-1]]
+    averages = np.convolve(mirrored, weights / weights.sum(), mode="valid")
+    first = (width - 1) // 2
+    return averages[first : first + len(values)]
 
 
 def episode_with_predictions(
@@ -116,8 +156,7 @@ def episode_with_predictions(
     ]
     predicted = scores.argmax(axis=1).reshape(n_way, n_query)
     right = int((predicted == np.arange(n_way)[:, None]).sum())
-    # Drawings are stored light on black, as nets like them; on paper their ink is dark.
-    drawing = bool(np.count_nonzero(support) < support.size / 2)
+    drawing = _is_drawing(support)
     figure = _figure(
         (0.85 * (k_shot + n_query) + 2.2, 1.0 * n_way + 0.8),
         title or f"{n_way}-way {k_shot}-shot: {right} of {n_way * n_query} queries right",
@@ -145,6 +184,41 @@ def episode_with_predictions(
             if row == 0 and column == 1 and right < n_way * n_query:
                 key = panel.text(0, 1.08, "→ the class a wrong one was taken for", transform=panel.transAxes)
                 key.set(color=VERMILLION, fontsize=10, in_layout=False)  # must not widen its column
+    return figure
+
+
+def real_versus_generated(
+    real: npt.ArrayLike, generated: npt.ArrayLike, title: str = "Real and generated images of one task"
+) -> Figure:
+    """Images of a task beside those that a generator makes for it.
+
+    Args:
+        real: images `[rows, columns, H, W, C]`, 0 to 1; a row may be a class.
+        generated: images `[rows, any number, H, W, C]`.
+        title: the heading.
+
+    Returns:
+        A figure with two grids of images.
+
+    Raises:
+        ValueError: the shapes are not those, or the images differ in size.
+    """
+    grids = {"real": np.asarray(real), "generated": np.asarray(generated)}
+    for name, grid in grids.items():
+        if grid.ndim != 5 or not grid.size or grid.shape[2:] != grids["real"].shape[2:]:
+            shapes = " and ".join(str(list(grid.shape)) for grid in grids.values())
+            raise ValueError(
+                f"{name} must be images [rows, columns, H, W, C], with H, W and C of real, received {shapes}"
+            )
+    drawing = _is_drawing(grids["real"])
+    columns = [grid.shape[1] for grid in grids.values()]
+    rows = max(len(grid) for grid in grids.values())
+    figure = _figure((0.62 * sum(columns) + 0.8, 0.62 * rows + 0.9), title)
+    figure.set_layout_engine("constrained", wspace=0.04)
+    panels = figure.subplots(1, 2, width_ratios=columns)
+    for panel, (name, grid) in zip(panels, grids.items(), strict=True):
+        _image(panel, _tiled(grid), _LIGHT_GRAY, 0.0, drawing)
+        panel.set_title(name, loc="left", fontsize=10, color=_GRAY)
     return figure
 
 
@@ -261,6 +335,11 @@ def _line(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, label
     axes.plot(x, y, color=colour, lw=2, marker="o" if len(x) <= 30 else None, ms=4, label=label)
 
 
+def _smooth_line(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, label: str) -> None:
+    axes.plot(x, y, color=colour, lw=0, marker="o", ms=3, alpha=0.3, mec="none")
+    axes.plot(x, smoothed(y), color=colour, lw=2, label=label)
+
+
 def _band(axes: Axes, x: Sequence[float], y: Sequence[float], half: Sequence[float], colour: str) -> None:
     axes.fill_between(x, np.subtract(y, half), np.add(y, half), color=colour, alpha=0.18, lw=0)
 
@@ -288,6 +367,18 @@ def _name_at_end(axes: Axes, x: float, ends: list[tuple[float, str, str]]) -> No
             va="center",
             annotation_clip=False,
         )
+
+
+def _is_drawing(images: npt.NDArray[Any]) -> bool:
+    """Drawings are stored light on black, as nets like them; on paper their ink is dark."""
+    return bool(np.count_nonzero(images) < images.size / 2)
+
+
+def _tiled(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One image [height, width, C] of a grid [rows, columns, H, W, C], a black pixel between neighbours."""
+    padded = np.pad(images, [(0, 0), (0, 0), (0, 1), (0, 1), (0, 0)])
+    rows, columns, height, width, channels = padded.shape
+    return padded.swapaxes(1, 2).reshape(rows * height, columns * width, channels)[:-1, :-1]
 
 
 def _image(axes: Axes, image: npt.NDArray[Any], frame: str, width: float, invert: bool) -> None:

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: MIT
+import functools
 import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from fslcore import bench
+from fslcore import bench, kernels
 from fslcore.bench.report import print_comparison, write_json
 from fslcore.bench.timing import compare, peak_extra_megabytes
+from fslcore.bench.workers import Contender, Workers
 
 
 def test_contenders_are_called_in_turn():
@@ -34,7 +43,7 @@ def test_every_benchmark_runs_and_puts_ours_first(name):
 
 
 def test_an_unknown_benchmark_is_named_in_the_error():
-    with pytest.raises(ValueError, match="one of gram, triplets, episodes, received 'speed'"):
+    with pytest.raises(ValueError, match="one of gram, triplets, episodes, steps, received 'speed'"):
         bench.run("speed")
 
 
@@ -49,7 +58,110 @@ def test_report_on_the_terminal_and_as_json(tmp_path):
     text = console.export_text()
     assert "2.50" in text  # theirs over ours
     assert "5,000" in text  # 10 episodes in 2 ms
+    assert "extra MB" in text
+    assert "first call s" not in text  # nobody has measured it
     write_json([comparison], tmp_path / "bench.json")
     content = json.loads((tmp_path / "bench.json").read_text())
     assert content["cases"][0]["measurements"][1]["milliseconds"] == 5.0
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_report_shows_first_calls_where_they_were_measured():
+    measurements = [bench.Measurement("ours", 2.0, 0.1, None, 5, 12.5), bench.Measurement("o", 1, 0, None, 1)]
+    console = Console(record=True, width=120, force_terminal=False)
+    print_comparison(bench.Comparison("a problem", measurements), console)
+    text = console.export_text()
+    assert "first call s" in text
+    assert "12.5" in text
+    assert "extra MB" not in text
+
+
+def write_threads(path, name):
+    """Appends the name and TensorFlow's threads within and between ops with each call."""
+    import tensorflow as tf
+
+    def call():
+        within = tf.config.threading.get_intra_op_parallelism_threads()
+        between = tf.config.threading.get_inter_op_parallelism_threads()
+        with open(path, "a") as file:
+            file.write(f"{name}{within}{between} ")
+
+    return call
+
+
+def fail():
+    raise ValueError("the images are upside down")
+
+
+def die():
+    print("out of paper", file=sys.stderr, flush=True)
+    os._exit(3)
+
+
+def sleep(path):
+    def call():
+        Path(path).write_text(str(os.getpid()))
+        time.sleep(600)
+
+    return call
+
+
+def test_workers_take_turns_each_with_its_threads(tmp_path):
+    threads = kernels.num_threads()
+    kernels.set_num_threads(3)
+    path = tmp_path / "calls"
+    try:
+        with Workers() as workers:
+            measurements = workers.compare(
+                [
+                    Contender("a", functools.partial(write_threads, path, "a"), "tasks"),
+                    Contender("b", functools.partial(write_threads, path, "b")),
+                ],
+                rounds=2,
+            )
+            with pytest.raises(RuntimeError, match=r"'tasks' failed(?s:.)*the images are upside down"):
+                workers.compare([Contender("c", fail, "tasks")])
+            with pytest.raises(RuntimeError, match=r"exit code 3(?s:.)*out of paper"):
+                workers.compare([Contender("d", die, "tasks")])
+    finally:
+        kernels.set_num_threads(threads)
+    assert path.read_text().split() == ["a13", "a13", "b33", "b33", "a13", "b33", "a13", "b33"]
+    assert [(m.name, m.rounds, m.extra_megabytes) for m in measurements] == [("a", 2, None), ("b", 2, None)]
+    assert all(m.milliseconds > 0 and m.first_call_seconds > 0 for m in measurements)
+    assert multiprocessing.active_children() == []
+
+
+PARENT = """
+import sys, functools
+from fslcore.bench.workers import Contender, Workers
+from test_bench import sleep
+with Workers() as workers:
+    workers.compare([Contender("sleeper", functools.partial(sleep, sys.argv[1]))])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_worker_does_not_outlive_its_parent(tmp_path, how):
+    path = tmp_path / "pid"
+    here = str(Path(__file__).parent)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(path)],
+        env={**os.environ, "PYTHONPATH": here},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(path.exists)
+    # Ctrl-C reaches every process of the terminal.
+    (os.killpg if how == signal.SIGINT else os.kill)(parent.pid, how)
+    assert parent.wait() == -how
+    worker = Path("/proc", path.read_text(), "stat")
+    wait_until(lambda: not worker.exists() or ") Z" in worker.read_text())  # a zombie has ended
+
+
+def wait_until(true):
+    for _ in range(6000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"still waiting for {true} after a minute")

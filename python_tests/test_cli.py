@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commandline import Fslcore, command, environment, fslcore, letters
 from PIL import Image
 
 from fslcore.cli import commands, doctor, runs
@@ -21,30 +21,16 @@ from fslcore.cli import commands, doctor, runs
 SMALL = ("--image-size", "16", "--way", "5", "--shot", "2", "--eval-episodes", "20", "--threads", "2")
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", "from fslcore.cli import main; main()", *map(str, arguments)]
-
-
-def fslcore(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "FSLCORE_CACHE_DIR": str(folder / "cache")}
-    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
-    return subprocess.run(
-        command(*arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A working folder with `letters`: 30 classes of 6 images, split 18 / 6 / 6."""
-    folder = tmp_path_factory.mktemp("cli")
-    rng = np.random.default_rng(0)
-    for c in range(30):
-        (folder / "letters" / f"class{c:02}").mkdir(parents=True)
-        shape = rng.integers(0, 2, (4, 4)).repeat(5, axis=0).repeat(5, axis=1) * 30
-        for i in range(6):
-            noisy = shape + rng.integers(0, 226, (20, 20))
-            Image.fromarray(noisy.astype(np.uint8)).save(folder / "letters" / f"class{c:02}" / f"{i}.png")
-    return folder
+    return letters(tmp_path_factory.mktemp("cli"))
+
+
+@pytest.fixture
+def in_process(folder, capsys, monkeypatch) -> Fslcore:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
+    return Fslcore(capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +77,11 @@ def test_metrics_and_config_hold_what_is_needed_to_repeat_the_run(trained):
 
 def test_ctrl_c_keeps_the_run_and_resume_goes_on_bit_for_bit(folder, trained):
     options = ("--data", "letters", "--epochs", 3, "--steps-per-epoch", 40, "--out", "broken", *SMALL)
-    environment = {**os.environ, "FSLCORE_CACHE_DIR": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
     output = ""
     with subprocess.Popen(
         command("train", "siamese", *options),
         cwd=folder,
-        env=environment,
+        env=environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -150,35 +135,25 @@ def test_evaluate_measures_a_run_again_and_keeps_it(folder, trained):
 # ---- wrong arguments: one line, exit code 2
 
 
-def complaint(capsys, monkeypatch, *arguments: object) -> str:
-    monkeypatch.setattr(sys, "argv", ["fslcore", *map(str, arguments)])
-    # What TensorFlow is told at its start must not be told again to the one of this process.
-    monkeypatch.setattr(commands.startup, "start_tensorflow", lambda threads: threads or 1)
-    with pytest.raises(SystemExit) as exit_info:
-        commands.main()
-    assert exit_info.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("fslcore: ")
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
             ("train", "perceptron"),
-            "learner must be one of siamese, prototypical, received learner='perceptron'",
+            "learner must be one of siamese, prototypical, reptile, metagan, received learner='perceptron'",
         ),
-        (("train",), "learner must be one of siamese, prototypical, received learner=''"),
+        (("train",), "learner must be one of siamese, prototypical, reptile, metagan, received learner=''"),
         (("train", "siamese", "--data", "nowhere"), "name_or_path must be 'glyphs', 'omniglot' or a folder"),
         (("train", "siamese", "--ways", "5"), "No such option: --ways"),
         (("train", "siamese", "--way", "five"), "Invalid value for '--way'"),
-        (("train", "siamese", "--query", "5"), "query belongs to prototypical"),
-        (("train", "siamese", "--epochs", "0"), "epochs must be above 0, received epochs=0"),
+        (
+            ("train", "siamese", "--query", "5"),
+            "--query belongs to prototypical and metagan, received --query 5 for siamese",
+        ),
+        (("train", "siamese", "--epochs", "0"), "--epochs must be above 0, received --epochs 0"),
         (("train", "siamese", "--threads", "0"), "Invalid value for '--threads'"),
         (("train", "--resume", "letters"), "the run must be a folder written by `fslcore train`"),
-        (("train", "siamese", "--resume", "whole"), "must be given alone or with --data-dir"),
+        (("train", "siamese", "--resume", "whole"), "--resume must be given alone or with --data-dir"),
         (("train", "siamese", "--out", "letters"), "the run folder must be new or empty"),
         (("evaluate", "letters"), "the run must be a folder written by `fslcore train`"),
         (("evaluate", "whole", "--way", "7"), "n_way"),
@@ -187,24 +162,20 @@ def complaint(capsys, monkeypatch, *arguments: object) -> str:
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_wrong_argument_is_one_line(capsys, monkeypatch, folder, trained, arguments, message):
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
+def test_a_wrong_argument_is_one_line(in_process, trained, arguments, message):
     if arguments[:1] == ("train",) and "--data" not in arguments and "--resume" not in arguments:
         arguments = (*arguments, "--data", "letters", "--image-size", "16")
-    assert message in complaint(capsys, monkeypatch, *arguments)
+    assert message in in_process.complaint(*arguments)
 
 
-def test_a_run_that_cannot_be_trained_leaves_no_folder(capsys, monkeypatch, folder):
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
+def test_a_run_that_cannot_be_trained_leaves_no_folder(in_process, folder):
     arguments = ("train", "siamese", "--data", "letters", "--out", "impossible")
-    assert "way must be at most 18" in complaint(capsys, monkeypatch, *arguments, "--way", 99)
-    assert "samples = 7" in complaint(capsys, monkeypatch, *arguments, "--shot", 7)
+    assert "way must be at most 18" in in_process.complaint(*arguments, "--way", 99)
+    assert "samples = 7" in in_process.complaint(*arguments, "--shot", 7)
     assert not (folder / "impossible").exists()
 
 
-def test_a_run_is_not_resumed_with_other_data(capsys, monkeypatch, folder, trained, tmp_path):
+def test_a_run_is_not_resumed_with_other_data(in_process, folder, trained, tmp_path):
     other = tmp_path / "letters"
     for source in (folder / "letters").glob("*/*.png"):
         (other / source.parent.name).mkdir(parents=True, exist_ok=True)
@@ -213,15 +184,14 @@ def test_a_run_is_not_resumed_with_other_data(capsys, monkeypatch, folder, train
     run = shutil.copytree(trained[0], tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, "data": str(other)}))
-    monkeypatch.setenv("FSLCORE_CACHE_DIR", str(tmp_path / "cache"))
-    message = complaint(capsys, monkeypatch, "train", "--resume", run)
+    message = in_process.complaint("train", "--resume", run)
     assert "the data must be what" in message
     assert "its train part must have 108 images of 18 classes" in message
 
 
-def test_a_run_of_another_format_is_refused(capsys, monkeypatch, tmp_path):
+def test_a_run_of_another_format_is_refused(in_process, tmp_path):
     (tmp_path / "config.json").write_text('{"format": 99}')
-    assert "has the run format 99" in complaint(capsys, monkeypatch, "evaluate", tmp_path)
+    assert "has the run format 99" in in_process.complaint("evaluate", tmp_path)
 
 
 def test_help_does_not_import_tensorflow(folder):

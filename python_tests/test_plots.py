@@ -71,6 +71,70 @@ def test_training_curve_needs_an_epoch():
         plots.training_curve([])
 
 
+def test_a_long_history_is_smoothed_before_its_faint_figures():
+    rows = [{"epoch": i + 1, "loss": 1.0, "val_accuracy": i % 2, "val_ci95": 0.1} for i in range(20)]
+    figure = plots.training_curve(rows, smooth=True)
+    loss, accuracy = figure.axes
+    raw, line = accuracy.lines
+    np.testing.assert_array_equal(raw.get_ydata(), [0, 1] * 10)
+    assert raw.get_alpha() < 0.5
+    np.testing.assert_array_equal(line.get_ydata(), plots.smoothed([0, 1] * 10))
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 21))
+    assert not accuracy.collections  # the band of single figures would belie the averages
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["validation, unseen classes"]
+    np.testing.assert_allclose(loss.lines[1].get_ydata(), np.ones(20), rtol=1e-15)
+
+
+def test_a_short_history_is_not_smoothed():
+    rows = [{"epoch": i + 1, "loss": 1.0, "val_accuracy": 0.5, "val_ci95": 0.1} for i in range(9)]
+    figure = plots.training_curve(rows, smooth=True)
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1]
+    assert len(figure.axes[1].collections) == 1
+
+
+# ---- smoothing
+
+
+def test_smoothing_averages_over_a_hamming_window_with_mirrored_ends():
+    # A window of 3 weighs 0.08, 1, 0.08; left of the 4 comes its neighbour again, right of the 16 itself.
+    expected = [(0.08 * 1 + 4 + 0.08 * 1), (0.08 * 4 + 1 + 0.08 * 16), (0.08 * 1 + 16 + 0.08 * 16)]
+    np.testing.assert_allclose(plots.smoothed([4, 1, 16], window=3), np.divide(expected, 1.16), rtol=1e-12)
+
+
+def test_smoothing_with_an_even_window_stands_half_a_step_late():
+    # Two equal weights: the mean of a value and the one before it, which for the first is its neighbour.
+    np.testing.assert_allclose(plots.smoothed([2, 4, 8], window=2), [3, 3, 6], rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 10, 99, 400, 501, 2000])
+def test_smoothing_keeps_length_and_constants(n):
+    smooth = plots.smoothed(np.full(n, 3.0))
+    assert smooth.shape == (n,)
+    # A weighted mean of up to 100 equal numbers: as many roundings.
+    np.testing.assert_allclose(smooth, 3.0, rtol=100 * np.finfo(float).eps)
+
+
+def test_smoothing_goes_by_a_tenth_of_the_series_from_3_to_100():
+    for n, window in ((1, 1), (2, 2), (20, 3), (50, 5), (999, 99), (1000, 100), (2000, 100)):
+        values = np.random.default_rng(n).normal(size=n)
+        np.testing.assert_array_equal(plots.smoothed(values), plots.smoothed(values, window))
+
+
+@pytest.mark.parametrize(
+    ("values", "window", "message"),
+    [
+        ([], None, r"values must be \[N\] with N at least 1, received shape \[0\]"),
+        ([[1.0]], None, r"values must be \[N\]"),
+        ([1.0, 2.0], 0, "window must be 1 to 2, the number of values, received window=0"),
+        ([1.0, 2.0], 3, "window must be 1 to 2"),
+    ],
+    ids=["empty", "matrix", "no-window", "too-wide"],
+)
+def test_smoothing_of_what_is_no_series_is_refused(values, window, message):
+    with pytest.raises(ValueError, match=message):
+        plots.smoothed(values, window)
+
+
 # ---- an episode
 
 
@@ -118,6 +182,52 @@ def test_an_episode_that_does_not_fit_its_scores_is_refused():
     support, query, scores = episode()
     with pytest.raises(ValueError, match=r"scores must be \[12, 3\]"):
         plots.episode_with_predictions(support, query, scores[:-1])
+
+
+# ---- real and generated images
+
+
+def test_real_and_generated_images_stand_in_rows_side_by_side():
+    real = np.zeros((2, 3, 4, 5, 1), np.float32)
+    real[1, 2] = 1.0
+    generated = np.full((2, 4, 4, 5, 1), 0.5, np.float32)
+    figure = plots.real_versus_generated(real, generated, "a task")
+    left, right = figure.axes
+    assert texts(figure) == ["a task", "real", "generated"]
+    shown = left.images[0].get_array()
+    # One pixel between neighbours: 2 * 4 + 1 rows, 3 * 5 + 2 columns.
+    assert shown.shape == (9, 17)
+    np.testing.assert_array_equal(shown[5:, 12:], np.ones((4, 5)))
+    assert shown.sum() == 20
+    assert right.images[0].get_array().shape == (9, 23)
+    # Mostly black images are drawings, shown dark on light: both, for the real ones decide.
+    assert {axes.images[0].get_cmap().name for axes in figure.axes} == {"gray_r"}
+    assert count(pixels(figure), "#000000") > 500
+
+
+def test_real_and_generated_photographs_keep_their_colours():
+    images = np.ones((2, 2, 4, 4, 3), np.float32)
+    figure = plots.real_versus_generated(images, images)
+    assert figure.axes[0].images[0].get_array().shape == (9, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "message"),
+    [
+        ((4, 4, 4, 1), (1, 1, 4, 4, 1), "real must be images"),
+        ((1, 1, 4, 4, 1), (4, 4, 4, 1), "generated must be images"),
+        (
+            (1, 1, 4, 4, 1),
+            (1, 1, 4, 5, 1),
+            r"with H, W and C of real, received \[1, 1, 4, 4, 1\] and \[1, 1, 4, 5",
+        ),
+        ((1, 1, 4, 4, 1), (1, 0, 4, 4, 1), "generated must be images"),
+    ],
+    ids=["real", "generated", "sizes", "none"],
+)
+def test_images_that_are_no_grids_of_one_size_are_refused(real, generated, message):
+    with pytest.raises(ValueError, match=message):
+        plots.real_versus_generated(np.zeros(real), np.zeros(generated))
 
 
 # ---- the distance matrix

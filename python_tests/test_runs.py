@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Run folders, checkpoints, recipes, and training that is broken off and goes on."""
+"""Run folders, checkpoints, and training that is broken off and goes on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from breaking import At, Killed, columns, ctrl_c, kill, state
 
-from fslcore import Prototypical, Siamese
-from fslcore.cli import recipes, runs, training
-from fslcore.cli.recipes import Recipe
+from fslcore import Prototypical
+from fslcore.cli import runs, training
+from fslcore.cli.recipes import PrototypicalRecipe
 from fslcore.data import ImageStore
 from fslcore.evaluation import evaluate
 
 SHAPE = (4, 4, 1)
-RECIPE = Recipe(
-    "prototypical", None, 4, 1, 2, epochs=3, steps_per_epoch=4, learning_rate=0.01, rotations=True
+RECIPE = PrototypicalRecipe(
+    way=4, shot=1, query=2, epochs=3, steps_per_epoch=4, learning_rate=0.01, rotations=True
 )
 
 
@@ -41,10 +42,6 @@ def learner(seed: int = 0, width: int = 3) -> Prototypical:
     model = Prototypical(keras.Sequential([*layers, keras.layers.BatchNormalization()]))
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, RECIPE.steps)))
     return model
-
-
-def state(model: keras.Model) -> list[bytes]:
-    return [np.asarray(v).tobytes() for v in (*model.variables, *model.optimizer.variables)]
 
 
 def run_folder(path: Path) -> Path:
@@ -183,40 +180,11 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path, monkeypatch):
 # ---- training that is broken off
 
 
-class At(keras.callbacks.Callback):
-    """Does something after a number of steps of this call."""
-
-    def __init__(self, step: int, action) -> None:
-        super().__init__()
-        self.step, self.action, self.count = step, action, 0
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.count += 1
-        if self.count == self.step:
-            self.action()
-
-
-class Killed(Exception):
-    pass
-
-
-def kill() -> None:
-    raise Killed
-
-
-def ctrl_c() -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(store, tmp_path_factory):
     model = learner()
     history = training.train(model, RECIPE, store, run_folder(tmp_path_factory.mktemp("runs") / "run"))
     return state(model), history
-
-
-def columns(history):
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
 
 
 @pytest.mark.parametrize(
@@ -279,57 +247,3 @@ def test_validation_joins_the_history_and_changes_nothing(store, tmp_path, unint
     )
     assert state(model) == uninterrupted[0]
     assert history[-1]["val_accuracy"] == evaluate(model, store, 4, 1, 2, episodes=5).accuracy
-
-
-# ---- recipes
-
-
-@pytest.mark.parametrize(
-    ("learner", "loss", "kind"),
-    [
-        ("prototypical", None, Prototypical),
-        ("siamese", "triplet", Siamese),
-        ("siamese", "crossentropy", Siamese),
-    ],
-)
-def test_a_recipe_makes_a_learner_that_trains(tmp_path, learner, loss, kind):
-    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
-    big = ImageStore.from_arrays(images, np.repeat(np.arange(10), 4))
-    recipe = recipes.recipe(learner, "my/photos", big, loss=loss, epochs=1, steps_per_epoch=2, seed=4)
-    model = training.build_learner(recipe, big.image_shape)
-    again = training.build_learner(recipe, big.image_shape)
-    assert type(model) is kind
-    for a, b in zip(model.weights, again.weights, strict=True):
-        np.testing.assert_array_equal(a, b)
-    history = training.train(model, recipe, big, run_folder(tmp_path / "run"))
-    assert np.isfinite(history[0]["loss"])
-    assert ("accuracy" in history[0]) == (loss != "triplet")
-
-
-def test_defaults_shrink_to_the_data_and_choices_do_not(store):
-    assert recipes.recipe("prototypical", "folder", store).way == 8
-    assert recipes.recipe("prototypical", "folder", store, rotations=True, way=30).way == 30
-    siamese = recipes.recipe("siamese", "folder", store.take(np.arange(0, 48, 3)))
-    assert (siamese.way, siamese.shot, siamese.query) == (8, 2, 0)
-    assert recipes.recipe("siamese", "glyphs", store, quick=True).steps <= 100
-
-
-@pytest.mark.parametrize(
-    ("learner", "chosen", "message"),
-    [
-        ("perceptron", {}, "learner must be one of siamese, prototypical, received learner='perceptron'"),
-        ("siamese", {"query": 3}, "query belongs to prototypical, received query=3 for siamese"),
-        (
-            "prototypical",
-            {"loss": "triplet"},
-            "loss belongs to siamese, received loss='triplet' for prototypical",
-        ),
-        ("siamese", {"loss": "hinge"}, "loss must be one of triplet, crossentropy, received loss='hinge'"),
-        ("siamese", {"way": 0}, "way must be above 0, received way=0"),
-        ("siamese", {"learning_rate": -1.0}, "learning_rate must be above 0, received learning_rate=-1.0"),
-    ],
-    ids=["learner", "query", "loss", "unknown-loss", "way", "learning-rate"],
-)
-def test_bad_choices_are_named(store, learner, chosen, message):
-    with pytest.raises(ValueError, match=message):
-        recipes.recipe(learner, "glyphs", store, **chosen)

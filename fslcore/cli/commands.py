@@ -7,22 +7,20 @@ answer at once.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
+import importlib.util
 import logging
 import os
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from fslcore.cli import runs, startup
-
-if TYPE_CHECKING:
-    from fslcore.data import ImageStore
+from fslcore.cli import defaults, options, recipes, runs, startup
+from fslcore.cli.parts import described, load_parts, parts_of_run
+from fslcore.data import ImageStore
 
 app = typer.Typer(
     help="Few-shot learning: train a learner, and measure it on classes that it has never seen.",
@@ -34,15 +32,6 @@ app = typer.Typer(
 )
 _console = Console(highlight=False)
 _WRONG_ARGUMENT, _FAILED, _INTERRUPTED = 2, 1, 130
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Where TensorFlow Datasets keeps omniglot. [default: TFDS_DATA_DIR, or ~/tensorflow_datasets]"
-    ),
-]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: all]")]
-_EPISODES_HELP = "Test episodes for each figure; four times as many halve the confidence interval."
 
 
 def main() -> None:
@@ -68,81 +57,46 @@ def main() -> None:
     sys.exit(code or 0)
 
 
-@app.command()
+@app.command(cls=options.GroupedCommand)
 def train(
     context: typer.Context,
-    learner: Annotated[
-        str, typer.Argument(help="siamese or prototypical; not with --resume.", show_default=False)
-    ] = "",
-    data: Annotated[
-        str,
-        typer.Option(
-            help="glyphs (drawn here, no download), omniglot, or a folder with one sub-folder per class."
-        ),
-    ] = "glyphs",
-    data_dir: DataDir = None,
-    image_size: Annotated[
-        int, typer.Option(help="Height and width that the images are brought to, in pixels.")
-    ] = 28,
-    way: Annotated[
-        int | None,
-        typer.Option(help="Classes of a training episode or batch. Many make it hard, and the net good."),
-    ] = None,
-    shot: Annotated[
-        int | None,
-        typer.Option(help="Examples per class of an episode; for siamese, images per class of a batch."),
-    ] = None,
-    query: Annotated[
-        int | None,
-        typer.Option(help="prototypical only. Images per class of an episode that are to be classified."),
-    ] = None,
-    loss: Annotated[
-        str | None,
-        typer.Option(
-            help="siamese only. triplet: semi-hard triplets of embeddings. crossentropy: same class or not? "
-            "asked for every pair of the batch, with a trainable kernel. [default: triplet]"
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs; each ends with validation and a checkpoint.")
-    ] = None,
-    steps_per_epoch: Annotated[int | None, typer.Option(help="Episodes or batches of an epoch.")] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Adam's, at the start; it falls to 0 along half a cosine. [default: 0.001 to 0.004]"
-        ),
-    ] = None,
-    rotations: Annotated[
-        bool | None,
-        typer.Option(
-            help="Count each training class turned by 90, 180 and 270 degrees as three more classes."
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the weights, the batches and the test episodes.")
-    ] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run folder, new or empty. [default: runs/<learner>-<data>-<date-time>]", show_default=False
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            help="Continue this run exactly as it would have gone on; its options are taken from it."
-        ),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Small sizes, done in a minute: does it work here?")
-    ] = False,
-    eval_episodes: Annotated[
-        int | None, typer.Option(min=1, help=f"{_EPISODES_HELP} [default: 1000]")
-    ] = None,
-    threads: Threads = None,
+    learner: options.Learner = "",
+    data: options.Data = "glyphs",
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = 28,
+    way: options.Way = None,
+    shot: options.Shot = None,
+    query: options.Query = None,
+    rotations: options.Rotations = None,
+    epochs: options.Epochs = None,
+    steps_per_epoch: options.StepsPerEpoch = None,
+    learning_rate: options.LearningRate = None,
+    seed: options.Seed = 0,
+    quick: options.Quick = False,
+    loss: options.Loss = None,
+    inner_steps: options.InnerSteps = None,
+    inner_learning_rate: options.InnerLearningRate = None,
+    meta_batch: options.MetaBatch = None,
+    normalization: options.Normalization = None,
+    preset: options.Preset = None,
+    train_shots: options.TrainShots = None,
+    inner_batch: options.InnerBatch = None,
+    adapt_steps: options.AdaptSteps = None,
+    adapt_batch: options.AdaptBatch = None,
+    meta_step: options.MetaStep = None,
+    sequential: options.Sequential = None,
+    generator: options.Generator = None,
+    unlabelled: options.Unlabelled = None,
+    out: options.Out = None,
+    resume: options.Resume = None,
+    tensorboard: options.TensorBoard = False,
+    eval_episodes: options.EvalEpisodes = None,
+    threads: options.Threads = None,
 ) -> None:
     """Train LEARNER and measure it on classes that it has never seen.
+
+    siamese and prototypical learn to compare images: classes may be added later without training. reptile
+    and metagan learn weights that a few gradient steps fit to a task of --way new classes.
 
     What it was trained with, its accuracy, its weights and pictures are left in the run folder. The numbers
     without a default depend on learner and data. Ctrl-C keeps what has been trained, and --resume goes on
@@ -150,95 +104,96 @@ def train(
     """
     if resume is not None:
         _refuse_with_resume(context)
-        run, config = resume, runs.read_config(resume)
-        startup.start_tensorflow(config["threads"])
-        parts = _load(config["data"], data_dir or config["data_dir"], config["image_size"])
-        _check_split(config, parts, run)
-    else:
-        threads = startup.start_tensorflow(threads)
-        parts = _load(data, data_dir, image_size)
-        from fslcore.cli import results, training
-        from fslcore.cli.recipes import recipe
-
-        chosen = recipe(
-            learner,
-            data,
-            parts["train"],
-            quick,
-            loss=loss,
-            way=way,
-            shot=shot,
-            query=query,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            learning_rate=learning_rate,
-            rotations=rotations,
-            seed=seed,
-        )
-        config = {
-            "recipe": dataclasses.asdict(chosen),
-            "data": data if data in ("glyphs", "omniglot") else str(Path(data).resolve()),
-            "data_dir": None if data_dir is None else str(data_dir),
-            "image_size": image_size,
-            "split": {name: _described(part) for name, part in parts.items()},
-            "eval_episodes": eval_episodes or (200 if quick else 1000),
-            "threads": threads,
-        }
-        # What cannot be trained, or measured in the end, must not leave a folder behind.
-        training.batches(chosen, parts["train"], first_step=0)
-        results.protocols_for(parts["test"])
-        run = runs.create(out or _default_folder(learner, data), config)
-    _train(run, config, parts)
+        config = runs.read_config(resume)
+        recipe = recipes.from_json(config["recipe"])
+        startup.start_tensorflow(config["threads"], recipe.layout)
+        parts = parts_of_run(resume, config, data_dir)
+        _carry_through(resume, config, recipe, parts)
+        return
+    chosen: dict[str, Any] = {
+        "way": way,
+        "shot": shot,
+        "query": query,
+        "rotations": rotations,
+        "epochs": epochs,
+        "steps_per_epoch": steps_per_epoch,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "loss": loss,
+        "inner_steps": inner_steps,
+        "inner_learning_rate": inner_learning_rate,
+        "meta_batch": meta_batch,
+        "normalization": normalization,
+        "preset": preset,
+        "train_shots": train_shots,
+        "inner_batch": inner_batch,
+        "adapt_steps": adapt_steps,
+        "adapt_batch": adapt_batch,
+        "meta_step": meta_step,
+        "sequential": sequential,
+        "generator": generator,
+        "unlabelled": unlabelled,
+    }
+    defaults.check(learner, chosen)
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ImportError("--tensorboard needs the package tensorboard: pip install tensorboard")
+    threads = startup.start_tensorflow(threads, recipes.RECIPES[learner].layout)
+    parts = load_parts(data, data_dir, image_size)
+    recipe = defaults.recipe(learner, data, parts, quick, **chosen)
+    config = {
+        "recipe": recipes.to_json(recipe),
+        "data": data if data in ("glyphs", "omniglot") else str(Path(data).resolve()),
+        "data_dir": None if data_dir is None else str(data_dir),
+        "image_size": image_size,
+        "split": described(parts),
+        "eval_episodes": eval_episodes or (200 if quick else 1000),
+        "threads": threads,
+        "tensorboard": tensorboard,
+    }
+    _carry_through(out or _default_folder(learner, data), config, recipe, parts, new=True)
 
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
-    way: Annotated[
-        int | None, typer.Option(min=2, help="Classes to choose from. [default: 5 and 20]")
-    ] = None,
-    shot: Annotated[int | None, typer.Option(min=1, help="Examples per class. [default: 1 and 5]")] = None,
-    query: Annotated[
-        int | None, typer.Option(min=1, help="Queries per class. [default: 15, or what there is]")
-    ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help=_EPISODES_HELP)] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the episodes.")] = 0,
-    transductive: Annotated[
-        bool,
-        typer.Option(
-            "--transductive",
-            help="Normalise the images of an episode together, queries included. It flatters: do not compare "
-            "such figures with others.",
-        ),
-    ] = False,
-    data_dir: DataDir = None,
-    threads: Threads = None,
+    run: options.Run,
+    way: options.TestWay = None,
+    shot: options.TestShot = None,
+    query: options.TestQuery = None,
+    episodes: options.TestEpisodes = 1000,
+    seed: options.TestSeed = 0,
+    transductive: options.Transductive = False,
+    data_dir: options.DataDir = None,
+    threads: options.Threads = None,
 ) -> None:
     """Measure the learner of RUN on its test classes, beside nearest neighbours on pixels and chance.
 
     The figures are printed and kept in the run's metrics.json.
     """
     config = runs.read_config(run)
-    startup.start_tensorflow(threads)
-    parts = _load(config["data"], data_dir or config["data_dir"], config["image_size"])
-    _check_split(config, parts, run)
-    from fslcore.cli import results, training
-    from fslcore.cli.console import show
-    from fslcore.cli.recipes import Recipe
+    recipe = recipes.from_json(config["recipe"])
+    startup.start_tensorflow(threads, recipe.layout)
+    test = parts_of_run(run, config, data_dir)["test"]
+    from fslcore.cli import builders, results
+    from fslcore.cli.console import evaluation_progress, show
 
-    test = parts["test"]
-    learner = training.build_learner(Recipe(**config["recipe"]), test.image_shape)
+    protocols = results.chosen_protocols(recipe, test, way, shot)
+    learner = builders.build_learner(recipe, test.image_shape)
     runs.load_weights(run, learner)
-    protocols = results.protocols_for(test) if way is None and shot is None else [(way or 5, shot or 1)]
-    measured = [
-        results.compare(
-            learner, test, n, k, query or results.queries_for(test, k), episodes, seed, transductive
+    with evaluation_progress(_console, episodes * len(protocols)) as advance:
+        measured = results.measure(
+            learner,
+            recipe,
+            test,
+            protocols,
+            episodes,
+            seed,
+            query=query,
+            transductive=transductive,
+            progress=advance,
         )
-        for n, k in protocols
-    ]
     results.write_metrics(run, measured, keep=True)
-    show(_console, measured, config["recipe"]["learner"], test.n_classes)
-    _console.print(f"kept in {run / runs.METRICS}")
+    show(_console, measured, recipe.learner, test.n_classes)
+    _console.print(f"kept in {run / runs.METRICS}", soft_wrap=True)
 
 
 @app.command()
@@ -246,7 +201,7 @@ def bench(
     what: Annotated[str, typer.Argument(help="gram, triplets, episodes, or all.")] = "all",
     out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, to see that it works.")] = False,
-    threads: Threads = None,
+    threads: options.Threads = None,
 ) -> None:
     """Time the kernels beside what one would write instead, interleaved in the same run.
 
@@ -288,81 +243,25 @@ def doctor() -> None:
         raise typer.Exit(_FAILED)
 
 
-def _train(run: Path, config: dict[str, Any], parts: dict[str, ImageStore]) -> None:
-    from fslcore.cli import results, training
-    from fslcore.cli.console import TrainingProgress, announce, show
-    from fslcore.cli.recipes import Recipe
+def _carry_through(
+    run: Path, config: dict[str, Any], recipe: recipes.Recipe, parts: dict[str, ImageStore], new: bool = False
+) -> None:
+    from fslcore.cli import builders, course, results
 
-    recipe = Recipe(**config["recipe"])
-    test = parts["test"]
-    protocols = results.protocols_for(test)
-    learner = training.build_learner(recipe, test.image_shape)
-    announce(_console, run, recipe, parts)
-    title = f"{recipe.learner} on {Path(config['data']).name}"
-    started = time.monotonic()
-    try:
-        with TrainingProgress(_console, recipe.epochs, recipe.steps) as bar:
-            validate = results.validation(learner, parts["val"], recipe.seed)
-            history = training.train(learner, recipe, parts["train"], run, validate, (bar,))
-    except training.Interrupted as stop:
-        runs.save_weights(run, learner)
-        results.draw_history(run, stop.progress.history, title)
-        _console.print(
-            f"\ninterrupted after {stop.progress.step:,} of {recipe.steps:,} steps, which are kept in {run}\n"
-            f"  go on:       fslcore train --resume {run}\n"
-            f"  measure it:  fslcore evaluate {run}"
-        )
-        raise typer.Exit(_INTERRUPTED) from None
-    runs.save_weights(run, learner)
-    results.draw_history(run, history, title)
-    _console.print(
-        f"trained in {time.monotonic() - started:.0f} s; measuring on {test.n_classes} unseen classes"
-    )
-    try:
-        episodes = config["eval_episodes"]
-        measured = [
-            results.compare(learner, test, way, shot, results.queries_for(test, shot), episodes, recipe.seed)
-            for way, shot in protocols
-        ]
-        results.write_metrics(run, measured, keep=False)
-        results.draw(run, learner, recipe.learner, parts["train"], test, min(episodes, 400), recipe.seed)
-    except KeyboardInterrupt:
-        _console.print(f"\ninterrupted; training is complete. Measure it with: fslcore evaluate {run}")
-        raise typer.Exit(_INTERRUPTED) from None
-    show(_console, measured, recipe.learner, test.n_classes)
-    files = ", ".join(sorted(path.name for path in run.iterdir()))
-    _console.print(f"in {run}: {files}")
-
-
-def _load(data: str, data_dir: str | Path | None, image_size: int) -> dict[str, ImageStore]:
-    from fslcore.data import default_split, load
-
-    return default_split(load(data, image_size=image_size, data_dir=data_dir))
-
-
-def _described(part: ImageStore) -> dict[str, Any]:
-    return {"classes": part.n_classes, "images": len(part), "hash": part.content_hash}
-
-
-def _check_split(config: dict[str, Any], parts: dict[str, ImageStore], run: Path) -> None:
-    for name, part in parts.items():
-        expected, found = config["split"][name], _described(part)
-        if found != expected:
-            raise ValueError(
-                f"the data must be what {run} was trained with: its {name} part must have "
-                f"{_in_words(expected)}, received {_in_words(found)}"
-            )
-
-
-def _in_words(part: dict[str, Any]) -> str:
-    return "{images} images of {classes} classes with the hash {hash}".format(**part)
+    learner = builders.build_learner(recipe, parts["train"].image_shape)
+    if new:
+        # What cannot be trained, or measured in the end, must not leave a folder behind.
+        builders.batches(recipe, learner, parts["train"], first_step=0)
+        results.protocols_for(recipe, parts["test"])
+        runs.create(run, config)
+    course.carry_through(_console, run, config, recipe, learner, parts)
 
 
 def _refuse_with_resume(context: typer.Context) -> None:
     """Raises ValueError for options that would make the rest of a run another run."""
     sources = {name: str(context.get_parameter_source(name)) for name in context.params}
     given = [
-        name
+        context.params[name] if name == "learner" else defaults.option(name, context.params[name])
         for name, source in sources.items()
         if source.endswith("COMMANDLINE") and name not in ("resume", "data_dir")
     ]

@@ -3,18 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from fslcore.cli.recipes import Recipe
-from fslcore.cli.results import Result, validation_way
+from fslcore.cli.results import Result, validation_for
 from fslcore.data import ImageStore
 
 _FEW_CLASSES = 20
@@ -32,16 +40,7 @@ class TrainingProgress(keras.callbacks.Callback):
     def __init__(self, console: Console, epochs: int, steps: int) -> None:
         super().__init__()
         self._console, self._epochs = console, epochs
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bar = _bar(console, "training", TextColumn("{task.fields[loss]}"))
         self._task = self._bar.add_task("training", total=steps, loss="")
 
     def __enter__(self) -> TrainingProgress:
@@ -59,7 +58,8 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Moves the bar."""
-        self._bar.update(self._task, advance=1, loss=f"loss {logs['loss']:.4f}" if logs else "")
+        done = int(self.model.optimizer.iterations)
+        self._bar.update(self._task, completed=done, loss=f"loss {logs['loss']:.4f}" if logs else "")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Prints the epoch's figures."""
@@ -75,18 +75,25 @@ class TrainingProgress(keras.callbacks.Callback):
 
 def announce(console: Console, run: Path, recipe: Recipe, parts: Mapping[str, ImageStore]) -> None:
     """Says what is going to be trained, on what, and where it goes."""
-    images = f"{recipe.shot} + {recipe.query} images" if recipe.query else f"{recipe.shot} images"
     turned = ", each also turned by 90, 180 and 270 degrees" if recipe.rotations else ""
-    val, test = parts["val"].n_classes, parts["test"].n_classes
-    way = validation_way(parts["val"])
-    protocol = f"{way}-way 1-shot" if way else "too few, left out"
+    val, test = parts["val"], parts["test"]
+    plan = validation_for(recipe, val)
+    protocol = f"{plan.n_way}-way {plan.k_shot}-shot" if plan else "too few, left out"
     lines = (
         f"{recipe.learner} on {parts['train'].name.split('/')[0]}, run folder {run}",
         f"classes: {parts['train'].n_classes} for training{turned}",
-        f"         {val} for validation ({protocol}), {test} for the test",
-        f"{recipe.epochs} epochs of {recipe.steps_per_epoch} steps of {recipe.way} classes with {images}",
+        f"         {val.n_classes} for validation ({protocol}), {test.n_classes} for the test",
+        f"{recipe.epochs:,} epochs of {recipe.steps_per_epoch:,} steps of {recipe.step_in_words()}",
     )
     console.print("\n".join(lines), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def evaluation_progress(console: Console, episodes: int) -> Iterator[Callable[[], None]]:
+    """A bar for an evaluation, on a terminal; gives what is to be called after each episode."""
+    with _bar(console, "measuring") as bar:
+        task = bar.add_task("measuring", total=episodes)
+        yield lambda: bar.advance(task)
 
 
 def show(console: Console, measured: Sequence[Result], learner: str, test_classes: int) -> None:
@@ -114,3 +121,17 @@ def show(console: Console, measured: Sequence[Result], learner: str, test_classe
             "about others",
             soft_wrap=True,
         )
+
+
+def _bar(console: Console, doing: str, *columns: ProgressColumn) -> Progress:
+    """A bar that counts towards a total and goes when it is done; without a terminal there is none."""
+    return Progress(
+        TextColumn(doing),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

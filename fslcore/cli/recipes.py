@@ -1,44 +1,52 @@
 # SPDX-License-Identifier: MIT
-"""How `fslcore train` trains by default, for each learner and dataset. Nothing here imports TensorFlow."""
+"""The recipes: everything about a training that is not the data. Nothing here imports TensorFlow.
+
+    Recipe                   what all learners have
+      SiameseRecipe
+      PrototypicalRecipe
+      AdaptiveRecipe         what the learners that are fitted to each task share
+        ReptileRecipe
+        MetaGANRecipe
+
+A field is an option of `fslcore train` (`inner_steps` is `--inner-steps`), and an entry of `config.json`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from fslcore.data import ImageStore
 
-LEARNERS = ("siamese", "prototypical")
-LOSSES = ("triplet", "crossentropy")
+# Steps that Keras runs in one call: those of Reptile take 20 to 50 ms, and a call 1 to 2 ms besides.
+_STEPS_PER_EXECUTION = 10
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything about training that is not the data.
+    """What the recipes of all learners have.
 
     Attributes:
-        learner: one of `LEARNERS`.
-        loss: of siamese, one of `LOSSES`; None for prototypical, which has its own.
-        way: classes of a training episode or batch.
-        shot: support images per class of an episode; for siamese, images per class of a batch.
-        query: query images per class of an episode; 0 for siamese.
-        epochs: number of epochs.
-        steps_per_epoch: episodes or batches of an epoch.
-        learning_rate: of Adam, at its highest; it falls to 0 along half a cosine.
+        learner: the name of the learner.
+        layout: how it likes TensorFlow's threads, for `fslcore.set_threads`.
+        rates: the options to lower when training diverges.
+        way: classes of a training episode, batch or task.
+        epochs: number of epochs; each ends with validation and a checkpoint.
+        steps_per_epoch: training steps of an epoch.
         rotations: whether each training class also counts turned by 90, 180 and 270 degrees, as three more
             classes.
         seed: of the weights and the episodes.
     """
 
-    learner: str
-    loss: str | None
+    learner: ClassVar[str]
+    layout: ClassVar[str] = "ops"
+    rates: ClassVar[tuple[str, ...]] = ("learning_rate",)
+
     way: int
-    shot: int
-    query: int
     epochs: int
     steps_per_epoch: int
-    learning_rate: float
-    rotations: bool
+    rotations: bool = False
     seed: int = 0
 
     @property
@@ -46,94 +54,233 @@ class Recipe:
         """Training steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
+    @property
+    def steps_per_execution(self) -> int:
+        """Steps that Keras runs in one call; Ctrl-C waits for their end."""
+        return 1
 
-# Chosen by 20-way 1-shot on the validation parts. Siamese on Omniglot, 300 steps of 128 images: 64 classes of
-# 2 images 82.1 %, 32 of 4 85.3, 16 of 8 85.6 on squared distances; 88.1 on Euclidean ones; 90.3 with the rate
-# 0.002 instead of 0.001. On glyphs, where letters turned by 90 degrees cost 1.6, 0.004 is better still: 94.0
-# after 600 steps.
-_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
-    ("siamese", "glyphs"): {
-        "way": 32,
-        "shot": 4,
-        "epochs": 10,
-        "steps_per_epoch": 60,
-        "learning_rate": 4e-3,
-    },
-    ("siamese", "omniglot"): {"way": 32, "shot": 4, "epochs": 50, "steps_per_epoch": 100, "rotations": True},
-    ("siamese", "folder"): {"way": 32, "shot": 4, "epochs": 20, "steps_per_epoch": 50, "learning_rate": 1e-3},
-    ("prototypical", "glyphs"): {
-        "way": 40,
-        "shot": 1,
-        "query": 3,
-        "epochs": 10,
-        "steps_per_epoch": 60,
-        "learning_rate": 4e-3,
-    },
-    ("prototypical", "omniglot"): {
-        "way": 60,
-        "shot": 1,
-        "query": 4,
-        "epochs": 50,
-        "steps_per_epoch": 60,
-        "rotations": True,
-    },
-    ("prototypical", "folder"): {
-        "way": 20,
-        "shot": 1,
-        "query": 4,
-        "epochs": 20,
-        "steps_per_epoch": 50,
-        "learning_rate": 1e-3,
-    },
+    @property
+    def unlabelled_images(self) -> int:
+        """Images per class that the learner is given without their labels in a task."""
+        return 0
+
+    def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
+        """The sizes that these images can serve, at most those of the recipe."""
+        classes = parts["train"].n_classes * (4 if self.rotations else 1)
+        return {"way": min(self.way, classes)}
+
+    def step_in_words(self) -> str:
+        """What one training step takes."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SiameseRecipe(Recipe):
+    """Of `Siamese`.
+
+    Attributes:
+        loss: "triplet" or "crossentropy".
+        shot: images per class of a batch.
+        learning_rate: of Adam, at its highest; it falls to 0 along half a cosine.
+    """
+
+    learner: ClassVar[str] = "siamese"
+
+    loss: str = "triplet"
+    shot: int
+    learning_rate: float = 2e-3
+
+    def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
+        """As for every recipe."""
+        return {**super().shrunk(parts), "shot": min(self.shot, _smallest(parts["train"]))}
+
+    def step_in_words(self) -> str:
+        """As for every recipe."""
+        return f"{self.way} classes with {self.shot} images"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrototypicalRecipe(Recipe):
+    """Of `Prototypical`.
+
+    Attributes:
+        shot: support images per class of an episode.
+        query: query images per class of an episode.
+        learning_rate: of Adam, at its highest; it falls to 0 along half a cosine.
+    """
+
+    learner: ClassVar[str] = "prototypical"
+
+    shot: int
+    query: int
+    learning_rate: float = 2e-3
+
+    def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
+        """As for every recipe."""
+        return {**super().shrunk(parts), **_shared_out(self.shot, self.query, _smallest(parts["train"]))}
+
+    def step_in_words(self) -> str:
+        """As for every recipe."""
+        return f"{self.way} classes with {self.shot} + {self.query} images"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaptiveRecipe(Recipe):
+    """What the recipes of the learners that are fitted to each task share.
+
+    Attributes:
+        shot: support images per class of a test task.
+        inner_steps: steps of the inner optimizer on a training task.
+        inner_learning_rate: its rate.
+        meta_batch: tasks of a training step.
+        normalization: what batch normalisation goes by: "auto", "batch", "moving" or "frozen".
+    """
+
+    layout: ClassVar[str] = "tasks"
+
+    shot: int
+    inner_steps: int
+    inner_learning_rate: float
+    meta_batch: int
+    normalization: str = "auto"
+
+    def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
+        """As for every recipe; the classes of a test task are as many as those of a training task."""
+        way = min(super().shrunk(parts)["way"], parts["test"].n_classes)
+        return {"way": way, "shot": min(self.shot, max(_smallest(parts["test"]) - 1, 1))}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReptileRecipe(AdaptiveRecipe):
+    """Of `Reptile`.
+
+    Attributes:
+        preset: the published setting that this is, a key of `learners.REPTILE_PRESETS`; None for others.
+        train_shots: images per class of a training task.
+        inner_optimizer: "adam" or "sgd".
+        inner_batch: images of an inner step on a training task.
+        meta_step: share of the way that the meta-weights move, at the start; it falls to 0 linearly.
+        adapt_steps: steps of the inner optimizer on a test task.
+        adapt_batch: images of an inner step on a test task.
+        sequential: whether the tasks of a step pass the inner optimizer's memory on one by one.
+    """
+
+    learner: ClassVar[str] = "reptile"
+    rates: ClassVar[tuple[str, ...]] = ("inner_learning_rate", "meta_step")
+
+    preset: str | None = None
+    train_shots: int
+    inner_optimizer: str
+    inner_batch: int
+    meta_step: float
+    adapt_steps: int
+    adapt_batch: int
+    sequential: bool = False
+
+    @property
+    def steps_per_execution(self) -> int:
+        """As for every recipe."""
+        return 1 if self.steps_per_epoch % _STEPS_PER_EXECUTION else _STEPS_PER_EXECUTION
+
+    def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
+        """As for every recipe."""
+        return {**super().shrunk(parts), "train_shots": min(self.train_shots, _smallest(parts["train"]))}
+
+    def step_in_words(self) -> str:
+        """As for every recipe."""
+        return (
+            f"{_tasks(self.meta_batch)} of {self.way} classes with {self.train_shots} images, each in "
+            f"{self.inner_steps} inner steps of {self.inner_batch} images"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MetaGANRecipe(AdaptiveRecipe):
+    """Of `MetaGAN`, whose inner steps are the same on a training task and on a test task.
+
+    Attributes:
+        query: query images per class of a training task.
+        learning_rate: of Adam, at its highest, for the network and for the generator; it falls to 0 along
+            half a cosine.
+        generator: whether there is one; without, it is first-order MAML.
+        unlabelled: images per class without labels beside the support of a task, and in training as many
+            beside its queries.
+    """
+
+    learner: ClassVar[str] = "metagan"
+    rates: ClassVar[tuple[str, ...]] = ("inner_learning_rate", "learning_rate")
+
+    query: int
+    learning_rate: float
+    generator: bool = True
+    unlabelled: int = 0
+
+    @property
+    def unlabelled_images(self) -> int:
+        """As for every recipe."""
+        return self.unlabelled
+
+    def __post_init__(self) -> None:
+        if self.unlabelled and not self.generator:
+            raise ValueError(
+                "--unlabelled must be 0 with --no-generator, for only the adversary's game has a use for "
+                f"images without labels, received --unlabelled {self.unlabelled}"
+            )
+
+    def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
+        """As for every recipe."""
+        images = _smallest(parts["train"]) - 2 * self.unlabelled
+        of_test_tasks = super().shrunk(parts)
+        return {**of_test_tasks, **_shared_out(of_test_tasks["shot"], self.query, images)}
+
+    def step_in_words(self) -> str:
+        """As for every recipe."""
+        unlabelled = f", {self.unlabelled} more of either unlabelled" if self.unlabelled else ""
+        return (
+            f"{_tasks(self.meta_batch)} of {self.way} classes with {self.shot} + {self.query} images"
+            f"{unlabelled}, each in {self.inner_steps} inner steps, "
+            f"{'with' if self.generator else 'without'} a generator"
+        )
+
+
+RECIPES: dict[str, type[Recipe]] = {
+    kind.learner: kind for kind in (SiameseRecipe, PrototypicalRecipe, ReptileRecipe, MetaGANRecipe)
 }
-_ABOVE_ZERO = ("way", "shot", "query", "epochs", "steps_per_epoch", "learning_rate")
-_QUICK = {"way": 20, "epochs": 3, "steps_per_epoch": 20}
 
 
-def recipe(learner: str, data: str, store: ImageStore, quick: bool = False, **chosen: Any) -> Recipe:
-    """The recipe for a learner on a dataset.
+def to_json(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as it stands in `config.json`."""
+    return {"learner": recipe.learner, **dataclasses.asdict(recipe)}
 
-    Args:
-        learner: one of `LEARNERS`.
-        data: "glyphs", "omniglot" or a folder.
-        store: the training part; the defaults shrink to its number of classes and images.
-        quick: take small sizes, for trying things out.
-        **chosen: fields that replace the defaults; None leaves the default. They are not shrunk: a size that
-            the data cannot serve is an error when the episodes are made.
 
-    Returns:
-        The recipe.
+def from_json(entries: Mapping[str, Any]) -> Recipe:
+    """The recipe that `to_json` wrote, now or in an earlier version.
 
     Raises:
-        ValueError: `learner` is unknown, a chosen number is out of range, or `way` is more than there are
-            classes.
+        ValueError: it is not a recipe of this version.
     """
-    if learner not in LEARNERS:
-        raise ValueError(f"learner must be one of {', '.join(LEARNERS)}, received learner={learner!r}")
-    for name, owner in (("loss", "siamese"), ("query", "prototypical")):
-        if chosen.get(name) is not None and learner != owner:
-            raise ValueError(f"{name} belongs to {owner}, received {name}={chosen[name]!r} for {learner}")
-    if chosen.get("loss") not in (None, *LOSSES):
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, received loss={chosen['loss']!r}")
-    for name, value in chosen.items():
-        if name in _ABOVE_ZERO and value is not None and not value > 0:
-            raise ValueError(f"{name} must be above 0, received {name}={value}")
-    loss = "triplet" if learner == "siamese" else None
-    defaults = {"loss": loss, "query": 1, "learning_rate": 2e-3, "rotations": False} | _DEFAULTS[
-        learner, data if data in ("glyphs", "omniglot") else "folder"
-    ]
-    if quick:
-        defaults |= _QUICK
-    defaults["way"] = min(defaults["way"], store.n_classes * (4 if defaults["rotations"] else 1))
-    smallest = int(store.images_per_class.min())
-    defaults["shot"] = min(defaults["shot"], smallest if learner == "siamese" else max(smallest - 1, 1))
-    defaults["query"] = (
-        0 if learner == "siamese" else min(defaults["query"], max(smallest - defaults["shot"], 1))
-    )
-    result = Recipe(
-        learner, **(defaults | {name: value for name, value in chosen.items() if value is not None})
-    )
-    most = store.n_classes * (4 if result.rotations else 1)
-    if result.way > most:
-        raise ValueError(f"way must be at most {most}, the classes for training, received way={result.way}")
-    return result
+    entries = dict(entries)
+    kind = RECIPES.get(entries.pop("learner", ""))
+    if kind is not None:
+        fields = {field.name for field in dataclasses.fields(kind)}
+        # The first runs had one recipe for all learners, with None or 0 where one did not apply.
+        old = {name for name in ("loss", "query") if not entries.get(name) and name not in fields}
+        try:
+            return kind(**{name: value for name, value in entries.items() if name not in old})
+        except TypeError as error:
+            raise ValueError(f"the recipe of the run is not one of this fslcore: {error}") from error
+    raise ValueError(f"the recipe of the run must be for one of {', '.join(RECIPES)}, received {entries}")
+
+
+def _smallest(store: ImageStore) -> int:
+    return int(store.images_per_class.min())
+
+
+def _shared_out(shot: int, query: int, images: int) -> dict[str, int]:
+    """Support and query images out of those of a class: support first, but at least one query."""
+    shot = min(shot, max(images - 1, 1))
+    return {"shot": shot, "query": min(query, max(images - shot, 1))}
+
+
+def _tasks(number: int) -> str:
+    return f"{number} tasks" if number > 1 else "1 task"

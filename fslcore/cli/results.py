@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run amounts to: its accuracy beside the baselines, in `metrics.json`, and its pictures."""
+"""What a run amounts to: its accuracy beside the baselines, kept in `metrics.json`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fslcore import kernels, plots
 from fslcore.cli import runs
+from fslcore.cli.defaults import option, option_and_value
+from fslcore.cli.recipes import AdaptiveRecipe, Recipe
 from fslcore.data import ImageStore
-from fslcore.evaluation import PixelNearestNeighbour, Report, accuracy_versus_way, evaluate
-from fslcore.learners import Learner
+from fslcore.evaluation import PixelNearestNeighbour, Report, evaluate
 
 PROTOCOLS = ((5, 1), (5, 5), (20, 1))
-_MOST_QUERIES = 15
+# Of a learner that is fitted to each task, whose network has a fixed number of classes.
+_SHOTS = (1, 5)
+_MOST_QUERIES, _VALIDATION_QUERIES = 15, 5
 _VALIDATION_EPISODES = 200
-_WAYS = (2, 5, 10, 20, 30, 40, 50, 60)
+# An episode costs Reptile 1.3 times what a training step does, with 1 query per class or with 5: 60 of them
+# are 4 % of an epoch of 2,000 steps.
+_ADAPTED_EPISODES = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +32,22 @@ class Result:
     baseline: Report
 
 
-def protocols_for(store: ImageStore) -> list[tuple[int, int]]:
-    """The (n_way, k_shot) of `PROTOCOLS` that the store has the classes and images for; never none.
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """The quick evaluation after every epoch."""
+
+    n_way: int
+    k_shot: int
+    n_query: int
+    episodes: int
+
+
+def protocols_for(recipe: Recipe, store: ImageStore) -> list[tuple[int, int]]:
+    """The (n_way, k_shot) to measure a learner by that the store has the classes and images for; never none.
 
     Raises:
-        ValueError: the store has a single class, or a class with a single image.
+        ValueError: the store has a single class or a class with a single image, or too few of either for a
+            learner whose tasks have a fixed size.
     """
     smallest = int(store.images_per_class.min())
     if store.n_classes < 2 or smallest < 2:
@@ -42,42 +55,116 @@ def protocols_for(store: ImageStore) -> list[tuple[int, int]]:
             f"an evaluation needs at least 2 classes with 2 images each, received {store!r}, whose smallest "
             f"class has {smallest}"
         )
-    possible = [(way, shot) for way, shot in PROTOCOLS if way <= store.n_classes and shot < smallest]
-    return possible or [(min(store.n_classes, 5), 1)]
+    if not isinstance(recipe, AdaptiveRecipe):
+        possible = [(way, shot) for way, shot in PROTOCOLS if way <= store.n_classes and shot < smallest]
+        return possible or [(min(store.n_classes, 5), 1)]
+    most = {"way": store.n_classes, "shot": smallest - recipe.unlabelled_images - 1}
+    for name, limit in most.items():
+        if getattr(recipe, name) > limit:
+            raise ValueError(
+                f"{option(name)} must be at most {limit} to measure the learner on {store!r}, received "
+                f"{option_and_value(name, getattr(recipe, name))}"
+            )
+    return [(recipe.way, shot) for shot in sorted({*_SHOTS, recipe.shot}) if shot <= most["shot"]]
 
 
-def queries_for(store: ImageStore, k_shot: int) -> int:
+def chosen_protocols(
+    recipe: Recipe, store: ImageStore, way: int | None, shot: int | None
+) -> list[tuple[int, int]]:
+    """The (n_way, k_shot) that were asked for; `protocols_for` what was not.
+
+    Raises:
+        ValueError: the learner's network is for another number of classes.
+    """
+    if isinstance(recipe, AdaptiveRecipe):
+        if way not in (None, recipe.way):
+            raise ValueError(
+                f"--way must be {recipe.way}, the classes that the learner's network can tell apart, "
+                f"received --way {way}"
+            )
+        way = recipe.way if shot else None
+    return protocols_for(recipe, store) if way is None and shot is None else [(way or 5, shot or 1)]
+
+
+def queries_for(recipe: Recipe, store: ImageStore, k_shot: int) -> int:
     """Queries per class beside `k_shot` examples: 15, or what the smallest class has."""
-    return max(1, min(_MOST_QUERIES, int(store.images_per_class.min()) - k_shot))
+    spare = int(store.images_per_class.min()) - k_shot - recipe.unlabelled_images
+    return max(1, min(_MOST_QUERIES, spare))
 
 
-def validation(learner: Learner, store: ImageStore, seed: int) -> Callable[[], Report] | None:
-    """A quick evaluation on the validation part, for after every epoch; None if the part is too small."""
-    n_way, n_query = validation_way(store), min(5, queries_for(store, 1))
-    if n_way is None:
+def validation_for(recipe: Recipe, store: ImageStore) -> Validation | None:
+    """How to validate on a store; None if it is too small for that."""
+    spare = int(store.images_per_class.min()) - recipe.unlabelled_images
+    if isinstance(recipe, AdaptiveRecipe):
+        way, shot, episodes = recipe.way, min(recipe.shot, spare - 1), _ADAPTED_EPISODES
+    else:
+        way, shot, episodes = max(2, min(20, store.n_classes)), 1, _VALIDATION_EPISODES
+    if store.n_classes < way or not 1 <= shot < spare:
         return None
-    return lambda: evaluate(learner, store, n_way, 1, n_query, _VALIDATION_EPISODES, seed)
+    return Validation(way, shot, min(_VALIDATION_QUERIES, spare - shot), episodes)
 
 
-def validation_way(store: ImageStore) -> int | None:
-    """The classes of an episode, of one shot, in `validation`; None if the part is too small for one."""
-    return min(20, store.n_classes) if store.n_classes > 1 and store.images_per_class.min() > 1 else None
+def validator(learner: Any, recipe: Recipe, store: ImageStore) -> Callable[[], Report] | None:
+    """The evaluation that `validation_for` plans; None if the store is too small for one."""
+    plan = validation_for(recipe, store)
+    if plan is None:
+        return None
+    return lambda: evaluate(
+        learner,
+        store,
+        plan.n_way,
+        plan.k_shot,
+        plan.n_query,
+        plan.episodes,
+        recipe.seed,
+        n_unlabelled=recipe.unlabelled_images,
+    )
 
 
-def compare(
-    learner: Learner,
+def measure(
+    learner: Any,
+    recipe: Recipe,
     store: ImageStore,
-    n_way: int,
-    k_shot: int,
-    n_query: int,
+    protocols: Sequence[tuple[int, int]],
     episodes: int,
     seed: int,
+    *,
+    query: int | None = None,
     transductive: bool = False,
-) -> Result:
-    """Evaluates a learner, and nearest neighbours on pixels on the same episodes."""
-    report = evaluate(learner, store, n_way, k_shot, n_query, episodes, seed, transductive)
-    baseline = evaluate(PixelNearestNeighbour(), store, n_way, k_shot, n_query, episodes, seed)
-    return Result(report, baseline)
+    progress: Callable[[], object] = lambda: None,
+) -> list[Result]:
+    """Evaluates a learner, and nearest neighbours on pixels on the same episodes.
+
+    Args:
+        learner: the trained learner.
+        recipe: its recipe.
+        store: images of unseen classes.
+        protocols: (n_way, k_shot) of each result.
+        episodes: number of episodes for each.
+        seed: seed of the episodes.
+        query: queries per class; None: as `queries_for` says.
+        transductive: as for `evaluate`; the baseline has no use for it.
+        progress: called after each of the learner's episodes.
+
+    Returns:
+        A result for each protocol.
+
+    Raises:
+        ValueError: as for `evaluate`.
+    """
+    results = []
+    for way, shot in protocols:
+        sizes = (way, shot, query or queries_for(recipe, store, shot), episodes, seed)
+        report = evaluate(
+            learner,
+            store,
+            *sizes,
+            transductive,
+            n_unlabelled=recipe.unlabelled_images,
+            progress=lambda _: progress(),
+        )
+        results.append(Result(report, evaluate(PixelNearestNeighbour(), store, *sizes)))
+    return results
 
 
 def write_metrics(run: Path, results: Sequence[Result], keep: bool) -> None:
@@ -104,70 +191,6 @@ def write_metrics(run: Path, results: Sequence[Result], keep: bool) -> None:
     )
 
 
-def draw_history(run: Path, history: Sequence[runs.Row], title: str) -> None:
-    """Draws `training.png`; nothing before the first complete epoch."""
-    if history:
-        _save(plots.training_curve(history, title), run / "training.png")
-
-
-def draw(
-    run: Path, learner: Learner, name: str, seen: ImageStore, unseen: ImageStore, episodes: int, seed: int
-) -> None:
-    """Draws `episode.png`, `distances.png` and `accuracy_versus_way.png`.
-
-    Args:
-        run: the run folder.
-        learner: the trained learner.
-        name: what to call it.
-        seen: images of training classes.
-        unseen: images of test classes.
-        episodes: number of episodes for every point of the curve.
-        seed: seed of the episodes.
-    """
-    way, shot = protocols_for(unseen)[0]
-    query = min(8, queries_for(unseen, shot))
-    table = kernels.sample_episodes(unseen.labels, way, shot, query, 1, seed)[0]
-    images = kernels.gather_images(unseen.images, table)
-    rows = np.asarray(learner.embed(images.reshape(-1, *unseen.image_shape))).reshape(way, shot + query, -1)
-    scores = learner.class_scores(rows[:, :shot], rows[:, shot:].reshape(way * query, -1))
-    names = [unseen.class_names[unseen.labels[row[0]]] for row in table]
-    _save(
-        plots.episode_with_predictions(images[:, :shot], images[:, shot:], scores, names), run / "episode.png"
-    )
-
-    way, samples = min(20, unseen.n_classes), min(10, int(unseen.images_per_class.min()))
-    rows = kernels.sample_episodes(unseen.labels, way, samples, 0, 1, seed)[0].ravel()
-    embeddings = np.asarray(learner.embed(kernels.gather_images(unseen.images, rows)))
-    figure = plots.distance_matrix(
-        kernels.pairwise(embeddings, metric="euclidean"),
-        unseen.labels[rows],
-        unseen.class_names,
-        label="distance of the embeddings",
-        title="Distances between images of unseen classes, sorted by class",
-    )
-    _save(figure, run / "distances.png")
-
-    ways = [n for n in _WAYS if n <= unseen.n_classes]
-    curves = accuracy_versus_way(
-        {name: learner, "1-NN on pixels": PixelNearestNeighbour()}, unseen, ways, episodes=episodes, seed=seed
-    )
-    # As many training classes as test classes, from end to end: all of them would take longer than the rest.
-    chosen = np.linspace(0, seen.n_classes - 1, min(seen.n_classes, unseen.n_classes)).astype(int)
-    few = seen.take(np.isin(seen.labels, chosen))
-    known = accuracy_versus_way(
-        {f"{name}, training classes": learner}, few, ways, episodes=episodes, seed=seed
-    )
-    _save(
-        plots.accuracy_versus_way(curves | known, f"One-shot accuracy ({unseen.name})"),
-        run / "accuracy_versus_way.png",
-    )
-
-
 def _protocol(entry: dict[str, Any]) -> tuple[Any, ...]:
     names = ("dataset", "n_way", "k_shot", "n_query", "episodes", "seed", "transductive")
     return tuple(entry[name] for name in names)
-
-
-def _save(figure: Any, path: Path) -> None:
-    # Tight: the constrained layout overlooks long tick labels beside an image of fixed aspect.
-    runs.replace(path, lambda temporary: figure.savefig(temporary, bbox_inches="tight", pad_inches=0.15))

@@ -7,6 +7,7 @@
     model.weights.h5     the weights, for Keras' load_weights
     metrics.json         accuracy with its confidence interval, the baselines, seed, split hash, versions
     *.png                pictures
+    tensorboard/         curves for TensorBoard, if they were asked for
 
 Every file is written beside its place and then moved into it: a reader, or a run that was killed, finds the
 old file or the new one, never a half. Nothing here imports TensorFlow.
@@ -126,9 +127,8 @@ def load_weights(run: Path, learner: Any) -> None:
     path = run / WEIGHTS
     if not path.is_file():
         raise ValueError(f"the run has no weights yet: {path} is missing; continue it with --resume {run}")
-    if learner.optimizer is not None:
-        # Its state is in the file of a trained learner, and Keras refuses to leave it there.
-        learner.optimizer.build(learner.trainable_variables)
+    # Their state is in the file of a trained learner, and Keras refuses to leave it there.
+    _build_optimizers(learner)
     try:
         learner.load_weights(path)
     except (
@@ -198,6 +198,12 @@ def load_checkpoint(run: Path, learner: Any) -> Progress:
     return progress
 
 
+def is_finite(learner: Any) -> bool:
+    """Whether no variable of a compiled learner, or of its optimizers, is infinite or NaN."""
+    arrays = (np.asarray(variable) for variable in _state(learner).values())
+    return all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f")
+
+
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a file through `write(temporary path)` and moves it to `path` in one step.
 
@@ -215,13 +221,23 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 def _state(learner: Any) -> dict[str, Any]:
     """Every variable that training changes, under a key that sorts as they were created."""
-    learner.optimizer.build(learner.trainable_variables)
-    parts = {"model": learner.variables, "optimizer": learner.optimizer.variables}
+    of_optimizers = [v for optimizer in _build_optimizers(learner) for v in optimizer.variables]
+    parts = {"model": learner.variables, "optimizer": of_optimizers}
     return {
         f"{part}-{i:04}": variable
         for part, variables in parts.items()
         for i, variable in enumerate(variables)
     }
+
+
+def _build_optimizers(learner: Any) -> list[Any]:
+    """The outer optimizers of a learner, with their variables; none if it is not compiled."""
+    if learner.optimizer is None:
+        return []
+    if hasattr(learner, "optimizers"):
+        return list(learner.optimizers)
+    learner.optimizer.build(learner.trainable_variables)
+    return [learner.optimizer]
 
 
 def _check_format(path: Path, found: Any) -> None:

@@ -10,17 +10,24 @@ import tempfile
 from collections.abc import Iterator
 
 
-def start_tensorflow(threads: int | None) -> int:
-    """Imports TensorFlow, quietly, and fixes the number of threads; returns it."""
+def start_tensorflow(threads: int | None, layout: str = "ops") -> int:
+    """Imports TensorFlow, quietly, and fixes its threads and those of the kernels; returns their number.
+
+    Args:
+        threads: number of CPU threads; None: as many as this process may run on.
+        layout: as for `fslcore.set_threads`.
+
+    Returns:
+        The number of threads.
+    """
     from fslcore import kernels
 
     threads = threads or kernels.num_threads()
     kernels.set_num_threads(threads)
     with quietly():
-        from fslcore.cli.training import set_up_tensorflow
+        from fslcore.threads import set_threads
 
-        set_up_tensorflow(threads)
-    return threads
+        return set_threads(threads, layout)
 
 
 @contextlib.contextmanager

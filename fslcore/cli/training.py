@@ -9,6 +9,7 @@ threads.
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 import time
@@ -17,15 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from fslcore import encoders
-from fslcore.cli import runs
+from fslcore.cli import builders, runs
 from fslcore.cli.recipes import Recipe
 from fslcore.data import ImageStore
 from fslcore.evaluation import Report
-from fslcore.learners import Learner, Prototypical, Siamese
-from fslcore.metrics import classification_accuracy
 
 
 class Interrupted(Exception):
@@ -40,54 +37,22 @@ class Interrupted(Exception):
         self.progress = progress
 
 
-def set_up_tensorflow(threads: int) -> None:
-    """Makes TensorFlow use a fixed number of threads and give the same bits each time, before any op runs.
+class Diverged(Exception):
+    """The loss or a variable of the learner is no longer finite. The last checkpoint is as it was.
 
-    With several ops at a time one of the gradients, that of the first convolution's filter, came out in one
-    of three ways that differ by 4e-6. One op at a time, on all threads, costs nothing that could be measured.
+    Attributes:
+        first: the step it happened in, counted from 1, or the first of those that Keras ran in one call.
+        last: the last of those.
+        loss: the loss; None if it was a variable.
     """
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.list_logical_devices()  # starts the runtime: from here on these settings cannot be changed
 
-
-def build_learner(recipe: Recipe, image_shape: tuple[int, int, int]) -> Learner:
-    """The learner of a recipe, compiled, with the weights that the recipe's seed gives."""
-    keras.utils.set_random_seed(recipe.seed)
-    schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.steps)
-    encoder = encoders.conv4(image_shape)
-    if recipe.learner == "prototypical":
-        learner: Learner = Prototypical(encoder)
-        learner.compile(keras.optimizers.Adam(schedule))
-        return learner
-    if recipe.loss == "triplet":
-        learner = Siamese(encoder, "euclidean", output="embeddings")
-        learner.compile(keras.optimizers.Adam(schedule))
-        return learner
-    accuracy = keras.metrics.MeanMetricWrapper(classification_accuracy(), name="accuracy")
-    learner = Siamese(encoder, "DenseSigmoid")
-    learner.compile(keras.optimizers.Adam(schedule), metrics=[accuracy])
-    return learner
-
-
-def batches(recipe: Recipe, store: ImageStore, first_step: int) -> tf.data.Dataset:
-    """The training batches from a step on, without end."""
-    if recipe.learner == "prototypical":
-        return store.episodes(
-            recipe.way,
-            recipe.shot,
-            recipe.query,
-            seed=recipe.seed,
-            first_episode=first_step,
-            rotations=recipe.rotations,
-        )
-    return store.pk_batches(
-        recipe.way, recipe.shot, seed=recipe.seed, first_batch=first_step, rotations=recipe.rotations
-    )
+    def __init__(self, first: int, last: int, loss: float | None = None) -> None:
+        super().__init__(f"diverged in the steps {first} to {last}")
+        self.first, self.last, self.loss = first, last, loss
 
 
 def train(
-    learner: Learner,
+    learner: Any,
     recipe: Recipe,
     store: ImageStore,
     run: Path,
@@ -100,7 +65,7 @@ def train(
     at once.
 
     Args:
-        learner: as `build_learner` returns it.
+        learner: as `builders.build_learner` returns it.
         recipe: the recipe of the run.
         store: the training part.
         run: the run folder.
@@ -112,6 +77,7 @@ def train(
 
     Raises:
         Interrupted: by Ctrl-C.
+        Diverged: the loss, or a weight, has become infinite or NaN.
         ValueError: the checkpoint cannot be used, or the store cannot serve the recipe.
     """
     progress = runs.load_checkpoint(run, learner)
@@ -124,7 +90,7 @@ def train(
         for first, end, steps in stages:
             if first < end:
                 learner.fit(
-                    batches(recipe, store, recorder.progress.step),
+                    builders.batches(recipe, learner, store, recorder.progress.step),
                     initial_epoch=first,
                     epochs=end,
                     steps_per_epoch=steps,
@@ -144,17 +110,26 @@ class _Recorder(keras.callbacks.Callback):
         super().__init__()
         self.run, self.progress, self.validate = run, progress, validate
         self.steps_per_epoch = steps_per_epoch
+        self.before = self.first = progress.step
         self.stop = False
         self.started = time.monotonic()
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.before = self.progress.step
+
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.progress.step += 1
+        # `batch` is the last of the steps of one execution.
+        self.first, self.progress.step = self.progress.step + 1, self.before + batch + 1
+        if logs and not math.isfinite(logs["loss"]):
+            raise Diverged(self.first, self.progress.step, logs["loss"])
         if self.stop and self.progress.step % self.steps_per_epoch:
+            self._check_variables()
             self.progress.partial = self._means(logs or {}, steps=batch + 1)
             self._save()
             raise Interrupted(self.progress)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._check_variables()
         row: runs.Row = {"epoch": epoch + 1, "step": self.progress.step}
         row |= self._means(logs or {}, steps=self.steps_per_epoch - self.progress.partial.get("steps", 0))
         row.pop("steps")
@@ -180,6 +155,11 @@ class _Recorder(keras.callbacks.Callback):
             for key, value in logs.items()
         }
         return {**means, "steps": weight + steps}
+
+    def _check_variables(self) -> None:
+        """The loss of a step is that of the weights before it: the last step may have spoilt them unseen."""
+        if not runs.is_finite(self.model):
+            raise Diverged(self.first, self.progress.step)
 
     def _save(self) -> None:
         runs.write_history(self.run, self.progress.history)

@@ -11,8 +11,6 @@ side by side, and nothing that is measured or deployed changes the meta-weights.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -21,9 +19,8 @@ import tensorflow as tf
 from fslcore.data.pipelines import minibatch_order
 from fslcore.learners.inner import InnerOptimizer, Tensors
 from fslcore.learners.learner import random_variables
+from fslcore.learners.networks import averages_of_one_batch, check_classifier, checked_normalization
 from fslcore.threads import parallel_tasks
-
-NORMALIZATIONS = ("batch", "moving", "frozen")
 
 
 class AdaptiveLearner(keras.Model):
@@ -58,14 +55,14 @@ class AdaptiveLearner(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_network(network)
+        check_classifier(network)
         for argument, value in (("adapt_steps", adapt_steps), ("adapt_batch", adapt_batch)):
             if value is not None and value < 1:
                 raise ValueError(f"{argument} must be at least 1, received {argument}={value}")
         self.network = network
         self.inner_optimizer = inner_optimizer
         self.adapt_steps, self.adapt_batch = adapt_steps, adapt_batch
-        self.normalization = _normalization(network, normalization)
+        self.normalization = checked_normalization(network, normalization)
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.accuracy_tracker = keras.metrics.Mean(name="accuracy")
         self._adapt = tf.function(self._adapted)
@@ -76,6 +73,16 @@ class AdaptiveLearner(keras.Model):
     def n_way(self) -> int:
         """Classes of a task: the width of the network's output."""
         return int(self.network.output_shape[-1])
+
+    @property
+    def optimizers(self) -> list[keras.Optimizer]:
+        """The optimizers of the outer step: a checkpoint must hold the variables of all."""
+        return [self.optimizer]
+
+    @property
+    def takes_unlabelled(self) -> bool:
+        """Whether images without labels help it to adapt."""
+        return False
 
     @property
     def metrics(self) -> list[keras.Metric]:
@@ -99,25 +106,29 @@ class AdaptiveLearner(keras.Model):
         """Logits `[B, n_way]` of images `[B, H, W, C]` by the meta-weights, which fit no task yet."""
         return self.network(inputs, training=training)
 
-    def adapt(self, support: Any, *, seed: int = 0) -> keras.Model:
+    def adapt(self, support: Any, *, unlabelled: Any = None, seed: int = 0) -> keras.Model:
         """Fits a copy of the network to a new task; the learner itself stays as it is.
 
         Args:
             support: images `[n_way, k_shot, H, W, C]`, row w of class w, with the scale used in training.
-            seed: of the order of the images in the inner steps.
+            unlabelled: for a learner that takes them, more images of these classes, `[n_way, u, H, W, C]`.
+            seed: of the order of the images in the inner steps, and of noise.
 
         Returns:
             A Keras classifier, images `[B, H, W, C]` -> logits `[B, n_way]`, whose batch normalisation has
             the statistics of the support as its moving averages: an image's logits depend on no other query.
 
         Raises:
-            ValueError: the shape of `support` does not fit the network.
+            ValueError: a shape does not fit the network, or the learner takes no unlabelled images.
         """
         support = tf.convert_to_tensor(support, tf.float32)
         self._check_images("support", support)
+        if unlabelled is not None:
+            unlabelled = tf.convert_to_tensor(unlabelled, tf.float32)
+            self._check_unlabelled(unlabelled)
         network = keras.models.clone_model(self.network)
         order = self.adaptation_order(support.shape[0] * support.shape[1], seed)[0]
-        weights, state = self._adapt(support, order)
+        weights, state = self._adapt(support, unlabelled, order, _episode_seeds(seed, 0, 1)[0])
         for variable, value in zip(network.trainable_variables, weights, strict=True):
             variable.assign(value)
         for variable, value in zip(network.non_trainable_variables, state, strict=True):
@@ -125,34 +136,46 @@ class AdaptiveLearner(keras.Model):
         return network
 
     def score_episodes(
-        self, support: Any, query: Any, *, transductive: bool = False, seed: int = 0, first_episode: int = 0
+        self,
+        support: Any,
+        query: Any,
+        *,
+        unlabelled: Any = None,
+        transductive: bool = False,
+        seed: int = 0,
+        first_episode: int = 0,
     ) -> tf.Tensor:
         """Adapts to each episode and scores its queries; nothing in the learner changes.
 
         Args:
             support: `[episodes, n_way, k_shot, H, W, C]`.
             query: `[episodes, n_way, n_query, H, W, C]`.
+            unlabelled: `[episodes, n_way, u, H, W, C]`, for a learner that takes them.
             transductive: normalise the queries of an episode by their own common statistics instead of those
                 that `adapt` leaves in its classifier.
-            seed: of the order of the images in the inner steps.
-            first_episode: index of the first episode: that order is a function of it and the seed alone.
+            seed: of the order of the images in the inner steps, and of noise.
+            first_episode: index of the first episode: order and noise are functions of it and the seed alone.
 
         Returns:
             Logits float32 `[episodes, n_way * n_query, n_way]`, the queries class by class.
 
         Raises:
-            ValueError: the shapes do not fit the network, or `transductive` is asked for and the network has
-                no batch normalisation, or layers that draw random numbers.
+            ValueError: the shapes do not fit the network, the learner takes no unlabelled images, or
+                `transductive` is asked for and the network has no batch normalisation, or layers that draw
+                random numbers.
         """
         support, query = (tf.convert_to_tensor(x, tf.float32) for x in (support, query))
         self._check_images("support", support[0])
         self._check_images("query", query[0])
+        if unlabelled is not None:
+            unlabelled = tf.convert_to_tensor(unlabelled, tf.float32)
+            self._check_unlabelled(unlabelled[0])
         if transductive:
             self._check_transductive()
-        order = self.adaptation_order(
-            support.shape[1] * support.shape[2], seed, first_episode, episodes=support.shape[0]
-        )
-        return self._score(support, query, order, transductive=transductive)
+        episodes, n_way, k_shot = support.shape[:3]
+        order = self.adaptation_order(n_way * k_shot, seed, first_episode, episodes)
+        seeds = _episode_seeds(seed, first_episode, episodes)
+        return self._score(support, query, unlabelled, order, seeds, transductive=transductive)
 
     def adaptation_order(
         self, n_images: int, seed: int = 0, first_episode: int = 0, episodes: int = 1
@@ -175,6 +198,20 @@ class AdaptiveLearner(keras.Model):
     def initial_optimizer_state(self) -> Tensors:
         """The state in which the inner optimizer begins a task."""
         return self.inner_optimizer.initial_state(self.network.trainable_variables)
+
+    def task_context(self, support: tf.Tensor, unlabelled: tf.Tensor | None, seed: tf.Tensor) -> Any:  # noqa: ARG002
+        """What a new task has beside its labelled images, for `inner_loss`: here nothing.
+
+        Args:
+            support: `[n_way, k_shot, H, W, C]`.
+            unlabelled: `[n_way, u, H, W, C]`, or None.
+            seed: int64 `[2]`, the seed and the index of the episode.
+        """
+        return None
+
+    def real_images(self, images: tf.Tensor, context: Any) -> tf.Tensor:  # noqa: ARG002
+        """The images `[B, H, W, C]` of a task's set and those that are normalised together with them."""
+        return images
 
     def inner_loss(
         self, weights: Tensors, state: Tensors, images: tf.Tensor, labels: tf.Tensor, context: Any
@@ -251,29 +288,38 @@ class AdaptiveLearner(keras.Model):
         """Builds the learner that `get_config` described, with fresh weights."""
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
-    def _adapted(self, support: tf.Tensor, order: tf.Tensor) -> tuple[Tensors, Tensors]:
+    def _adapted(
+        self, support: tf.Tensor, unlabelled: tf.Tensor | None, order: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[Tensors, Tensors]:
         """Weights and state of a classifier for the support `[n_way, k_shot, H, W, C]`."""
-        n_way, k_shot = support.shape[:2]
-        images = tf.reshape(support, (n_way * k_shot, *support.shape[2:]))
-        weights, state = self.fit_support(images, tf.repeat(tf.range(n_way), k_shot), order)
+        images, labels = flat_with_labels(support)
+        context = self.task_context(support, unlabelled, seed)
+        weights, state = self.fit_support(images, labels, order, context)
         if self.normalization == "batch":
-            with _averages_of_one_batch(self.network):
-                _, state = self.network.stateless_call(weights, state, images, training=True)
+            together = self.real_images(images, context)
+            with averages_of_one_batch(self.network):
+                _, state = self.network.stateless_call(weights, state, together, training=True)
         return weights, state
 
     def _score_episodes(
-        self, support: tf.Tensor, query: tf.Tensor, order: tf.Tensor, transductive: bool
+        self,
+        support: tf.Tensor,
+        query: tf.Tensor,
+        unlabelled: tf.Tensor | None,
+        order: tf.Tensor,
+        seeds: tf.Tensor,
+        transductive: bool,
     ) -> tf.Tensor:
         episodes = tf.shape(support)[0]
-        n_way, n_query = query.shape[1:3]
 
         def score(i: tf.Tensor, scores: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            weights, state = self._adapted(support[i], order[i])
-            images = tf.reshape(query[i], (n_way * n_query, *query.shape[3:]))
+            further = None if unlabelled is None else unlabelled[i]
+            weights, state = self._adapted(support[i], further, order[i], seeds[i])
+            images, _ = flat_with_labels(query[i])
             logits, _ = self.network.stateless_call(weights, state, images, training=transductive)
             return i + 1, scores.write(i, logits)
 
-        scores = tf.TensorArray(tf.float32, episodes, element_shape=(n_way * n_query, self.n_way))
+        scores = tf.TensorArray(tf.float32, episodes, element_shape=(None, self.n_way))
         _, scores = tf.while_loop(
             lambda i, _: i < episodes, score, (0, scores), parallel_iterations=parallel_tasks()
         )
@@ -293,6 +339,14 @@ class AdaptiveLearner(keras.Model):
                 f"{', '.join(map(str, shape))}] for this network, received {list(images.shape)}"
             )
 
+    def _check_unlabelled(self, images: tf.Tensor) -> None:
+        if not self.takes_unlabelled:
+            raise ValueError(
+                f"unlabelled must be None for this {type(self).__name__}, which adapts to labelled images "
+                f"alone, received images {list(images.shape)}"
+            )
+        self._check_images("unlabelled", images)
+
     def _check_transductive(self) -> None:
         if self.normalization is None:
             raise ValueError(
@@ -304,6 +358,12 @@ class AdaptiveLearner(keras.Model):
                 "transductive must be False for a network that draws random numbers (Dropout, noise, "
                 f"augmentation), received True for {self.network.name!r}"
             )
+
+
+def flat_with_labels(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Images `[n_way, n, H, W, C]` as `[n_way * n, H, W, C]`, and their classes int32 `[n_way * n]`."""
+    labels = tf.repeat(tf.range(images.shape[0]), tf.shape(images)[1])
+    return tf.reshape(images, (-1, *images.shape[2:])), labels
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -331,54 +391,7 @@ def over_tasks(body: Any, n_tasks: int, carry: Any) -> Any:
     )[1:]
 
 
-def batch_normalisations(network: keras.Model) -> list[keras.Layer]:
-    """Every layer of the network that keeps moving averages."""
-    return [layer for layer in network._flatten_layers() if hasattr(layer, "moving_mean")]
-
-
-@contextlib.contextmanager
-def _averages_of_one_batch(network: keras.Model) -> Iterator[None]:
-    """Makes the moving averages forget all but the batch they see."""
-    layers = batch_normalisations(network)
-    momenta = [layer.momentum for layer in layers]
-    try:
-        for layer in layers:
-            layer.momentum = 0.0
-        yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-
-
-def _check_network(network: Any) -> None:
-    if not isinstance(network, keras.Model) or not network.built:
-        raise ValueError(f"network must be a built Keras model, received network={network!r}")
-    inputs, outputs = (getattr(network, f"{side}_shape", None) for side in ("input", "output"))
-    if not _is_known(inputs, 4) or not _is_known(outputs, 2):
-        raise ValueError(
-            "network must map images of a known shape [B, H, W, C] to logits [B, n_way], "
-            f"received {network.name!r} from {inputs} to {outputs}"
-        )
-
-
-def _is_known(shape: Any, rank: int) -> bool:
-    """Whether a shape has this rank, and no unknown size but that of the batch."""
-    return isinstance(shape, tuple) and len(shape) == rank and None not in shape[1:]
-
-
-def _normalization(network: keras.Model, asked: str | None) -> str | None:
-    has_any = bool(batch_normalisations(network))
-    if asked == "auto":
-        return "batch" if has_any else None
-    if asked is not None and asked not in NORMALIZATIONS:
-        raise ValueError(
-            f"normalization must be one of {', '.join(NORMALIZATIONS)}, auto or None, "
-            f"received normalization={asked!r}"
-        )
-    if (asked is not None) != has_any:
-        raise ValueError(
-            f"normalization must be {'one of ' + ', '.join(NORMALIZATIONS) if has_any else 'None'} for the "
-            f"network {network.name!r}, which has {'' if has_any else 'no '}batch normalisation, "
-            f"received normalization={asked!r}"
-        )
-    return asked
+def _episode_seeds(seed: int, first: int, count: int) -> tf.Tensor:
+    """Two numbers for each of the episodes first, first + 1, ... to draw its noise from: int64 [count, 2]."""
+    episodes = tf.range(first, first + count, dtype=tf.int64)
+    return tf.stack([tf.fill([count], tf.cast(seed, tf.int64)), episodes], axis=1)

@@ -13,7 +13,7 @@ from fslcore.data.pipelines import minibatches
 from fslcore.encoders import conv4_classifier
 from fslcore.learners.adaptive import AdaptiveLearner, accuracy, over_tasks
 from fslcore.learners.inner import SGD, Adam, InnerOptimizer, Tensors
-from fslcore.learners.presets import REPTILE_PRESETS
+from fslcore.presets import REPTILE_PRESETS
 
 
 @keras.saving.register_keras_serializable(package="fslcore")

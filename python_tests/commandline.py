@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""`fslcore` run as its users run it, or in this process, where no second TensorFlow must be started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fslcore.cli import commands
+
+
+def command(*arguments: object) -> list[str]:
+    """What starts `fslcore` in a process of its own."""
+    return [sys.executable, "-c", "from fslcore.cli import main; main()", *map(str, arguments)]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """That of a user, with the caches in the folder."""
+    variables = {**os.environ, "FSLCORE_CACHE_DIR": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
+    variables.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return variables
+
+
+def fslcore(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs `fslcore` in a folder."""
+    return subprocess.run(
+        command(*arguments), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300
+    )
+
+
+def letters(folder: Path) -> Path:
+    """Makes the data folder `letters`: 30 classes of 6 images, split 18 / 6 / 6."""
+    rng = np.random.default_rng(0)
+    for c in range(30):
+        (folder / "letters" / f"class{c:02}").mkdir(parents=True)
+        shape = rng.integers(0, 2, (4, 4)).repeat(5, axis=0).repeat(5, axis=1) * 30
+        for i in range(6):
+            noisy = shape + rng.integers(0, 226, (20, 20))
+            Image.fromarray(noisy.astype(np.uint8)).save(folder / "letters" / f"class{c:02}" / f"{i}.png")
+    return folder
+
+
+class Fslcore:
+    """`fslcore("train", "reptile")` in this process: its exit code, and what it printed.
+
+    Attributes:
+        layouts: the layouts of threads that were asked for, one for each time TensorFlow would have started.
+    """
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+        self.layouts: list[str] = []
+        # What TensorFlow is told at its start must not be told again to the one of this process.
+        monkeypatch.setattr(commands.startup, "start_tensorflow", self._start)
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["fslcore", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_info:
+            commands.main()
+        captured = self.capsys.readouterr()
+        return int(exit_info.value.code or 0), captured.out, captured.err
+
+    def complaint(self, *arguments: object) -> str:
+        """The one line that wrong arguments are answered with."""
+        code, _, err = self(*arguments)
+        assert code == 2
+        assert err.startswith("fslcore: ")
+        assert err.count("\n") == 1
+        return err
+
+    def _start(self, threads: int | None, layout: str = "ops") -> int:
+        self.layouts.append(layout)
+        return threads or 1
