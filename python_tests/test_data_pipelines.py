@@ -64,6 +64,32 @@ def test_episode_has_distinct_classes_and_disjoint_images(store, identify, rotat
         assert rotations or not turns.any()
 
 
+@pytest.mark.parametrize("rotations", [False, True], ids=["upright", "rotations"])
+def test_unlabelled_images_are_further_images_of_the_same_classes(store, identify, rotations):
+    arguments = {"seed": 3, "episodes": 20, "rotations": rotations}
+    elements = arrays(store.episodes(4, 1, 2, n_unlabelled=1, **arguments))
+    for sets, without in zip(elements, arrays(store.episodes(4, 1, 2, **arguments)), strict=True):
+        assert_equal_elements([sets[:2]], [without])
+        assert [part.shape[:2] for part in sets] == [(4, 1), (4, 2), (4, 1), (4, 1)]
+        rows, turns = identify(np.concatenate(sets, axis=1))
+        classes = store.labels[rows] + N_CLASSES * turns
+        assert np.all(classes == classes[:, :1])
+        assert all(len(set(row)) == 5 for row in rows)
+
+
+@pytest.mark.parametrize("n_unlabelled", [0, 1])
+def test_tasks_are_episodes_in_a_row(store, n_unlabelled):
+    arguments = {"n_unlabelled": n_unlabelled, "seed": 4, "rotations": True}
+    one_by_one = arrays(store.episodes(3, 1, 2, first_episode=70, episodes=12, **arguments))
+    dataset = store.episodes(3, 1, 2, tasks=4, first_episode=70, episodes=12, **arguments)
+    together = [
+        tuple(np.stack(parts) for parts in zip(*one_by_one[i : i + 4], strict=True)) for i in (0, 4, 8)
+    ]
+    assert_equal_elements(arrays(dataset), together)
+    assert [spec.shape.as_list()[:3] for spec in dataset.element_spec][:2] == [[4, 3, 1], [4, 3, 2]]
+    assert dataset.cardinality() == 3
+
+
 def test_rotations_make_four_classes_of_each(store, identify):
     elements = arrays(store.episodes(4 * N_CLASSES, 1, 0, episodes=1, rotations=True))
     rows, turns = identify(elements[0][0])
@@ -183,6 +209,16 @@ UNEVEN = ImageStore.from_arrays(np.zeros((12, 4, 4, 1), np.uint8), list("aaaabbb
         pytest.param({"first_episode": -1}, "received first_episode=-1", id="first_episode"),
         pytest.param({"episodes": 0}, "received episodes=0", id="no episodes"),
         pytest.param({"episodes": True}, "received episodes=True", id="bool"),
+        pytest.param({"n_unlabelled": -1}, "received n_unlabelled=-1", id="negative unlabelled"),
+        pytest.param(
+            {"n_unlabelled": 1},
+            r"k_shot \+ n_query \+ 2 \* n_unlabelled = 4: class 'c' of .* has 2",
+            id="too few for unlabelled",
+        ),
+        pytest.param({"tasks": 0}, "tasks must be an integer of 1 or more, received tasks=0", id="tasks"),
+        pytest.param(
+            {"tasks": 2, "episodes": 3}, "multiple of tasks = 2, received episodes=3", id="part of an element"
+        ),
     ],
 )
 def test_episodes_reject_at_once(arguments, message):

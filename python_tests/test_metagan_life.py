@@ -130,6 +130,42 @@ def test_an_adapted_classifier_is_what_is_measured(batch):
     assert not np.allclose(scores[0], model.score_episodes(support, query, seed=5)[0], atol=1e-6)
 
 
+# ---- networks of other forms
+
+
+def branching() -> keras.Model:
+    inputs = keras.Input(SHAPE)
+    one, other = (keras.layers.Conv2D(2, 3, name=name)(inputs) for name in ("one", "other"))
+    features = keras.layers.Flatten()(keras.layers.Subtract()([other, one]))
+    return keras.Model(inputs, keras.layers.Dense(N_WAY)(features))
+
+
+def nested() -> keras.Model:
+    body = keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
+    return keras.Sequential([keras.Input(SHAPE), body, keras.layers.Dense(N_WAY)])
+
+
+def grown() -> keras.Model:
+    """Built anew with each layer, so that all but the last have been called more than once."""
+    model = keras.Sequential([keras.Input(SHAPE)])
+    for layer in (keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(N_WAY)):
+        model.add(layer)
+    return model
+
+
+@pytest.mark.parametrize("make", [branching, nested, grown])
+def test_features_are_the_input_of_the_last_layer(make, batch):
+    net = make()
+    images, _ = flat(batch[0][0])
+    (logits, features), _ = learner(net)._logits_and_features(
+        net.trainable_variables, net.non_trainable_variables, images
+    )
+    np.testing.assert_allclose(logits, net(images), rtol=1e-6)
+    kernel, bias = net.layers[-1].weights
+    # A sum of 8 products of size 1 in float32.
+    np.testing.assert_allclose(features @ kernel + bias, logits, atol=1e-5)
+
+
 # ---- optimizers, saving
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Benchmarks of the kernels beside what a user would write instead, in the same run."""
+"""Benchmarks of the kernels and of training steps beside what a user would write instead, in the same run."""
 
 from __future__ import annotations
 
@@ -61,8 +61,15 @@ def _episodes(quick: bool) -> Iterator[Comparison]:
     return cases(quick)
 
 
+def _steps(quick: bool) -> Iterator[Comparison]:
+    from fslcore.bench.steps import cases
+
+    return cases(quick)
+
+
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Comparison]]] = {
     "gram": _gram,
     "triplets": _triplets,
     "episodes": _episodes,
+    "steps": _steps,
 }

@@ -18,7 +18,7 @@ CLASSES, SAMPLES = 1623, 20  # the size of Omniglot
 
 def cases(quick: bool) -> Iterator[Comparison]:
     """Float32 28 x 28 images, each class turned by a random quarter."""
-    store = _random_store(50 if quick else CLASSES)
+    store = random_store(50 if quick else CLASSES)
     for n_way, k_shot, n_query in [(5, 5, 15), (20, 1, 1)]:
         episodes = 4 if quick else 32
         shape = (n_way, k_shot, n_query)
@@ -38,7 +38,8 @@ def cases(quick: bool) -> Iterator[Comparison]:
         )
 
 
-def _random_store(classes: int) -> ImageStore:
+def random_store(classes: int) -> ImageStore:
+    """Noise in the format of Omniglot: 20 uint8 images of 28 x 28 x 1 per class."""
     images = np.random.default_rng(0).integers(0, 256, (classes * SAMPLES, 28, 28, 1)).astype(np.uint8)
     names = tuple(str(c) for c in range(classes))
     return ImageStore(

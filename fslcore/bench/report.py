@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,31 @@ from rich.console import Console
 from rich.table import Table
 
 from fslcore import kernels
-from fslcore.bench import Comparison
+from fslcore.bench import Comparison, Measurement
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Prints one case, each contender with its time as a multiple of ours (the first)."""
     ours = comparison.measurements[0]
-    table = Table(title=comparison.title, title_justify="left", title_style="bold")
-    table.add_column("")
-    for heading in ("median ms", "spread", "times ours", "extra MB"):
-        table.add_column(heading, justify="right")
+    columns: dict[str, Callable[[Measurement], str]] = {
+        "median ms": lambda m: f"{m.milliseconds:.2f}",
+        "spread": lambda m: f"{100 * m.spread:.0f} %",
+        "times ours": lambda m: f"{m.milliseconds / ours.milliseconds:.2f}",
+    }
+    if any(m.extra_megabytes is not None for m in comparison.measurements):
+        columns["extra MB"] = lambda m: _or_unknown(m.extra_megabytes, ".0f")
+    if any(m.first_call_seconds is not None for m in comparison.measurements):
+        columns["first call s"] = lambda m: _or_unknown(m.first_call_seconds, ".1f")
     if comparison.unit_count:
-        table.add_column(f"{comparison.unit}/s", justify="right")
+        units = comparison.unit_count
+        columns[f"{comparison.unit}/s"] = lambda m: f"{units / m.milliseconds * 1e3:,.0f}"
+    table = Table()
+    table.add_column("")
+    for heading in columns:
+        table.add_column(heading, justify="right")
     for m in comparison.measurements:
-        cells = [
-            m.name,
-            f"{m.milliseconds:.2f}",
-            f"{100 * m.spread:.0f} %",
-            f"{m.milliseconds / ours.milliseconds:.2f}",
-            "?" if m.extra_megabytes is None else f"{m.extra_megabytes:.0f}",
-        ]
-        if comparison.unit_count:
-            cells.append(f"{comparison.unit_count / m.milliseconds * 1e3:,.0f}")
-        table.add_row(*cells)
+        table.add_row(m.name, *(cell(m) for cell in columns.values()))
+    console.print(comparison.title, style="bold", soft_wrap=True)
     console.print(table)
 
 
@@ -54,3 +57,7 @@ def write_json(comparisons: list[Comparison], path: Path) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     os.replace(temporary, path)
+
+
+def _or_unknown(value: float | None, form: str) -> str:
+    return "?" if value is None else format(value, form)

@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +24,7 @@ class Measurement:
         extra_megabytes: Peak resident memory during the first call, above that before it; compilation and
             result included.
         rounds: How many rounds were timed.
+        first_call_seconds: The first call: tracing and compilation included.
     """
 
     name: str
@@ -30,6 +32,23 @@ class Measurement:
     spread: float
     extra_megabytes: float | None
     rounds: int
+    first_call_seconds: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        samples: list[float],
+        *,
+        extra_megabytes: float | None = None,
+        first_call_seconds: float | None = None,
+    ) -> Measurement:
+        """Sums up the milliseconds of the rounds."""
+        ordered, middle = sorted(samples), median(samples)
+        between_quartiles = ordered[(3 * len(ordered)) // 4] - ordered[len(ordered) // 4]
+        return cls(
+            name, middle, between_quartiles / middle, extra_megabytes, len(samples), first_call_seconds
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dictionary for JSON."""
@@ -53,16 +72,27 @@ def compare(contenders: Mapping[str, Callable[[], Any]], rounds: int = 7) -> lis
     for name, function in contenders.items():
         memory[name] = peak_extra_megabytes(function)
         function()
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, function in contenders.items():
-            start = time.perf_counter()
-            function()
-            times[name].append((time.perf_counter() - start) * 1e3)
+    timers = {name: partial(milliseconds, function) for name, function in contenders.items()}
     return [
-        Measurement(name, median(samples), _interquartile(samples) / median(samples), memory[name], rounds)
-        for name, samples in times.items()
+        Measurement.of(name, samples, extra_megabytes=memory[name])
+        for name, samples in interleaved(timers, rounds).items()
     ]
+
+
+def interleaved(timers: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Calls each timer once a round, and returns what they said, in the order of the rounds."""
+    samples: dict[str, list[float]] = {name: [] for name in timers}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            samples[name].append(timer())
+    return samples
+
+
+def milliseconds(function: Callable[[], Any]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    function()
+    return (time.perf_counter() - start) * 1e3
 
 
 def peak_extra_megabytes(function: Callable[[], Any]) -> float | None:
@@ -85,8 +115,3 @@ def _status_kilobytes(field: str) -> int:
         if line.startswith(field + ":"):
             return int(line.split()[1])
     raise KeyError(field)
-
-
-def _interquartile(samples: list[float]) -> float:
-    ordered = sorted(samples)
-    return ordered[(3 * len(ordered)) // 4] - ordered[len(ordered) // 4]

@@ -198,7 +198,7 @@ def evaluate(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="gram, triplets, episodes, or all.")] = "all",
+    what: Annotated[str, typer.Argument(help="gram, triplets, episodes, steps, or all.")] = "all",
     out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, to see that it works.")] = False,
     threads: options.Threads = None,

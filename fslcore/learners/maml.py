@@ -87,7 +87,7 @@ class MAML(AdaptiveLearner):
         self,
         store: ImageStore,
         k_shot: int,
-        n_query: int = 15,
+        n_query: int = 5,
         *,
         seed: int = 0,
         first_step: int = 0,

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""The networks of the peers in plain TensorFlow: four blocks of 64 filters, as one writes them by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+Tensor = Any
+BLOCKS, FILTERS = 4, 64
+
+
+def initial_weights(n_way: int | None = None) -> list[Any]:
+    """Kernel, scale and offset of each block as float32 arrays; with `n_way`, a dense layer of 256 inputs."""
+    generator = np.random.default_rng(0)
+    weights = []
+    for channels in (1, *[FILTERS] * (BLOCKS - 1)):
+        spread = np.sqrt(2 / (9 * channels))
+        weights += [
+            generator.normal(0, spread, (3, 3, channels, FILTERS)),
+            np.ones(FILTERS),
+            np.zeros(FILTERS),
+        ]
+    if n_way is not None:
+        weights += [generator.normal(0, 1 / 16, (4 * FILTERS, n_way)), np.zeros(n_way)]
+    return [array.astype(np.float32) for array in weights]
+
+
+def classifier(weights: list[Tensor], images: Tensor) -> Tensor:
+    """Logits of images [B, 28, 28, 1]: convolutions of stride 2, then the dense layer."""
+    x = _blocks(weights[:-2], images, stride=2)
+    return tf.reshape(x, [-1, 4 * FILTERS]) @ weights[-2] + weights[-1]
+
+
+def encoder(weights: list[Tensor], images: Tensor) -> Tensor:
+    """Embeddings [B, 64] of images [B, 28, 28, 1]: convolutions of stride 1, each followed by pooling."""
+    return tf.reshape(_blocks(weights, images, stride=1), [-1, FILTERS])
+
+
+def _blocks(weights: list[Tensor], x: Tensor, stride: int) -> Tensor:
+    for kernel, scale, offset in zip(weights[::3], weights[1::3], weights[2::3], strict=True):
+        x = tf.nn.conv2d(x, kernel, stride, "SAME")
+        x, *_ = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=1e-3, is_training=True)
+        x = tf.nn.relu(x)
+        if stride == 1:
+            x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+    return x
+
+
+def cross_entropy(labels: Tensor, logits: Tensor) -> Tensor:
+    """The mean over the batch."""
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
