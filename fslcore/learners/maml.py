@@ -60,6 +60,14 @@ class MAML(AdaptiveLearner):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
+        super().__init__(
+            network,
+            inner_optimizer,
+            adapt_steps=adapt_steps,
+            adapt_batch=adapt_batch,
+            normalization=normalization,
+            **kwargs,
+        )
         inner_steps = adapt_steps if inner_steps is None else inner_steps
         for argument, value in (("inner_steps", inner_steps), ("meta_batch", meta_batch)):
             if value < 1:
@@ -70,14 +78,6 @@ class MAML(AdaptiveLearner):
             raise ValueError(
                 f"inner_optimizer must be learners.SGD for second_order=True, received {inner_optimizer}"
             )
-        super().__init__(
-            network,
-            inner_optimizer,
-            adapt_steps=adapt_steps,
-            adapt_batch=adapt_batch,
-            normalization=normalization,
-            **kwargs,
-        )
         if second_order:
             check_twice_differentiable(network, frozen=self.normalization == "frozen")
         self.inner_steps, self.meta_batch = inner_steps, meta_batch
