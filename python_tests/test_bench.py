@@ -131,8 +131,10 @@ def test_workers_take_turns_each_with_its_threads(tmp_path):
     assert multiprocessing.active_children() == []
 
 
+# A job in the background of a script has SIGINT ignored, and hands that on to its children.
 PARENT = """
-import sys, functools
+import signal, sys, functools
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from fslcore.bench.workers import Contender, Workers
 from test_bench import sleep
 with Workers() as workers:
@@ -154,7 +156,7 @@ def test_a_worker_does_not_outlive_its_parent(tmp_path, how):
     wait_until(path.exists)
     # Ctrl-C reaches every process of the terminal.
     (os.killpg if how == signal.SIGINT else os.kill)(parent.pid, how)
-    assert parent.wait() == -how
+    assert parent.wait(timeout=60) == -how
     worker = Path("/proc", path.read_text(), "stat")
     wait_until(lambda: not worker.exists() or ") Z" in worker.read_text())  # a zombie has ended
 
