@@ -230,10 +230,11 @@ def test_the_second_ctrl_c_stops_at_once(store, tmp_path):
         ctrl_c()
 
     run = run_folder(tmp_path / "run")
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         training.train(learner(), RECIPE, store, run, callbacks=(At(2, twice),))
     assert not (run / runs.CHECKPOINT).exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_validation_joins_the_history_and_changes_nothing(store, tmp_path, uninterrupted):
