@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from stores import pixel_store
 
 from fslcore import Prototypical, Siamese, losses, ops
 from fslcore.data import ImageStore
@@ -24,12 +25,7 @@ def identity_encoder() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def store() -> ImageStore:
-    """Ten classes that are easy to tell apart: one bright pixel each, and a little noise."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 40, (10, 6, *SHAPE), dtype=np.uint8)
-    for c in range(10):
-        images[c, :, c // 4, c % 4] += 200
-    return ImageStore.from_arrays(images.reshape(-1, *SHAPE), np.repeat(np.arange(10), 6), name="pixels")
+    return pixel_store(6, SHAPE)
 
 
 def learners() -> list[keras.Model]:

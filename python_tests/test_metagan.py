@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from stores import pixel_store
 from tiny_metagan import (
     K_SHOT,
     N_QUERY,
@@ -17,7 +18,6 @@ from tiny_metagan import (
     four_sets,
     learner,
     network,
-    pixel_store,
     step,
     values,
     without_adversary,
@@ -31,7 +31,7 @@ from fslcore.learners.metagan import WithoutLabels
 
 @pytest.fixture(scope="module")
 def store() -> ImageStore:
-    return pixel_store()
+    return pixel_store(12, SHAPE)
 
 
 @pytest.fixture(scope="module")

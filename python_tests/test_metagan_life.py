@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from stores import pixel_store
 from tiny_metagan import (
     K_SHOT,
     N_QUERY,
@@ -22,7 +23,6 @@ from tiny_metagan import (
     generator,
     learner,
     network,
-    pixel_store,
     step,
     values,
     without_adversary,
@@ -36,7 +36,7 @@ from fslcore.learners import SGD
 
 @pytest.fixture(scope="module")
 def store() -> ImageStore:
-    return pixel_store()
+    return pixel_store(12, SHAPE)
 
 
 @pytest.fixture(scope="module")

@@ -53,15 +53,6 @@ def compiled(model: MAML, rate: float = 1.0, **options) -> MAML:
     return model
 
 
-def pixel_store() -> ImageStore:
-    """Ten classes that are easy to tell apart: one bright pixel each, and a little noise."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 40, (10, 12, *SHAPE), dtype=np.uint8)
-    for c in range(10):
-        images[c, :, c // 4, c % 4] += 200
-    return ImageStore.from_arrays(images.reshape(-1, *SHAPE), np.repeat(np.arange(10), 12), name="pixels")
-
-
 def four_sets(store: ImageStore) -> tuple[np.ndarray, ...]:
     """Support, query, unlabelled support and unlabelled query of two tasks."""
     dataset = store.episodes(N_WAY, K_SHOT, N_QUERY, n_unlabelled=2, tasks=2)

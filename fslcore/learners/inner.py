@@ -2,7 +2,7 @@
 """Optimizers of the inner loop, as pure functions of weights, gradients and state.
 
 An inner step neither reads nor writes a variable: its weights live for one task only. Keras' optimizers can
-be used that way too, but take about twice as many operations for each weight.
+be used that way too, but do more for each weight: a momentum, for instance, even where it is 0.
 """
 
 from __future__ import annotations
@@ -114,6 +114,9 @@ class Adam:
     def from_config(cls, config: dict[str, Any]) -> Adam:
         """Builds the optimizer that `get_config` described."""
         return cls(**config)
+
+
+INNER_OPTIMIZERS = {"adam": Adam, "sgd": SGD}  # by the names that presets and recipes give them
 
 
 def _check_above_zero(argument: str, value: float) -> None:

@@ -13,7 +13,7 @@ from fslcore.data import ImageStore
 from fslcore.data.pipelines import minibatch_order
 from fslcore.learners.adaptive import AdaptiveLearner, accuracy, flat_with_labels, over_tasks
 from fslcore.learners.inner import Adam, InnerOptimizer, Tensors
-from fslcore.learners.networks import check_twice_differentiable
+from fslcore.learners.networks import check_store, check_twice_differentiable, moves_and_seeds, settle
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -112,11 +112,7 @@ class MAML(AdaptiveLearner):
         Raises:
             ValueError: the images do not fit the network, or the store has too few classes or images.
         """
-        shape = self.network.input_shape[1:]
-        if store.image_shape != shape:
-            raise ValueError(
-                f"store must hold images {list(shape)} for this network, received {list(store.image_shape)}"
-            )
+        check_store(store, self.network)
         if n_query < 1:
             raise ValueError(f"n_query must be at least 1, received n_query={n_query}")
         return store.episodes(
@@ -162,22 +158,17 @@ class MAML(AdaptiveLearner):
                 values,
                 state,
             )
-            moves, seeds = _moves_and_seeds(state, after)
+            moves, seeds = moves_and_seeds(state, after)
             return tf.nest.map_structure(tf.add, sums, (gradients, results, moves)), seeds
 
-        moves, seeds = _moves_and_seeds(state, state)
+        moves, seeds = moves_and_seeds(state, state)
         results = [tf.zeros(()) for _ in self.metrics]
         sums = tf.nest.map_structure(tf.zeros_like, (values, results, moves))
         totals, seeds = over_tasks(add, n_tasks, (sums, seeds))
         gradients, results, moves = tf.nest.map_structure(lambda total: total / n_tasks, totals)
         for (optimizer, variables), group in zip(parts, gradients, strict=True):
             optimizer.apply(group, variables)
-        # A mean of random seeds would be none: they go on from where the last task left them.
-        averages, generators = _by_kind(state_variables, state)
-        for variable, move in zip(averages, moves, strict=True):
-            variable.assign_add(move)
-        for variable, value in zip(generators, seeds, strict=True):
-            variable.assign(value)
+        settle(state_variables, state, moves, seeds)
         for metric, value in zip(self.metrics, results, strict=True):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self.metrics}
@@ -267,18 +258,3 @@ class MAML(AdaptiveLearner):
                     f"tasks() makes them, received {images.shape}"
                 )
             self._check_images(name, images[0])
-
-
-def _by_kind(values: list[Any], like: Tensors) -> tuple[list[Any], list[Any]]:
-    """Those that stand where `like` has averages, and those where it has the seeds of random layers."""
-    kinds: tuple[list[Any], list[Any]] = [], []
-    for value, tensor in zip(values, like, strict=True):
-        kinds[not tensor.dtype.is_floating].append(value)
-    return kinds
-
-
-def _moves_and_seeds(before: Tensors, after: Tensors) -> tuple[Tensors, Tensors]:
-    """How far the averages have moved, exactly 0 for those that stood still; the seeds as they are now."""
-    start, _ = _by_kind(before, before)
-    end, seeds = _by_kind(after, before)
-    return [b - a for a, b in zip(start, end, strict=True)], seeds

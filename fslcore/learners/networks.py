@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the learners that adapt ask of a network: its shape, and how its batch normalisation goes."""
+"""What adapting learners ask of a network: its shape, its batch normalisation, what tasks leave in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from fslcore.data import ImageStore
+from fslcore.learners.inner import Tensors
 from fslcore.normalisation import FusedBatchNormalization
 
 NORMALIZATIONS = ("batch", "moving", "frozen")
@@ -29,6 +31,46 @@ def check_classifier(network: Any) -> None:
 def is_known(shape: Any, rank: int) -> bool:
     """Whether a shape has this rank, and no unknown size but that of the batch."""
     return isinstance(shape, tuple) and len(shape) == rank and None not in shape[1:]
+
+
+def check_store(store: ImageStore, network: keras.Model) -> None:
+    """Raises ValueError unless the images are of the shape that the network takes."""
+    shape = network.input_shape[1:]
+    if store.image_shape != shape:
+        raise ValueError(
+            f"store must hold images {list(shape)} for this network, received {list(store.image_shape)}"
+        )
+
+
+def moves_and_seeds(before: Tensors, after: Tensors) -> tuple[Tensors, Tensors]:
+    """What one task does to the variables that are not trained, to be added up and kept for `settle`.
+
+    Args:
+        before: their values, the same for all tasks.
+        after: their values after the task.
+
+    Returns:
+        How far the averages have moved, exactly 0 for those that stood still; the seeds of random layers.
+    """
+    start, _ = _by_kind(before, before)
+    end, seeds = _by_kind(after, before)
+    return [b - a for a, b in zip(start, end, strict=True)], seeds
+
+
+def settle(variables: list[keras.Variable], before: Tensors, moves: Tensors, seeds: Tensors) -> None:
+    """Gives the variables that are not trained their values after the tasks.
+
+    Args:
+        variables: the variables.
+        before: their values before the tasks.
+        moves: means over the tasks of how far the averages moved.
+        seeds: those of the last task: a mean of random seeds would be none.
+    """
+    averages, generators = _by_kind(variables, before)
+    for variable, move in zip(averages, moves, strict=True):
+        variable.assign_add(move)
+    for variable, value in zip(generators, seeds, strict=True):
+        variable.assign(value)
 
 
 def checked_normalization(network: keras.Model, asked: str | None) -> str | None:
@@ -93,3 +135,11 @@ def averages_of_one_batch(network: keras.Model) -> Iterator[None]:
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+
+
+def _by_kind(values: list[Any], like: Tensors) -> tuple[list[Any], list[Any]]:
+    """Those that stand where `like` has averages, and those where it has the seeds of random layers."""
+    kinds: tuple[list[Any], list[Any]] = [], []
+    for value, tensor in zip(values, like, strict=True):
+        kinds[not tensor.dtype.is_floating].append(value)
+    return kinds

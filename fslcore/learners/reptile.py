@@ -12,7 +12,8 @@ from fslcore.data import ImageStore
 from fslcore.data.pipelines import minibatches
 from fslcore.encoders import conv4_classifier
 from fslcore.learners.adaptive import AdaptiveLearner, accuracy, over_tasks
-from fslcore.learners.inner import SGD, Adam, InnerOptimizer, Tensors
+from fslcore.learners.inner import INNER_OPTIMIZERS, InnerOptimizer, Tensors
+from fslcore.learners.networks import check_store, moves_and_seeds, settle
 from fslcore.presets import REPTILE_PRESETS
 
 
@@ -101,10 +102,9 @@ class Reptile(AdaptiveLearner):
         if name not in REPTILE_PRESETS:
             raise ValueError(f"preset must be one of {', '.join(REPTILE_PRESETS)}, received preset={name!r}")
         preset = REPTILE_PRESETS[name]
-        optimizer = {"adam": Adam, "sgd": SGD}[preset.inner_optimizer]
         return cls(
             conv4_classifier(preset.n_way, image_shape),
-            optimizer(preset.inner_learning_rate),
+            INNER_OPTIMIZERS[preset.inner_optimizer](preset.inner_learning_rate),
             inner_steps=preset.inner_steps,
             inner_batch=preset.inner_batch,
             meta_batch=preset.meta_batch,
@@ -138,11 +138,7 @@ class Reptile(AdaptiveLearner):
         Raises:
             ValueError: the images do not fit the network, or the store has too few classes or images.
         """
-        shape = self.network.input_shape[1:]
-        if store.image_shape != shape:
-            raise ValueError(
-                f"store must hold images {list(shape)} for this network, received {list(store.image_shape)}"
-            )
+        check_store(store, self.network)
         return minibatches(
             store,
             self.n_way,
@@ -167,29 +163,28 @@ class Reptile(AdaptiveLearner):
         weights, state = self.meta_weights()
         memory = [tf.convert_to_tensor(v) for v in self.memory]
         task = tf.function(self._task, jit_compile=self.jit_compile)
-        start = (weights, state, memory, tf.zeros(()), tf.zeros(()))
 
         def add(index: Any, sums: Any, last: Any) -> tuple[Any, Any]:
-            reached = task(
-                images[index], labels[index], weights, state, last[2] if self.sequential else memory
+            last_memory, _ = last
+            reached, after, left, *results = task(
+                images[index], labels[index], weights, state, last_memory if self.sequential else memory
             )
-            return tf.nest.map_structure(tf.add, sums, reached), reached
+            moves, seeds = moves_and_seeds(state, after)
+            return tf.nest.map_structure(tf.add, sums, (reached, left, moves, results)), (left, seeds)
 
-        sums, last = over_tasks(add, n_tasks, (tf.nest.map_structure(tf.zeros_like, start), start))
-        mean_weights, mean_state, mean_memory, loss, right = tf.nest.map_structure(
-            lambda total: total / tf.cast(n_tasks, total.dtype) if total.dtype.is_floating else total, sums
+        moves, seeds = moves_and_seeds(state, state)
+        results = [tf.zeros(()) for _ in self.metrics]
+        sums = tf.nest.map_structure(tf.zeros_like, (weights, memory, moves, results))
+        sums, (last_memory, seeds) = over_tasks(add, n_tasks, (sums, (memory, seeds)))
+        mean, mean_memory, moves, results = tf.nest.map_structure(lambda total: total / n_tasks, sums)
+        self.optimizer.apply(
+            [old - new for old, new in zip(weights, mean, strict=True)], self.network.trainable_variables
         )
-        variables = self.network.trainable_variables
-        self.optimizer.apply([w - mean for w, mean in zip(weights, mean_weights, strict=True)], variables)
-        # A mean of random seeds would be none: they go on from where the last task left them.
-        for variable, mean, final in zip(
-            self.network.non_trainable_variables, mean_state, last[1], strict=True
-        ):
-            variable.assign(mean if mean.dtype.is_floating else final)
-        for variable, value in zip(self.memory, last[2] if self.sequential else mean_memory, strict=True):
+        settle(self.network.non_trainable_variables, state, moves, seeds)
+        for variable, value in zip(self.memory, last_memory if self.sequential else mean_memory, strict=True):
             variable.assign(value)
-        self.loss_tracker.update_state(loss)
-        self.accuracy_tracker.update_state(right)
+        for metric, value in zip(self.metrics, results, strict=True):
+            metric.update_state(value)
         return {metric.name: metric.result() for metric in self.metrics}
 
     def initial_optimizer_state(self) -> Tensors:
