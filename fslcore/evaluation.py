@@ -68,6 +68,7 @@ class Report:
         dataset: their name.
         learner: the name of the learner.
         episode_accuracies: float64 `[episodes]`, 0 to 1, for paired comparisons.
+        n_unlabelled: images per class that the learner was given without their labels.
     """
 
     accuracy: float
@@ -82,6 +83,7 @@ class Report:
     dataset: str
     learner: str
     episode_accuracies: npt.NDArray[np.float64] = dataclasses.field(repr=False, compare=False)
+    n_unlabelled: int = 0
 
     @property
     def chance(self) -> float:
@@ -290,7 +292,7 @@ def _report(
     scores: Iterable[Any],
 ) -> Report:
     """The report on the scores `[n_way * n_query, n_way]` of each episode."""
-    episodes, n_way = tables.shape[:2]
+    episodes, n_way, images = tables.shape
     accuracies = np.fromiter((_accuracy(np.asarray(values), n_way) for values in scores), float, episodes)
     accuracy, ci95 = _mean_and_ci95(accuracies)
     return Report(
@@ -306,6 +308,7 @@ def _report(
         dataset=store.name,
         learner=type(learner).__name__,
         episode_accuracies=accuracies,
+        n_unlabelled=images - k_shot - n_query,
     )
 
 

@@ -47,14 +47,18 @@ def letters(folder: Path) -> Path:
 
 
 class Fslcore:
-    """`fslcore("train", "reptile")` in this process: its exit code, and what it printed.
+    """`fslcore("train", "reptile")` in this process, in a folder: its exit code, and what it printed.
 
     Attributes:
         layouts: the layouts of threads that were asked for, one for each time TensorFlow would have started.
     """
 
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.capsys, self.monkeypatch = capsys, monkeypatch
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
         self.layouts: list[str] = []
         # What TensorFlow is told at its start must not be told again to the one of this process.
         monkeypatch.setattr(commands.startup, "start_tensorflow", self._start)

@@ -28,9 +28,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
-    return Fslcore(capsys, monkeypatch)
+    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import time
@@ -36,9 +37,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
-    return Fslcore(capsys, monkeypatch)
+    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +157,34 @@ def test_metagan_without_a_generator_is_first_order_maml(in_process, folder):
     assert "generator_loss" not in (folder / "maml" / runs.HISTORY).read_text()
 
 
+def test_two_runs_are_compared_on_the_same_episodes(in_process, folder, trained):
+    options = ("--unlabelled", 1, "--precision", "bfloat16", "--out", "semi")
+    assert in_process(*METAGAN, *SHORT, *options)[0] == 0
+    code, out, err = in_process("evaluate", "semi", "--shot", 1, "--episodes", 6, "--against", "whole")
+    assert (code, err) == (0, "")
+    assert re.search(r"3-way 1-shot: the other run \d.* % ± \d.* on the same episodes, difference [+-]", out)
+    entry = runs.read_json(folder / "semi" / runs.METRICS)["results"][-1]
+    other = entry["against"]
+    assert (other["run"], other["learner"], other["n_unlabelled"]) == ("whole", "Reptile", 0)
+    assert (entry["learner"], entry["n_unlabelled"]) == ("MetaGAN", 1)
+    assert entry["n_query"] == other["n_query"] == 4  # what is left for both
+    assert other["difference"] == pytest.approx(entry["accuracy"] - other["accuracy"], abs=1e-12)
+    assert other["difference_ci95"] >= 0
+    # A run is as good as itself, episode by episode.
+    assert in_process("evaluate", "whole", "--shot", 1, "--episodes", 3, "--against", "whole")[0] == 0
+    itself = runs.read_json(folder / "whole" / runs.METRICS)["results"][-1]["against"]
+    assert (itself["difference"], itself["difference_ci95"]) == (0.0, 0.0)
+
+
+def test_a_run_on_other_data_is_not_compared(in_process, folder, trained):
+    config = runs.read_config(folder / "whole")
+    config["split"]["test"]["hash"] = "another"
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / runs.CONFIG).write_text(json.dumps(config))
+    message = in_process.complaint("evaluate", "whole", "--against", "elsewhere")
+    assert "--against must be a run on the same classes and images as whole, received elsewhere" in message
+
+
 # ---- training that diverges
 
 
@@ -263,6 +290,12 @@ def test_tensorboard_that_is_not_there_is_named(in_process, folder, monkeypatch)
         ),
         (("metagan", "--preset", "5w1s"), "--preset belongs to reptile", False),
         (("metagan", "--unlabelled", -1), "Invalid value for '--unlabelled'", False),
+        (("metagan", "--precision", "half"), "--precision must be one of float32, bfloat16", False),
+        (
+            ("metagan", "--no-generator", "--precision", "bfloat16"),
+            "--precision must be float32 with --no-generator",
+            True,
+        ),
         (
             ("metagan", "--no-generator", "--unlabelled", 1),
             "--unlabelled must be 0 with --no-generator",

@@ -208,6 +208,7 @@ def test_a_report_is_json(store):
         "split_hash": store.content_hash,
         "dataset": "blobs",
         "learner": "PixelNearestNeighbour",
+        "n_unlabelled": 0,
         "chance": 0.25,
     }
 

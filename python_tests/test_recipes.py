@@ -213,7 +213,7 @@ def test_tasks_that_the_test_classes_cannot_serve_are_named():
 def test_protocols():
     data = parts(n_classes=20, images=20)
     siamese, reptile = (defaults.recipe(name, "folder", data) for name in ("siamese", "reptile"))
-    assert results.protocols_for(siamese, data["test"]) == [(5, 1), (5, 5), (20, 1)]
+    assert results.protocols_for(siamese, data["test"]) == [(5, 1), (5, 5), (20, 1), (20, 5)]
     assert results.protocols_for(reptile, data["test"]) == [(5, 1), (5, 5)]
     assert results.queries_for(reptile, data["test"], 5) == 15
     reptile = defaults.recipe("reptile", "folder", data, way=7, shot=2)

@@ -47,7 +47,8 @@ def reptile(seed: int, steps_per_execution: int = 2) -> tuple[ReptileRecipe, Rep
 
 def metagan(seed: int) -> tuple[MetaGANRecipe, MetaGAN]:
     keras.utils.set_random_seed(seed)
-    recipe = MetaGANRecipe(**TASKS, inner_steps=1, query=1, learning_rate=0.01, unlabelled=1)
+    rates = {"learning_rate": 0.01, "generator_learning_rate": 0.01}
+    recipe = MetaGANRecipe(**TASKS, **rates, inner_steps=1, adapt_steps=1, query=1, unlabelled=1)
     noise, task = keras.Input((3,)), keras.Input((2,))
     pixels = keras.layers.Dense(16, "sigmoid")(keras.layers.Concatenate()([noise, task]))
     generator = keras.Model([noise, task], keras.layers.Reshape(SHAPE)(pixels))

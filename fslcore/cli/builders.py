@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from fslcore import adversarial, encoders
+from fslcore.cli import runs
 from fslcore.cli.recipes import MetaGANRecipe, PrototypicalRecipe, Recipe, ReptileRecipe, SiameseRecipe
 from fslcore.data import ImageStore
-from fslcore.learners import SGD, Adam, MetaGAN, Prototypical, Reptile, Siamese
+from fslcore.learners import INNER_OPTIMIZERS, SGD, MetaGAN, Prototypical, Reptile, Siamese
 from fslcore.metrics import classification_accuracy
 
 Shape = tuple[int, int, int]
@@ -32,6 +34,17 @@ def build_learner(recipe: Recipe, image_shape: Shape) -> Any:
         case MetaGANRecipe():
             return _metagan(recipe, image_shape)
     raise TypeError(f"there is no learner for {recipe!r}")
+
+
+def trained_learner(run: Path, recipe: Recipe, image_shape: Shape) -> Any:
+    """The learner of a run, with the weights that it has come to.
+
+    Raises:
+        ValueError: there are no weights, or they do not fit the recipe.
+    """
+    learner = build_learner(recipe, image_shape)
+    runs.load_weights(run, learner)
+    return learner
 
 
 def batches(recipe: Recipe, learner: Any, store: ImageStore, first_step: int) -> tf.data.Dataset:
@@ -82,10 +95,9 @@ def _siamese(recipe: SiameseRecipe, image_shape: Shape) -> Siamese:
 
 
 def _reptile(recipe: ReptileRecipe, image_shape: Shape) -> Reptile:
-    inner_optimizer = {"adam": Adam, "sgd": SGD}[recipe.inner_optimizer]
     learner = Reptile(
         encoders.conv4_classifier(recipe.way, image_shape),
-        inner_optimizer(recipe.inner_learning_rate),
+        INNER_OPTIMIZERS[recipe.inner_optimizer](recipe.inner_learning_rate),
         inner_steps=recipe.inner_steps,
         inner_batch=recipe.inner_batch,
         meta_batch=recipe.meta_batch,
@@ -104,19 +116,29 @@ def _metagan(recipe: MetaGANRecipe, image_shape: Shape) -> MetaGAN:
     adversary: tuple[Any, Any] = (None, None)
     if recipe.generator:
         # After the network, which then has the same weights with an adversary as without.
-        adversary = adversarial.conditional_generator(image_shape), adversarial.task_encoder(image_shape)
+        dtype = None if recipe.precision == "float32" else f"mixed_{recipe.precision}"
+        adversary = (
+            adversarial.conditional_generator(image_shape, dtype=dtype),
+            adversarial.task_encoder(image_shape, dtype=dtype),
+        )
     learner = MetaGAN(
         network,
         *adversary,
         SGD(recipe.inner_learning_rate),
-        adapt_steps=recipe.inner_steps,
+        adapt_steps=recipe.adapt_steps,
+        inner_steps=recipe.inner_steps,
         meta_batch=recipe.meta_batch,
         n_unlabelled=recipe.unlabelled,
         normalization=recipe.normalization,
         seed=recipe.seed,
     )
-    # The published moments, those of optimizers of adversaries; the generator gets an optimizer like it.
-    learner.compile(_adam(recipe.learning_rate, recipe.steps, beta_1=0.5, beta_2=0.9))
+    # The published moments, as they are usual for adversaries.
+    learner.compile(
+        *(
+            _adam(rate, recipe.steps, beta_1=0.5, beta_2=0.9)
+            for rate in (recipe.learning_rate, recipe.generator_learning_rate)
+        )
+    )
     return learner
 
 

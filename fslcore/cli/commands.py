@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from fslcore.cli import defaults, options, recipes, runs, startup
+from fslcore.cli import defaults, exits, options, recipes, runs, startup
 from fslcore.cli.parts import described, load_parts, parts_of_run
 from fslcore.data import ImageStore
 
@@ -31,7 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _console = Console(highlight=False)
-_WRONG_ARGUMENT, _FAILED, _INTERRUPTED = 2, 1, 130
 
 
 def main() -> None:
@@ -42,18 +41,18 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        code = _complain("interrupted", _INTERRUPTED)
+        code = _complain("interrupted", exits.INTERRUPTED)
     except (ValueError, OSError) as error:
         if os.environ.get("FSLCORE_TRACEBACK"):
             raise
-        code = _complain(str(error), _WRONG_ARGUMENT)
+        code = _complain(str(error), exits.WRONG_ARGUMENT)
     except ImportError as error:
-        code = _complain(str(error), _FAILED)
+        code = _complain(str(error), exits.FAILED)
     except Exception as error:
         # Typer's own errors, whose class depends on its version, know how to say what was wrong.
         if not hasattr(error, "format_message"):
             raise
-        code = _complain(error.format_message(), _WRONG_ARGUMENT)
+        code = _complain(error.format_message(), exits.WRONG_ARGUMENT)
     sys.exit(code or 0)
 
 
@@ -75,18 +74,20 @@ def train(
     quick: options.Quick = False,
     loss: options.Loss = None,
     inner_steps: options.InnerSteps = None,
+    adapt_steps: options.AdaptSteps = None,
     inner_learning_rate: options.InnerLearningRate = None,
     meta_batch: options.MetaBatch = None,
     normalization: options.Normalization = None,
     preset: options.Preset = None,
     train_shots: options.TrainShots = None,
     inner_batch: options.InnerBatch = None,
-    adapt_steps: options.AdaptSteps = None,
     adapt_batch: options.AdaptBatch = None,
     meta_step: options.MetaStep = None,
     sequential: options.Sequential = None,
     generator: options.Generator = None,
+    generator_learning_rate: options.GeneratorLearningRate = None,
     unlabelled: options.Unlabelled = None,
+    precision: options.Precision = None,
     out: options.Out = None,
     resume: options.Resume = None,
     tensorboard: options.TensorBoard = False,
@@ -121,18 +122,20 @@ def train(
         "seed": seed,
         "loss": loss,
         "inner_steps": inner_steps,
+        "adapt_steps": adapt_steps,
         "inner_learning_rate": inner_learning_rate,
         "meta_batch": meta_batch,
         "normalization": normalization,
         "preset": preset,
         "train_shots": train_shots,
         "inner_batch": inner_batch,
-        "adapt_steps": adapt_steps,
         "adapt_batch": adapt_batch,
         "meta_step": meta_step,
         "sequential": sequential,
         "generator": generator,
+        "generator_learning_rate": generator_learning_rate,
         "unlabelled": unlabelled,
+        "precision": precision,
     }
     defaults.check(learner, chosen)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -162,6 +165,7 @@ def evaluate(
     episodes: options.TestEpisodes = 1000,
     seed: options.TestSeed = 0,
     transductive: options.Transductive = False,
+    against: options.Against = None,
     data_dir: options.DataDir = None,
     threads: options.Threads = None,
 ) -> None:
@@ -171,15 +175,18 @@ def evaluate(
     """
     config = runs.read_config(run)
     recipe = recipes.from_json(config["recipe"])
+    other = None if against is None else recipes.from_json(_same_data(against, run, config)["recipe"])
     startup.start_tensorflow(threads, recipe.layout)
     test = parts_of_run(run, config, data_dir)["test"]
     from fslcore.cli import builders, results
     from fslcore.cli.console import evaluation_progress, show
 
     protocols = results.chosen_protocols(recipe, test, way, shot)
-    learner = builders.build_learner(recipe, test.image_shape)
-    runs.load_weights(run, learner)
-    with evaluation_progress(_console, episodes * len(protocols)) as advance:
+    learner = builders.trained_learner(run, recipe, test.image_shape)
+    rival = None
+    if against is not None and other is not None:
+        rival = builders.trained_learner(against, other, test.image_shape), other
+    with evaluation_progress(_console, episodes * len(protocols) * (2 if rival else 1)) as advance:
         measured = results.measure(
             learner,
             recipe,
@@ -189,9 +196,10 @@ def evaluate(
             seed,
             query=query,
             transductive=transductive,
+            against=rival,
             progress=advance,
         )
-    results.write_metrics(run, measured, keep=True)
+    results.write_metrics(run, measured, keep=True, against=against)
     show(_console, measured, recipe.learner, test.n_classes)
     _console.print(f"kept in {run / runs.METRICS}", soft_wrap=True)
 
@@ -240,7 +248,21 @@ def doctor() -> None:
             f"{finding.state:8} {finding.subject:20} {finding.detail}", soft_wrap=True, markup=False
         )
     if any(finding.state == "broken" for finding in findings):
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(exits.FAILED)
+
+
+def _same_data(against: Path, run: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The config of the run to compare with.
+
+    Raises:
+        ValueError: it is no run, or its data are others.
+    """
+    other = runs.read_config(against)
+    if other["split"] != config["split"]:
+        raise ValueError(
+            f"--against must be a run on the same classes and images as {run}, received {against}"
+        )
+    return other
 
 
 def _carry_through(

@@ -24,6 +24,7 @@ from rich.table import Table
 from fslcore.cli.recipes import Recipe
 from fslcore.cli.results import Result, validation_for
 from fslcore.data import ImageStore
+from fslcore.evaluation import Report
 
 _FEW_CLASSES = 20
 
@@ -110,17 +111,34 @@ def show(console: Console, measured: Sequence[Result], learner: str, test_classe
         table.add_column(heading, justify="right")
     for result in measured:
         table.add_row(
-            f"{result.report.n_way}-way {result.report.k_shot}-shot",
-            *(f"{100 * r.accuracy:.2f} % ± {100 * r.ci95:.2f}" for r in (result.report, result.baseline)),
+            _task(result.report),
+            _percent(result.report),
+            _percent(result.baseline),
             f"{100 * result.report.chance:.1f} %",
         )
     console.print(table)
+    for result in measured:
+        if result.other and result.difference:
+            difference, ci95 = result.difference
+            console.print(
+                f"{_task(result.report)}: the other run {_percent(result.other)} on the same episodes, "
+                f"difference {100 * difference:+.2f} ± {100 * ci95:.2f}",
+                soft_wrap=True,
+            )
     if test_classes < _FEW_CLASSES:
         console.print(
             f"only {test_classes} test classes: the intervals are over episodes of these, and say little "
             "about others",
             soft_wrap=True,
         )
+
+
+def _task(report: Report) -> str:
+    return f"{report.n_way}-way {report.k_shot}-shot"
+
+
+def _percent(report: Report) -> str:
+    return f"{100 * report.accuracy:.2f} % ± {100 * report.ci95:.2f}"
 
 
 def _bar(console: Console, doing: str, *columns: ProgressColumn) -> Progress:

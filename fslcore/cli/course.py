@@ -12,13 +12,12 @@ import keras
 import typer
 from rich.console import Console
 
-from fslcore.cli import pictures, results, runs, training
+from fslcore.cli import exits, pictures, results, runs, training
 from fslcore.cli.console import TrainingProgress, announce, evaluation_progress, show
 from fslcore.cli.defaults import option
 from fslcore.cli.recipes import Recipe
 from fslcore.data import ImageStore
 
-FAILED, INTERRUPTED = 1, 130
 _MOST_EPISODES_OF_A_CURVE = 400
 
 
@@ -61,14 +60,14 @@ def carry_through(
             f"  measure it:  fslcore evaluate {run}",
             soft_wrap=True,
         )
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(exits.INTERRUPTED) from None
     except training.Diverged as stop:
         kept = runs.load_checkpoint(run, learner)
         if kept.step:
             runs.save_weights(run, learner)
             pictures.draw_history(run, recipe, kept.history, title)
         Console(stderr=True, highlight=False).print(_what_diverged(run, recipe, stop, kept), soft_wrap=True)
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(exits.FAILED) from None
     runs.save_weights(run, learner)
     pictures.draw_history(run, recipe, history, title)
     console.print(
@@ -84,7 +83,7 @@ def carry_through(
         pictures.draw(run, learner, recipe, parts["train"], test, min(episodes, _MOST_EPISODES_OF_A_CURVE))
     except KeyboardInterrupt:
         console.print(f"\ninterrupted; training is complete. Measure it with: fslcore evaluate {run}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(exits.INTERRUPTED) from None
     show(console, measured, recipe.learner, test.n_classes)
     files = ", ".join(sorted(path.name for path in run.iterdir()))
     console.print(f"in {run}: {files}", soft_wrap=True)

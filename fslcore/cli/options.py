@@ -126,9 +126,11 @@ Loss = Annotated[
 ]
 InnerSteps = Annotated[
     int | None,
-    typer.Option(
-        help="Gradient steps on a training task; metagan: on a test task as well.", rich_help_panel=_ADAPTIVE
-    ),
+    typer.Option(help="Gradient steps on a training task.", rich_help_panel=_ADAPTIVE),
+]
+AdaptSteps = Annotated[
+    int | None,
+    typer.Option(help="Gradient steps on the examples of a test task.", rich_help_panel=_ADAPTIVE),
 ]
 InnerLearningRate = Annotated[
     float | None,
@@ -137,10 +139,6 @@ InnerLearningRate = Annotated[
 MetaBatch = Annotated[
     int | None,
     typer.Option(help="Tasks of a training step.", rich_help_panel=_ADAPTIVE),
-]
-AdaptSteps = Annotated[
-    int | None,
-    typer.Option(help="Gradient steps on the examples of a test task.", rich_help_panel=_REPTILE),
 ]
 Normalization = Annotated[
     str | None,
@@ -204,6 +202,22 @@ Unlabelled = Annotated[
         rich_help_panel=_METAGAN,
     ),
 ]
+GeneratorLearningRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Like --learning-rate, which is the network's: that of generator and task encoder. "
+        "[default: 0.001]",
+        rich_help_panel=_METAGAN,
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="Arithmetic of the generator and the task encoder. bfloat16 halves their time on CPUs with AMX; "
+        "without, it may take longer. [default: float32]",
+        rich_help_panel=_METAGAN,
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -251,5 +265,13 @@ Transductive = Annotated[
         "--transductive",
         help="Normalise the images of an episode together, queries included; for reptile and metagan, the "
         "queries by their own common statistics. It flatters: do not compare such figures with others.",
+    ),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        help="Another run on the same data: measure it on the same episodes, and how much better RUN is, "
+        "with the confidence interval of the paired difference.",
+        show_default=False,
     ),
 ]

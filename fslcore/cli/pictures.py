@@ -5,6 +5,7 @@ training.png             loss and accuracies against epochs
 episode.png              an episode of unseen classes with the learner's answers
 distances.png            distances of embeddings                     siamese, prototypical
 accuracy_versus_way.png  accuracy against the number of classes      siamese, prototypical
+generated.png            generated images of a task beside real ones metagan
 """
 
 from __future__ import annotations
@@ -64,11 +65,17 @@ def draw(
 def _draw_episode(run: Path, learner: Any, recipe: Recipe, unseen: ImageStore) -> None:
     way, shot = protocols_for(recipe, unseen)[0]
     query = min(_MOST_QUERIES, queries_for(recipe, unseen, shot))
-    table = kernels.sample_episodes(unseen.labels, way, shot, query, 1, recipe.seed)[0]
+    spare = recipe.unlabelled_images
+    table = kernels.sample_episodes(unseen.labels, way, shot, query + spare, 1, recipe.seed)[0]
     images = kernels.gather_images(unseen.images, table)
-    support, queries = images[:, :shot], images[:, shot:]
+    support, queries, unlabelled = np.split(images, [shot, shot + query], axis=1)
     if isinstance(recipe, AdaptiveRecipe):
-        scores = learner.score_episodes(support[None], queries[None], seed=recipe.seed)[0]
+        scores = learner.score_episodes(
+            support[None],
+            queries[None],
+            unlabelled=unlabelled[None] if spare else None,
+            seed=recipe.seed,
+        )[0]
     else:
         rows = _embedded(learner, images).reshape(way, shot + query, -1)
         scores = learner.class_scores(rows[:, :shot], rows[:, shot:].reshape(way * query, -1))

@@ -131,6 +131,7 @@ class AdaptiveRecipe(Recipe):
     Attributes:
         shot: support images per class of a test task.
         inner_steps: steps of the inner optimizer on a training task.
+        adapt_steps: those on a test task.
         inner_learning_rate: its rate.
         meta_batch: tasks of a training step.
         normalization: what batch normalisation goes by: "auto", "batch", "moving" or "frozen".
@@ -140,6 +141,7 @@ class AdaptiveRecipe(Recipe):
 
     shot: int
     inner_steps: int
+    adapt_steps: int
     inner_learning_rate: float
     meta_batch: int
     normalization: str = "auto"
@@ -160,7 +162,6 @@ class ReptileRecipe(AdaptiveRecipe):
         inner_optimizer: "adam" or "sgd".
         inner_batch: images of an inner step on a training task.
         meta_step: share of the way that the meta-weights move, at the start; it falls to 0 linearly.
-        adapt_steps: steps of the inner optimizer on a test task.
         adapt_batch: images of an inner step on a test task.
         sequential: whether the tasks of a step pass the inner optimizer's memory on one by one.
     """
@@ -173,7 +174,6 @@ class ReptileRecipe(AdaptiveRecipe):
     inner_optimizer: str
     inner_batch: int
     meta_step: float
-    adapt_steps: int
     adapt_batch: int
     sequential: bool = False
 
@@ -196,15 +196,17 @@ class ReptileRecipe(AdaptiveRecipe):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaGANRecipe(AdaptiveRecipe):
-    """Of `MetaGAN`, whose inner steps are the same on a training task and on a test task.
+    """Of `MetaGAN`.
 
     Attributes:
         query: query images per class of a training task.
-        learning_rate: of Adam, at its highest, for the network and for the generator; it falls to 0 along
-            half a cosine.
+        learning_rate: of the network's Adam, at its highest; it falls to 0 along half a cosine.
+        generator_learning_rate: of that of the generator and the task encoder, likewise.
         generator: whether there is one; without, it is first-order MAML.
         unlabelled: images per class without labels beside the support of a task, and in training as many
             beside its queries.
+        precision: of the generator's and the task encoder's arithmetic, "float32" or "bfloat16"; their
+            weights are float32, and so is all of the network.
     """
 
     learner: ClassVar[str] = "metagan"
@@ -212,8 +214,10 @@ class MetaGANRecipe(AdaptiveRecipe):
 
     query: int
     learning_rate: float
+    generator_learning_rate: float
     generator: bool = True
     unlabelled: int = 0
+    precision: str = "float32"
 
     @property
     def unlabelled_images(self) -> int:
@@ -225,6 +229,11 @@ class MetaGANRecipe(AdaptiveRecipe):
             raise ValueError(
                 "--unlabelled must be 0 with --no-generator, for only the adversary's game has a use for "
                 f"images without labels, received --unlabelled {self.unlabelled}"
+            )
+        if self.precision != "float32" and not self.generator:
+            raise ValueError(
+                "--precision must be float32 with --no-generator, for it is the generator's and the task "
+                f"encoder's, received --precision {self.precision}"
             )
 
     def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from fslcore.cli import runs
 from fslcore.cli.defaults import option, option_and_value
 from fslcore.cli.recipes import AdaptiveRecipe, Recipe
 from fslcore.data import ImageStore
-from fslcore.evaluation import PixelNearestNeighbour, Report, evaluate
+from fslcore.evaluation import PixelNearestNeighbour, Report, evaluate, paired_difference
 
-PROTOCOLS = ((5, 1), (5, 5), (20, 1))
+PROTOCOLS = ((5, 1), (5, 5), (20, 1), (20, 5))
 # Of a learner that is fitted to each task, whose network has a fixed number of classes.
 _SHOTS = (1, 5)
 _MOST_QUERIES, _VALIDATION_QUERIES = 15, 5
@@ -26,10 +27,16 @@ _ADAPTED_EPISODES = 60
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A learner and the baseline on the same episodes."""
+    """A learner, the baseline and perhaps the learner of another run, all on the same episodes."""
 
     report: Report
     baseline: Report
+    other: Report | None = None
+
+    @property
+    def difference(self) -> tuple[float, float] | None:
+        """How much better the learner is than the other, and half the width of the 95 % interval."""
+        return None if self.other is None else paired_difference(self.report, self.other)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,9 +138,10 @@ def measure(
     *,
     query: int | None = None,
     transductive: bool = False,
+    against: tuple[Any, Recipe] | None = None,
     progress: Callable[[], object] = lambda: None,
 ) -> list[Result]:
-    """Evaluates a learner, and nearest neighbours on pixels on the same episodes.
+    """Evaluates a learner and, on the same episodes, nearest neighbours on pixels.
 
     Args:
         learner: the trained learner.
@@ -144,7 +152,8 @@ def measure(
         seed: seed of the episodes.
         query: queries per class; None: as `queries_for` says.
         transductive: as for `evaluate`; the baseline has no use for it.
-        progress: called after each of the learner's episodes.
+        against: another trained learner with its recipe, to be evaluated on the same episodes.
+        progress: called after each episode of a learner.
 
     Returns:
         A result for each protocol.
@@ -152,36 +161,39 @@ def measure(
     Raises:
         ValueError: as for `evaluate`.
     """
+    trained = [(learner, recipe), *([] if against is None else [against])]
     results = []
     for way, shot in protocols:
-        sizes = (way, shot, query or queries_for(recipe, store, shot), episodes, seed)
-        report = evaluate(
-            learner,
-            store,
-            *sizes,
-            transductive,
-            n_unlabelled=recipe.unlabelled_images,
-            progress=lambda _: progress(),
+        n_query = query or min(queries_for(its, store, shot) for _, its in trained)
+        sizes = (way, shot, n_query, episodes, seed)
+        report, *other = (
+            evaluate(
+                one,
+                store,
+                *sizes,
+                transductive,
+                n_unlabelled=its.unlabelled_images,
+                progress=lambda _: progress(),
+            )
+            for one, its in trained
         )
-        results.append(Result(report, evaluate(PixelNearestNeighbour(), store, *sizes)))
+        results.append(Result(report, evaluate(PixelNearestNeighbour(), store, *sizes), *other))
     return results
 
 
-def write_metrics(run: Path, results: Sequence[Result], keep: bool) -> None:
+def write_metrics(run: Path, results: Sequence[Result], keep: bool, against: Path | None = None) -> None:
     """Writes `metrics.json`.
 
     Args:
         run: the run folder.
         results: what was measured.
         keep: whether to keep the results in the file of which none of these is a repetition.
+        against: the run folder of the other learner, if there was one.
 
     Raises:
         ValueError: the file is to be kept but is damaged.
     """
-    entries = [
-        {**result.report.to_dict(), "baselines": {"PixelNearestNeighbour": result.baseline.to_dict()}}
-        for result in results
-    ]
+    entries = [_entry(result, against) for result in results]
     if keep and (run / runs.METRICS).exists():
         new = {_protocol(entry) for entry in entries}
         old = runs.read_json(run / runs.METRICS)["results"]
@@ -191,6 +203,21 @@ def write_metrics(run: Path, results: Sequence[Result], keep: bool) -> None:
     )
 
 
+def _entry(result: Result, against: Path | None) -> dict[str, Any]:
+    """A result as JSON takes it."""
+    entry = {**result.report.to_dict(), "baselines": {"PixelNearestNeighbour": result.baseline.to_dict()}}
+    if result.other is not None and result.difference is not None:
+        difference, ci95 = result.difference
+        entry["against"] = {
+            "run": str(against),
+            **result.other.to_dict(),
+            "difference": difference,
+            "difference_ci95": None if math.isnan(ci95) else ci95,
+        }
+    return entry
+
+
 def _protocol(entry: dict[str, Any]) -> tuple[Any, ...]:
     names = ("dataset", "n_way", "k_shot", "n_query", "episodes", "seed", "transductive")
-    return tuple(entry[name] for name in names)
+    # Files of before unlabelled images have no such entry.
+    return (*(entry[name] for name in names), entry.get("n_unlabelled", 0))

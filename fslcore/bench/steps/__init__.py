@@ -93,6 +93,12 @@ def _metagan(workers: Workers, quick: bool) -> Comparison:
     published = partial(metagan.published, unrolled, *sizes)
     contenders = [
         Contender("fslcore, graph", partial(ours, jit=False), "tasks", tasks),
+        Contender(
+            "fslcore, graph, generator in bfloat16",
+            partial(ours, jit=False, dtype="mixed_bfloat16"),
+            "tasks",
+            tasks,
+        ),
         Contender("fslcore, XLA", partial(ours, jit=True), "tasks", tasks),
         Contender("published program, graph", published, steps=unrolled),
     ]

@@ -20,12 +20,14 @@ N_WAY, NOISE, WIDTH = 5, 100, 256
 _ADAM = partial(keras.optimizers.Adam, 1e-3, beta_1=0.5, beta_2=0.9)
 
 
-def ours(tasks: int, k_shot: int, n_query: int, inner_steps: int, *, jit: bool) -> Callable[[], Any]:
-    """`fit` for one step on tasks that stay in memory."""
+def ours(
+    tasks: int, k_shot: int, n_query: int, inner_steps: int, *, jit: bool, dtype: str = "float32"
+) -> Callable[[], Any]:
+    """`fit` for one step on tasks that stay in memory; the policy is that of generator and task encoder."""
     learner = MetaGAN(
         encoders.conv4_classifier(N_WAY),
-        adversarial.conditional_generator(noise_dim=NOISE, task_width=WIDTH),
-        adversarial.task_encoder(width=WIDTH),
+        adversarial.conditional_generator(noise_dim=NOISE, task_width=WIDTH, dtype=dtype),
+        adversarial.task_encoder(width=WIDTH, dtype=dtype),
         adapt_steps=inner_steps,
         meta_batch=tasks,
         noise_dim=NOISE,
