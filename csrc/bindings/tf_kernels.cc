@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // CPU kernels of the TensorFlow ops: check, view, call the core on the intra-op threads.
 #include <string>
+#include <vector>
 
 #include "bindings/tf_arguments.h"
+#include "core/adam_step.h"
 #include "core/episodes.h"
 #include "core/gram.h"
 #include "core/images.h"
@@ -181,12 +183,49 @@ class GatherImagesOp : public OpKernel {
   float scale_, shift_;
 };
 
+class AdamStepOp : public OpKernel {
+ public:
+  explicit AdamStepOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("learning_rate", &settings_.learning_rate));
+    OP_REQUIRES_OK(context, context->GetAttr("beta_2", &settings_.beta_2));
+    OP_REQUIRES_OK(context, context->GetAttr("one_minus_beta_2", &settings_.one_minus_beta_2));
+    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &settings_.epsilon));
+  }
+  void Compute(OpKernelContext* context) override {
+    const int count = context->num_inputs() / 3;
+    std::vector<fslcore::Sizes> shapes;
+    for (int i = 0; i < context->num_inputs(); ++i) shapes.push_back(ShapeOf(context->input(i)));
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckAdamStep(shapes)));
+    std::vector<fslcore::AdamTensor> tensors;
+    for (int i = 0; i < count; ++i) {
+      const Tensor &weights = context->input(i), &gradients = context->input(count + i),
+                   &squares = context->input(2 * count + i);
+      Tensor *new_weights, *new_squares;
+      OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({i, count + i}, i, weights.shape(),
+                                                                        &new_weights));
+      OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({2 * count + i}, count + i,
+                                                                        squares.shape(), &new_squares));
+      tensors.push_back({weights.NumElements(), weights.flat<float>().data(), gradients.flat<float>().data(),
+                         squares.flat<float>().data(), new_weights->flat<float>().data(),
+                         new_squares->flat<float>().data()});
+    }
+    Tensor* new_power;
+    OP_REQUIRES_OK(context, context->allocate_output(2 * count, TensorShape({}), &new_power));
+    new_power->scalar<float>()() =
+        fslcore::AdamStep(settings_, tensors, context->input(3 * count).scalar<float>()());
+  }
+
+ private:
+  fslcore::AdamSettings settings_;
+};
+
 REGISTER_KERNEL_BUILDER(Name("FslcorePairwise").Device(DEVICE_CPU), PairwiseOp);
 REGISTER_KERNEL_BUILDER(Name("FslcorePairwiseGrad").Device(DEVICE_CPU), PairwiseGradOp);
 REGISTER_KERNEL_BUILDER(Name("FslcoreTripletSemihard").Device(DEVICE_CPU), TripletSemihardOp);
 REGISTER_KERNEL_BUILDER(Name("FslcoreMineSemihard").Device(DEVICE_CPU), MineSemihardOp);
 REGISTER_KERNEL_BUILDER(Name("FslcoreSampleEpisodes").Device(DEVICE_CPU), SampleEpisodesOp);
 REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device(DEVICE_CPU), GatherImagesOp);
+REGISTER_KERNEL_BUILDER(Name("FslcoreAdamStep").Device(DEVICE_CPU), AdamStepOp);
 
 }  // namespace
 }  // namespace tensorflow::fslcore_bindings

@@ -97,6 +97,21 @@ absl::Status ConvKernelGradShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// Weights, gradients, squares and the power to new weights, new squares and the new power.
+absl::Status AdamStepShape(InferenceContext* c) {
+  const int count = c->num_inputs() / 3;
+  ShapeHandle shape;
+  for (int i = 0; i < count; ++i) {
+    TF_RETURN_IF_ERROR(c->Merge(c->input(i), c->input(count + i), &shape));
+    TF_RETURN_IF_ERROR(c->Merge(shape, c->input(2 * count + i), &shape));
+    c->set_output(i, shape);
+    c->set_output(count + i, shape);
+  }
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(3 * count), 0, &shape));
+  c->set_output(2 * count, shape);
+  return absl::OkStatus();
+}
+
 #define METRIC_ATTRS                                                                               \
   Attr("metric: {'sqeuclidean', 'euclidean', 'cosine', 'dot', 'manhattan', 'weighted_manhattan'}") \
       .Attr("activation: {'none', 'sigmoid'}")
@@ -201,6 +216,21 @@ REGISTER_OP("FslcoreConvKernelGrad")
     .Attr("strides: int")
     .Output("kernel_grad: float")
     .SetShapeFn(ConvKernelGradShape);
+
+REGISTER_OP("FslcoreAdamStep")
+    .Input("weights: N * float")
+    .Input("gradients: N * float")
+    .Input("squares: N * float")
+    .Input("power: float")
+    .Attr("N: int >= 1")
+    .Attr("learning_rate: float")
+    .Attr("beta_2: float")
+    .Attr("one_minus_beta_2: float")
+    .Attr("epsilon: float")
+    .Output("new_weights: N * float")
+    .Output("new_squares: N * float")
+    .Output("new_power: float")
+    .SetShapeFn(AdamStepShape);
 
 }  // namespace
 }  // namespace tensorflow

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/adam_step.h"
 #include "core/conv_block.h"
 #include "core/episodes.h"
 #include "core/gram.h"
@@ -27,6 +28,7 @@ using L0 = ffi::Buffer<ffi::S64, 0>;
 using L1 = ffi::Buffer<ffi::S64, 1>;
 using U4 = ffi::Buffer<ffi::U8, 4>;
 using AnyL = ffi::Buffer<ffi::S64>;
+using AnyF = ffi::Buffer<ffi::F32>;
 
 fslcore::Executor ExecutorOf(ffi::ThreadPool& pool) {
   return {static_cast<int>(pool.num_threads()),
@@ -215,6 +217,38 @@ ffi::Error ConvKernelGrad(ffi::ThreadPool pool, F4 images, F4 grad, I0 rows, ffi
   return ffi::Error::Success();
 }
 
+ffi::Error AdamStep(ffi::RemainingArgs args, ffi::RemainingRets rets, float learning_rate, float beta_2,
+                    float one_minus_beta_2, float epsilon) {
+  const size_t count = args.size() / 3;
+  if (count == 0 || args.size() != 3 * count + 1 || rets.size() != 2 * count + 1)
+    return Invalid("a step of Adam takes as many gradients and squares as weights, and the power, received " +
+                   std::to_string(args.size()) + " arguments for " + std::to_string(rets.size()) +
+                   " results");
+  std::vector<AnyF> in, out;
+  std::vector<fslcore::Sizes> shapes;
+  for (size_t i = 0; i < args.size(); ++i) {
+    const auto buffer = args.get<AnyF>(i);
+    if (buffer.has_error()) return buffer.error();
+    in.push_back(*buffer);
+    shapes.push_back(ShapeOf(*buffer));
+  }
+  for (size_t i = 0; i < rets.size(); ++i) {
+    auto buffer = rets.get<AnyF>(i);
+    if (buffer.has_error()) return buffer.error();
+    out.push_back(**buffer);
+  }
+  const std::string problem = fslcore::CheckAdamStep(shapes);
+  if (!problem.empty()) return Invalid(problem);
+  std::vector<fslcore::AdamTensor> tensors;
+  for (size_t i = 0; i < count; ++i)
+    tensors.push_back({static_cast<int64_t>(in[i].element_count()), in[i].typed_data(),
+                       in[count + i].typed_data(), in[2 * count + i].typed_data(), out[i].typed_data(),
+                       out[count + i].typed_data()});
+  *out.back().typed_data() =
+      fslcore::AdamStep({learning_rate, beta_2, one_minus_beta_2, epsilon}, tensors, *in.back().typed_data());
+  return ffi::Error::Success();
+}
+
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_pairwise_cpu, Pairwise,
@@ -337,3 +371,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_kernel_grad_cpu, ConvKernelGrad,
                                   .Arg<I0>()  // rows
                                   .Ret<F4>()  // kernel_grad
                                   .Attr<int64_t>("strides"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_adam_step_cpu, AdamStep,
+                              ffi::Ffi::Bind()
+                                  .RemainingArgs()  // weights, gradients, squares, power
+                                  .RemainingRets()  // new weights, squares, power
+                                  .Attr<float>("learning_rate")
+                                  .Attr<float>("beta_2")
+                                  .Attr<float>("one_minus_beta_2")
+                                  .Attr<float>("epsilon"));

@@ -17,5 +17,6 @@ FSLCORE_HANDLER(fslcore_conv_block_cpu);
 FSLCORE_HANDLER(fslcore_conv_block_norm_grad_cpu);
 FSLCORE_HANDLER(fslcore_conv_input_grad_cpu);
 FSLCORE_HANDLER(fslcore_conv_kernel_grad_cpu);
+FSLCORE_HANDLER(fslcore_adam_step_cpu);
 
 #undef FSLCORE_HANDLER

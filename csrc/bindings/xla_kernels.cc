@@ -9,6 +9,7 @@
 
 #include "bindings/xla_calls.h"
 #include "bindings/xla_handlers.h"
+#include "core/adam_step.h"
 #include "core/gram.h"
 #include "core/images.h"
 #include "core/triplets.h"
@@ -176,12 +177,35 @@ class GatherImagesXla : public HandlerOp {
   }
 };
 
+class AdamStepXla : public HandlerOp {
+ public:
+  explicit AdamStepXla(OpKernelConstruction* context) : HandlerOp(context) {
+    float value;
+    for (const char* name : {"learning_rate", "beta_2", "one_minus_beta_2", "epsilon"})
+      ReadAttribute(context, name, &value);
+  }
+  void Compile(XlaOpKernelContext* context) override {
+    const auto inputs = Inputs(context);
+    if (!inputs) return;
+    std::vector<fslcore::Sizes> shapes;
+    for (const Input& input : *inputs) shapes.push_back(ShapeOf(input));
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckAdamStep(shapes)));
+    const size_t count = inputs->size() / 3;
+    std::vector<Output> outputs;
+    for (size_t i = 0; i < 2 * count; ++i) outputs.push_back(Like((*inputs)[i % count]));
+    outputs.push_back(Like(inputs->back()));
+    const auto results = Call(context, "fslcore_adam_step", attributes_, *inputs, outputs);
+    for (size_t i = 0; i < results.size(); ++i) context->SetOutput(static_cast<int>(i), results[i]);
+  }
+};
+
 REGISTER_KERNEL_BUILDER(Name("FslcorePairwise").Device("XLA_CPU_JIT"), PairwiseXla);
 REGISTER_KERNEL_BUILDER(Name("FslcorePairwiseGrad").Device("XLA_CPU_JIT"), PairwiseGradXla);
 REGISTER_KERNEL_BUILDER(Name("FslcoreTripletSemihard").Device("XLA_CPU_JIT"), TripletSemihardXla);
 REGISTER_KERNEL_BUILDER(Name("FslcoreMineSemihard").Device("XLA_CPU_JIT"), MineSemihardXla);
 REGISTER_KERNEL_BUILDER(Name("FslcoreSampleEpisodes").Device("XLA_CPU_JIT"), SampleEpisodesXla);
 REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device("XLA_CPU_JIT"), GatherImagesXla);
+REGISTER_KERNEL_BUILDER(Name("FslcoreAdamStep").Device("XLA_CPU_JIT"), AdamStepXla);
 
 [[maybe_unused]] const bool kRegistered =
     RegisterHandler("fslcore_pairwise", fslcore_pairwise_cpu) &&
@@ -189,7 +213,8 @@ REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device("XLA_CPU_JIT"), Gathe
     RegisterHandler("fslcore_triplet_semihard", fslcore_triplet_semihard_cpu) &&
     RegisterHandler("fslcore_mine_semihard", fslcore_mine_semihard_cpu) &&
     RegisterHandler("fslcore_sample_episodes", fslcore_sample_episodes_cpu) &&
-    RegisterHandler("fslcore_gather_images", fslcore_gather_images_cpu);
+    RegisterHandler("fslcore_gather_images", fslcore_gather_images_cpu) &&
+    RegisterHandler("fslcore_adam_step", fslcore_adam_step_cpu);
 
 }  // namespace
 }  // namespace tensorflow::fslcore_bindings

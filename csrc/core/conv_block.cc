@@ -107,21 +107,10 @@ struct Scales {
   }
 };
 
-std::string Shape(const Sizes& sizes) {
-  std::string text = "[";
-  for (size_t i = 0; i < sizes.size(); ++i) text += (i ? ", " : "") + std::to_string(sizes[i]);
-  return text + "]";
-}
-
-std::string CheckSizes(const char* name, const Sizes& received, const Sizes& expected) {
-  if (received == expected) return "";
-  return std::string(name) + " must have shape " + Shape(expected) + ", received shape " + Shape(received);
-}
-
 std::string CheckAxes(const char* name, const Sizes& received, size_t axes) {
   if (received.size() == axes) return "";
   return std::string(name) + " must have " + std::to_string(axes) + " axes, received shape " +
-         Shape(received);
+         ShapeText(received);
 }
 
 std::string CheckStride(int64_t stride) {

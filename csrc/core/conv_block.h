@@ -14,9 +14,9 @@
 #pragma once
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "core/parallel.h"
+#include "core/sizes.h"
 
 namespace fslcore {
 
@@ -30,8 +30,6 @@ struct ConvShape {
   int64_t positions_each() const { return out_height() * out_width(); }  // of the output of one image
   int64_t positions() const { return count * positions_each(); }
 };
-
-using Sizes = std::vector<int64_t>;  // of the axes of an array
 
 // The sentence that says what is wrong with the arguments, or nothing.
 std::string CheckConvBlock(const Sizes& images, const Sizes& kernel, const Sizes& gamma, const Sizes& beta,

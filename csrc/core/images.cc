@@ -75,20 +75,14 @@ void Rotate(const Images& store, const uint8_t* image, int64_t turns, uint8_t* o
   walk(image + first * store.channels, row_step, col_step, h, w, store.channels, out);
 }
 
-std::string Shape(const std::vector<int64_t>& axes) {
-  std::string text = "[";
-  for (size_t i = 0; i < axes.size(); ++i) text += (i ? ", " : "") + std::to_string(axes[i]);
-  return text + "]";
-}
-
 }  // namespace
 
-std::string CheckRotations(const std::vector<int64_t>& indices, const std::vector<int64_t>& rotations) {
-  if (rotations == std::vector<int64_t>{0}) return "";
+std::string CheckRotations(const Sizes& indices, const Sizes& rotations) {
+  if (rotations == Sizes{0}) return "";
   if (rotations.size() <= indices.size() && std::equal(rotations.begin(), rotations.end(), indices.begin()))
     return "";
-  return "rotations must have the leading axes of indices " + Shape(indices) + ", received " +
-         Shape(rotations);
+  return "rotations must have the leading axes of indices " + ShapeText(indices) + ", received " +
+         ShapeText(rotations);
 }
 
 std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns) {

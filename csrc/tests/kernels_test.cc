@@ -6,11 +6,13 @@
 // Small integers keep every sum exact in float32 in any order, so comparisons are for equality.
 #include "core/simd/kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
 
+#include "core/adam_step.h"
 #include "core/cpu_level.h"
 #include "core/episodes.h"
 #include "core/gram.h"
@@ -142,6 +144,35 @@ void TestEpisodesAndImages() {
       }
 }
 
+enum class Place { kApart, kOverWeights, kOverGradients };  // of the new weights; TensorFlow may ask for any
+
+// Gradients 0, 1, 3 and 7 whose squares are the mean already: with epsilon 1 nothing is rounded.
+void TestAdamStep(int64_t n, Place place) {
+  const auto weights = Integers(n, 8);
+  auto gradients = Integers(n, 9);
+  for (float& g : gradients) g = std::exp2(std::floor((g + 8.0f) / 4.0f)) - 1.0f;
+  auto squares = gradients;
+  for (float& s : squares) s *= s;
+
+  Guarded new_weights(n), new_squares(n);
+  AdamTensor tensor = {
+      n, weights.data(), gradients.data(), squares.data(), new_weights.get(), new_squares.get()};
+  if (place != Place::kApart) {
+    const auto& source = place == Place::kOverWeights ? weights : gradients;
+    (place == Place::kOverWeights ? tensor.weights : tensor.gradients) = new_weights.get();
+    tensor.squares = new_squares.get();
+    std::copy(source.begin(), source.end(), new_weights.get());
+    std::copy(squares.begin(), squares.end(), new_squares.get());
+  }
+  Expect(AdamStep({0.5f, 0.75f, 0.25f, 1.0f}, {tensor}, 1.0f) == 0.75f, "power", n, 0);
+  Expect(new_weights.intact() && new_squares.intact(), "sentinels of Adam", n, static_cast<int64_t>(place));
+  for (int64_t i = 0; i < n; ++i) {
+    const auto at = static_cast<size_t>(i);
+    const float want = weights[at] - 0.25f * gradients[at] / (gradients[at] + 1.0f);
+    Expect(new_weights.get()[i] == want && new_squares.get()[i] == squares[at], "a step of Adam", n, i);
+  }
+}
+
 int Run() {
   TestLevel(portable::kKernels);
 #if defined(__x86_64__)
@@ -155,6 +186,8 @@ int Run() {
     for (int64_t classes : {1, 2, 5, 200}) TestTriplets(batch, classes);
   TestTriplets(1300, 2);  // many positives per class: sorted, not scanned
   TestEpisodesAndImages();
+  for (Place place : {Place::kApart, Place::kOverWeights, Place::kOverGradients})
+    for (int64_t n : kSizes) TestAdamStep(n, place);
   TestConvolutions();
   std::printf("kernels at level %s: %s\n", CpuLevelName(ActiveCpuLevel()).data(),
               g_failures ? "FAILED" : "passed");

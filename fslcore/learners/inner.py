@@ -14,6 +14,9 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from fslcore import ops
+from fslcore.ops import reference
+
 Tensors = list[Any]
 
 
@@ -94,17 +97,10 @@ class Adam:
     def update(self, weights: Tensors, gradients: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
         """One step."""
         *squares, power = state
-        power = power * self.beta_2
-        squares = [
-            self.beta_2 * s + (1.0 - self.beta_2) * tf.square(g)
-            for s, g in zip(squares, gradients, strict=True)
-        ]
-        rate = self.learning_rate * tf.sqrt(1.0 - power)
-        new = [
-            w - rate * g / (tf.sqrt(s) + self.epsilon)
-            for w, g, s in zip(weights, gradients, squares, strict=True)
-        ]
-        return new, [*squares, power]
+        # The op is for CPUs: beside a GPU it would have to fetch all weights in every step.
+        adam_step = reference.adam_step if tf.config.list_physical_devices("GPU") else ops.adam_step
+        step = adam_step(weights, gradients, squares, power, **self.get_config())
+        return step.weights, [*step.squares, step.power]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The compiled kernels as TensorFlow ops: differentiable, in eager mode, in `tf.function` and inside XLA.
 
-The functions have the names, arguments and meaning of `fslcore.kernels`, on tensors; `conv_block` is here
-alone. Inputs of another floating type are cast to float32, and results are float32. First-order gradients are
-compiled; for second order use the plain TensorFlow twins in `fslcore.ops.reference`.
+The functions have the names, arguments and meaning of `fslcore.kernels`, on tensors; `adam_step` and
+`conv_block` are here alone. Inputs of another floating type are cast to float32, and results are float32.
+First-order gradients are compiled; for second order use the plain TensorFlow twins in
+`fslcore.ops.reference`, from which `adam_step` has its gradients of any order.
 
 Errors are ValueError when the arguments show them, else `tf.errors.InvalidArgumentError`, with the same
 sentence.
@@ -28,10 +29,14 @@ from fslcore.kernels import (
 )
 from fslcore.ops._library import native_libraries, raw_ops
 from fslcore.ops.convolution import ConvBlockResult, conv_block
+from fslcore.ops.optimization import adam_step
+from fslcore.ops.reference import AdamStepResult
 
 __all__ = [
+    "AdamStepResult",
     "ConvBlockResult",
     "TripletResult",
+    "adam_step",
     "conv_block",
     "gather_images",
     "mine_semihard",

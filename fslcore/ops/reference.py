@@ -12,9 +12,9 @@ values, makes room for batch^2 pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -22,6 +22,20 @@ from fslcore.kernels import TRIPLET_METRICS, check_metric, check_pairwise
 from fslcore.ops.convolution import ConvBlockResult, check_conv_block
 
 Tensor = Any
+
+
+class AdamStepResult(NamedTuple):
+    """What `adam_step` returns.
+
+    Attributes:
+        weights: float32, a list in the shapes of the weights.
+        squares: The same for the running mean of the squared gradients.
+        power: float32 scalar, beta_2 to the power of the steps so far.
+    """
+
+    weights: list[Tensor]
+    squares: list[Tensor]
+    power: Tensor
 
 
 def pairwise(
@@ -142,6 +156,46 @@ def conv_block(
     variance = tf.reduce_mean(tf.square(convolved - mean), axis=[0, 1, 2])
     outputs = tf.nn.relu((convolved - mean) * (gamma * tf.math.rsqrt(variance + epsilon)) + beta)
     return ConvBlockResult(outputs, tf.stop_gradient(mean), tf.stop_gradient(variance))
+
+
+def adam_step(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    squares: Sequence[Tensor],
+    power: Tensor,
+    *,
+    learning_rate: float,
+    beta_2: float,
+    epsilon: float,
+) -> AdamStepResult:
+    """One step of Adam without momentum (Kingma and Ba, 2015, algorithm 1 with beta_1 = 0).
+
+    Args:
+        weights: Tensors of any shapes.
+        gradients: One for each of the weights, in its shape.
+        squares: The running mean of the squared gradients, likewise.
+        power: Scalar, beta_2 to the power of the steps before this one.
+        learning_rate: A Python number, like the next two.
+        beta_2: The decay of the mean of squares.
+        epsilon: Added to its root.
+
+    Returns:
+        An `AdamStepResult`. The gradient of the root at 0 is 0: with respect to a zero gradient that is the
+        limit, with respect to the square it takes the place of infinity.
+
+    Raises:
+        ValueError: For lists of different lengths.
+    """
+    weights, gradients, squares = (
+        [tf.cast(tensor, tf.float32) for tensor in tensors] for tensors in (weights, gradients, squares)
+    )
+    power = beta_2 * tf.cast(power, tf.float32)
+    squares = [beta_2 * s + (1.0 - beta_2) * tf.square(g) for s, g in zip(squares, gradients, strict=True)]
+    rate = learning_rate * tf.sqrt(1.0 - power)
+    weights = [
+        w - rate * g / (_root(s) + epsilon) for w, g, s in zip(weights, gradients, squares, strict=True)
+    ]
+    return AdamStepResult(weights, squares, power)
 
 
 def triplet_semihard_of_distances(

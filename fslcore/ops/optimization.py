@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""A step of an optimizer for all tensors of a network in one compiled op, for inner loops on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from fslcore.kernels import as_float
+from fslcore.ops import reference
+from fslcore.ops._library import raw_ops
+from fslcore.ops.reference import AdamStepResult
+
+Tensor = Any
+
+
+def adam_step(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    squares: Sequence[Tensor],
+    power: Tensor,
+    *,
+    learning_rate: float,
+    beta_2: float,
+    epsilon: float,
+) -> AdamStepResult:
+    """One step of Adam without momentum for all tensors of a network at once.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization" (ICLR 2015), algorithm 1 with beta_1 = 0:
+
+        power'   = power * beta_2
+        squares' = beta_2 * squares + (1 - beta_2) * gradients^2
+        weights' = weights - learning_rate * sqrt(1 - power') * gradients / (sqrt(squares') + epsilon)
+
+    Differentiable with respect to all tensors, as often as one likes. The bits of the results depend neither
+    on the number of threads nor on the instruction set.
+
+    Args:
+        weights: At least one tensor, of any shapes.
+        gradients: One for each of the weights, in its shape.
+        squares: The running mean of the squared gradients, likewise.
+        power: Scalar, beta_2 to the power of the steps before this one.
+        learning_rate: A Python number, like the next two.
+        beta_2: The decay of the mean of squares.
+        epsilon: Added to its root; with 0, a gradient that was always zero makes its weight NaN.
+
+    Returns:
+        An `AdamStepResult` of new tensors, float32 as all arithmetic here.
+
+    Raises:
+        ValueError: For lists of different lengths or no weights, for tensors of other shapes, where they show
+            them while tracing, and for options that are not numbers.
+    """
+    weights, gradients, squares = (
+        [_float32(tensor) for tensor in tensors] for tensors in (weights, gradients, squares)
+    )
+    power = _float32(power)
+    if not weights:
+        raise ValueError("weights must hold at least one tensor, received none")
+    for name, tensors in (("gradients", gradients), ("squares", squares)):
+        if len(tensors) != len(weights):
+            raise ValueError(
+                f"{name} must hold a tensor for each of the {len(weights)} weights, received {len(tensors)}"
+            )
+        for i, (tensor, weight) in enumerate(zip(tensors, weights, strict=True)):
+            _check_shape(f"{name}[{i}]", tensor, weight.shape)
+    _check_shape("power", power, tf.TensorShape([]))
+    beta_2 = as_float("beta_2", beta_2)
+    step = raw_ops.fslcore_adam_step(
+        weights=weights,
+        gradients=gradients,
+        squares=squares,
+        power=power,
+        learning_rate=as_float("learning_rate", learning_rate),
+        beta_2=beta_2,
+        one_minus_beta_2=1.0 - beta_2,
+        epsilon=as_float("epsilon", epsilon),
+    )
+    return AdamStepResult(*step)
+
+
+@tf.RegisterGradient("FslcoreAdamStep")
+def _adam_step_gradient(op: Any, *grads: Tensor) -> list[Tensor]:
+    inputs = list(op.inputs)
+    count = op.get_attr("N")
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        step = reference.adam_step(
+            inputs[:count],
+            inputs[count : 2 * count],
+            inputs[2 * count : 3 * count],
+            inputs[-1],
+            learning_rate=op.get_attr("learning_rate"),
+            # Not the attribute beta_2, a float32: so near 1 it has lost digits of 1 - beta_2.
+            beta_2=1.0 - op.get_attr("one_minus_beta_2"),
+            epsilon=op.get_attr("epsilon"),
+        )
+    return tape.gradient(tf.nest.flatten(step), inputs, output_gradients=list(grads))
+
+
+def _float32(value: Any) -> Tensor:
+    return tf.cast(tf.convert_to_tensor(value), tf.float32)
+
+
+def _check_shape(name: str, tensor: Tensor, expected: tf.TensorShape) -> None:
+    if not tensor.shape.is_compatible_with(expected):
+        raise ValueError(
+            f"{name} must have shape {expected.as_list()}, received shape {tensor.shape.as_list()}"
+        )
