@@ -270,3 +270,9 @@ def test_get_dummies(labels):
 def test_get_dummies_in_a_dataset():
     batches = tf.data.Dataset.from_tensor_slices([4, 4, 9, 1]).batch(2).map(lambda y: get_dummies(y)[0])
     assert [batch.shape.as_list() for batch in batches] == [[2, 1], [2, 2]]
+
+
+@pytest.mark.parametrize("make", ["episodes", "pk_batches"])
+def test_no_autotuner_keeps_fit_waiting(store, make):
+    dataset = store.episodes(2, 1, 1) if make == "episodes" else store.pk_batches(2, 2)
+    assert dataset.options().autotune.enabled is False

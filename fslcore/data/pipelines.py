@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Index tables drawn per call of the sampler, which must sort the labels into classes each time (4N of them
 # with rotations): with 64 that cost is spread thin, and 64 tables of 5 x 20 indices are only 26 kB.
 _CHUNK = 64
+_PREFETCHED = 4  # batches: two would do for steps of a steady length
 # Added to the seed of the episodes for the order within them: no user's seed is as large.
 _ORDER_STREAM = 1 << 62
 
@@ -265,7 +266,18 @@ def _gather(store: ImageStore, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
 
 def _mapped(plans: tf.data.Dataset, function: Any) -> tf.data.Dataset:
     mapped = plans.map(_unconverted(function), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return mapped.prefetch(tf.data.AUTOTUNE)
+    return untuned(mapped.prefetch(_PREFETCHED))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without the autotuner of tf.data; what is AUTOTUNE in it then takes all threads.
+
+    The autotuner sleeps for intervals that double up to a minute, and `fit` cannot end before it wakes: it
+    takes up to twice as long as its steps.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _unconverted(function: Any) -> Any:

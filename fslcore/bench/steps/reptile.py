@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from fslcore.bench.episodes import SAMPLES, random_store
 from fslcore.bench.steps.networks import classifier, cross_entropy, initial_weights
+from fslcore.data.pipelines import untuned
 from fslcore.learners import REPTILE_PRESETS, Reptile
 
 Tensor = Any
@@ -30,7 +31,7 @@ def ours(preset: str, inner_steps: int, *, steps: int, jit: bool, resident: bool
     )
     tasks = learner.tasks(random_store(CLASSES), settings.train_shots, rotations=settings.rotations)
     if resident:
-        tasks = tf.data.Dataset.from_tensors(next(iter(tasks))).repeat()
+        tasks = untuned(tf.data.Dataset.from_tensors(next(iter(tasks))).repeat())
     return partial(learner.fit, tasks, steps_per_epoch=steps, verbose=0)
 
 
