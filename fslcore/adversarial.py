@@ -74,7 +74,7 @@ def conditional_generator(
         noise_dim: width of the noise.
         task_width: width of the task's embedding.
         dtype: Keras' policy for the layers; None: the current one. On two cores with AMX, "mixed_bfloat16"
-            halves the time of this network and of the encoder.
+            for this network and the encoder makes a training step of `MetaGAN` a quarter shorter.
 
     Returns:
         A model, (noise [batch, noise_dim], task [batch, task_width]) -> images [batch, *image_shape].

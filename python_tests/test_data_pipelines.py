@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 
 from fslcore import kernels
 from fslcore.data import ImageStore, get_dummies
+from fslcore.data.pipelines import minibatches
 
 N_CLASSES, PER_CLASS = 6, 5
 
@@ -272,7 +273,14 @@ def test_get_dummies_in_a_dataset():
     assert [batch.shape.as_list() for batch in batches] == [[2, 1], [2, 2]]
 
 
-@pytest.mark.parametrize("make", ["episodes", "pk_batches"])
-def test_no_autotuner_keeps_fit_waiting(store, make):
-    dataset = store.episodes(2, 1, 1) if make == "episodes" else store.pk_batches(2, 2)
-    assert dataset.options().autotune.enabled is False
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda store: store.episodes(2, 1, 1),
+        lambda store: store.pk_batches(2, 2),
+        lambda store: minibatches(store, 2, 2, tasks=1, steps=1, batch=2),
+    ],
+    ids=["episodes", "pk_batches", "minibatches"],
+)
+def test_datasets_go_without_the_autotuner(store, make):
+    assert make(store).options().autotune.enabled is False

@@ -14,6 +14,7 @@ results     accuracy beside the baselines, and metrics.json
 pictures    the pictures of a run
 console     progress and tables on the terminal
 startup     TensorFlow, quietly, with its threads
+exits       the exit codes
 doctor      what works on this machine, and why not
 """
 

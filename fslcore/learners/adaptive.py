@@ -92,8 +92,8 @@ class AdaptiveLearner(keras.Model):
     def make_train_function(self, force: bool = False) -> Any:
         """Keras' `make_train_function`, but for what `jit_compile` compiles: the work on one task.
 
-        The loop over tasks stays outside, in a graph: XLA's own convolutions on the CPU lose most of their
-        speed in a loop, and without a loop the compilation takes as many times longer as there are tasks.
+        The loop over tasks stays outside, in a graph, which works on several tasks side by side: XLA would
+        take them one after the other, or, written out, compile each of them.
         """
         asked = bool(super().jit_compile)
         self.jit_compile = False
