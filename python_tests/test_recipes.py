@@ -86,6 +86,20 @@ def test_a_preset_makes_the_published_learner(preset):
     assert float(model.optimizer.learning_rate) == pytest.approx(published.meta_step / 2)
 
 
+def test_what_is_chosen_for_metagan_reaches_the_learner():
+    options = {"inner_steps": 2, "adapt_steps": 7, "learning_rate": 0.5, "generator_learning_rate": 0.25}
+    recipe = defaults.recipe("metagan", "folder", parts(), precision="bfloat16", **options)
+    model = builders.build_learner(recipe, (8, 8, 1))
+    assert (model.inner_steps, model.adapt_steps) == (2, 7)
+    # The schedules begin at their highest.
+    assert float(model.optimizer.learning_rate) == 0.5
+    assert float(model.generator_optimizer.learning_rate) == 0.25
+    for network in (model.generator, model.task_encoder):
+        kernels = [layer for layer in network.layers if layer.trainable_variables]
+        assert {layer.dtype_policy.name for layer in kernels} == {"mixed_bfloat16"}
+    assert {layer.compute_dtype for layer in model.network.layers} == {"float32"}
+
+
 # ---- defaults
 
 
