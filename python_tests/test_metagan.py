@@ -42,8 +42,9 @@ def batch(store):
 # ---- the losses
 
 
-def test_losses_are_the_published_formulas(batch):
-    model = learner()
+@pytest.mark.parametrize("adversary_weight", [1.0, 0.25])
+def test_losses_are_the_published_formulas(batch, adversary_weight):
+    model = learner(adversary_weight=adversary_weight)
     images, labels = flat(batch[0][0])
     unlabelled, generated = flat(batch[2][0])[0], np.random.default_rng(4).random((7, *SHAPE), np.float32)
     layers = model.network.layers
@@ -62,7 +63,7 @@ def test_losses_are_the_published_formulas(batch):
         z, other_z = np.exp(logits[real]).sum(1), np.exp(others).sum(1)
         p_real, p_fake = z / (z + 1), other_z / (other_z + 1)
         loss = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
-        loss += -np.log(p_real).mean() - np.log(1 - p_fake).mean()
+        loss += adversary_weight * (-np.log(p_real).mean() - np.log(1 - p_fake).mean())
         distance = np.mean((features[real].mean(0) - other_features.mean(0)) ** 2)
         judged = model.judge(*model.meta_weights(), images, labels, WithoutLabels(generated, beside))
         # A dozen float32 roundings of values of size 1.

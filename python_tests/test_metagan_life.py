@@ -249,13 +249,15 @@ def two_features() -> keras.Model:
         ({"generator": None}, "generator must be given with a task_encoder or n_unlabelled"),
         ({"generator": None, "task_encoder": None, "n_unlabelled": 1}, ".* n_unlabelled=1"),
         ({"n_unlabelled": -1}, "n_unlabelled must be at least 0, received n_unlabelled=-1"),
+        ({"adversary_weight": 0.0}, "adversary_weight must be above 0, received adversary_weight=0.0"),
         ({"network": two_features()}, "network must be Sequential or functional, with a last"),
         ({"meta_batch": 0}, "meta_batch must be at least 1"),
         ({"inner_steps": 0}, "inner_steps must be at least 1"),
     ],
     ids=[
         "no encoder", "no image encoder", "no generator of images", "noise", "noise_dim", "width", "images",
-        "no generator", "unlabelled alone", "n_unlabelled", "two features", "meta_batch", "inner_steps",
+        "no generator", "unlabelled alone", "n_unlabelled", "adversary_weight", "two features", "meta_batch",
+        "inner_steps",
     ],
 )  # fmt: skip
 def test_networks_that_do_not_go_together_are_refused(networks, message):

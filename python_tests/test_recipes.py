@@ -88,9 +88,11 @@ def test_a_preset_makes_the_published_learner(preset):
 
 def test_what_is_chosen_for_metagan_reaches_the_learner():
     options = {"inner_steps": 2, "adapt_steps": 7, "learning_rate": 0.5, "generator_learning_rate": 0.25}
+    options["adversary_weight"] = 0.125
     recipe = defaults.recipe("metagan", "folder", parts(), precision="bfloat16", **options)
     model = builders.build_learner(recipe, (8, 8, 1))
     assert (model.inner_steps, model.adapt_steps) == (2, 7)
+    assert model.adversary_weight == 0.125
     # The schedules begin at their highest.
     assert float(model.optimizer.learning_rate) == 0.5
     assert float(model.generator_optimizer.learning_rate) == 0.25

@@ -128,6 +128,7 @@ def _metagan(recipe: MetaGANRecipe, image_shape: Shape) -> MetaGAN:
         adapt_steps=recipe.adapt_steps,
         inner_steps=recipe.inner_steps,
         meta_batch=recipe.meta_batch,
+        adversary_weight=recipe.adversary_weight,
         n_unlabelled=recipe.unlabelled,
         normalization=recipe.normalization,
         seed=recipe.seed,

@@ -86,6 +86,7 @@ def train(
     sequential: options.Sequential = None,
     generator: options.Generator = None,
     generator_learning_rate: options.GeneratorLearningRate = None,
+    adversary_weight: options.AdversaryWeight = None,
     unlabelled: options.Unlabelled = None,
     precision: options.Precision = None,
     out: options.Out = None,
@@ -134,6 +135,7 @@ def train(
         "sequential": sequential,
         "generator": generator,
         "generator_learning_rate": generator_learning_rate,
+        "adversary_weight": adversary_weight,
         "unlabelled": unlabelled,
         "precision": precision,
     }

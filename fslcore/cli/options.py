@@ -210,6 +210,14 @@ GeneratorLearningRate = Annotated[
         rich_help_panel=_METAGAN,
     ),
 ]
+AdversaryWeight = Annotated[
+    float | None,
+    typer.Option(
+        help="Weight of telling real from generated images, beside the 1 of telling the classes. "
+        "[default: 0.1; as published: 1]",
+        rich_help_panel=_METAGAN,
+    ),
+]
 Precision = Annotated[
     str | None,
     typer.Option(

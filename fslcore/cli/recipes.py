@@ -203,6 +203,7 @@ class MetaGANRecipe(AdaptiveRecipe):
         learning_rate: of the network's Adam, at its highest; it falls to 0 along half a cosine.
         generator_learning_rate: of that of the generator and the task encoder, likewise.
         generator: whether there is one; without, it is first-order MAML.
+        adversary_weight: of the terms of the network's loss that tell real from generated images.
         unlabelled: images per class without labels beside the support of a task, and in training as many
             beside its queries.
         precision: of the generator's and the task encoder's arithmetic, "float32" or "bfloat16"; their
@@ -216,6 +217,7 @@ class MetaGANRecipe(AdaptiveRecipe):
     learning_rate: float
     generator_learning_rate: float
     generator: bool = True
+    adversary_weight: float = 1.0
     unlabelled: int = 0
     precision: str = "float32"
 

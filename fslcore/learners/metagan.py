@@ -62,11 +62,12 @@ class MetaGAN(MAML):
 
     With Z the sum of the exponentials of the n_way logits, an image is real with the probability Z / (Z + 1):
     "generated" is one more class, whose logit is 0. The network descends on the cross-entropy of the labelled
-    images, plus the binary cross-entropies of real and of generated ones, in the inner steps on the support
-    as in the outer step on the queries. Generator and task encoder descend on the distance of the features,
-    the input of the network's last layer, between the means of real and of generated queries (feature
-    matching). As many images are generated as a set has labelled ones, and no gradient goes through the inner
-    steps. With unlabelled images, those are the real ones; else the labelled ones are.
+    images, plus `adversary_weight` times the binary cross-entropies of real and of generated ones, in the
+    inner steps on the support as in the outer step on the queries. Generator and task encoder descend on the
+    distance of the features, the input of the network's last layer, between the means of real and of
+    generated queries (feature matching). As many images are generated as a set has labelled ones, and no
+    gradient goes through the inner steps. With unlabelled images, those are the real ones; else the labelled
+    ones are.
 
     Real and generated images are normalised separately, each by their own statistics; labelled and unlabelled
     ones together. All images are 0 to 1, as those of an `ImageStore`, and so must be the generated ones.
@@ -84,6 +85,8 @@ class MetaGAN(MAML):
         adapt_steps: inner steps on the support of a new task.
         inner_steps: inner steps of a training task; None: as many.
         meta_batch: tasks of a training step.
+        adversary_weight: of the terms that tell real from generated images; the published one is 1. Smaller
+            ones leave more of the inner steps to the classes.
         noise_dim: width of the noise, which is drawn from the standard normal distribution.
         n_unlabelled: images per class that a training task has without their labels beside its support, and
             beside its query set. With 0, the labelled images stand for them. A new task may have any number.
@@ -107,6 +110,7 @@ class MetaGAN(MAML):
         adapt_steps: int = _ADAPT_STEPS,
         inner_steps: int | None = None,
         meta_batch: int = 32,
+        adversary_weight: float = 1.0,
         noise_dim: int = 100,
         n_unlabelled: int = 0,
         adapt_batch: int | None = None,
@@ -130,9 +134,14 @@ class MetaGAN(MAML):
                 "generator must be given with a task_encoder or n_unlabelled, received generator=None, "
                 f"task_encoder={task_encoder!r}, n_unlabelled={n_unlabelled}"
             )
+        if not adversary_weight > 0:
+            raise ValueError(
+                f"adversary_weight must be above 0, received adversary_weight={adversary_weight}"
+            )
         if n_unlabelled < 0:
             raise ValueError(f"n_unlabelled must be at least 0, received n_unlabelled={n_unlabelled}")
         self.generator, self.task_encoder = generator, task_encoder
+        self.adversary_weight = adversary_weight
         self.noise_dim, self._n_unlabelled = noise_dim, n_unlabelled
         self.generator_optimizer: keras.Optimizer | None = None
         self.adversary: Adversary | None = None
@@ -267,8 +276,8 @@ class MetaGAN(MAML):
             features = features[tf.shape(images)[0] :]
         real, generated = (tf.reduce_logsumexp(z, axis=-1) for z in (real, others))
         # The binary cross-entropies of the label 1 and the label 0.
-        loss = cross_entropy(labels, labelled)
-        loss += tf.reduce_mean(tf.math.softplus(-real)) + tf.reduce_mean(tf.math.softplus(generated))
+        adversarial = tf.reduce_mean(tf.math.softplus(-real)) + tf.reduce_mean(tf.math.softplus(generated))
+        loss = cross_entropy(labels, labelled) + self.adversary_weight * adversarial
         real_features = tf.stop_gradient(tf.reduce_mean(features, axis=0))
         distance = tf.reduce_mean(tf.square(real_features - tf.reduce_mean(other_features, axis=0)))
         return Judgement(
@@ -304,7 +313,8 @@ class MetaGAN(MAML):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""
-        config = {**super().get_config(), "noise_dim": self.noise_dim, "n_unlabelled": self.n_unlabelled}
+        names = ("adversary_weight", "noise_dim", "n_unlabelled")
+        config = {**super().get_config(), **{name: getattr(self, name) for name in names}}
         del config["second_order"]
         networks = {"generator": self.generator, "task_encoder": self.task_encoder}
         serialize = keras.saving.serialize_keras_object
