@@ -3,109 +3,53 @@
 
 #include <cmath>
 #include <utility>
-#include <vector>
 
 #include "core/simd/kernels.h"
 
 namespace fslcore {
 namespace {
 
-// Rows per parallel block: 96 rows of 512 floats stay in a 256 KB share of the L2 cache. A function of the
-// shape alone, and small enough that a few hundred rows still feed several threads.
-int64_t BlockRows(int64_t rows) { return std::clamp<int64_t>((rows + 7) / 8, 6, 96); }
+// A hand-off to another thread takes some ten thousand operations.
+constexpr int64_t kWorkWorthAThread = 1 << 19;
+// Rows that meet all panels together: with 512 columns they take 400 KB of the L2 cache, and panels that come
+// from beyond it pass by seldom enough. When y is x, the squares on the diagonal are computed whole: smaller.
+constexpr int64_t kTallestBlock = 192, kSymmetricBlock = 128;
+// Columns of a symmetric block between two mirrorings, 256 KB: what is mirrored is still in the cache.
+constexpr int64_t kMirroredColumns = 512;
+// Outputs that fill the caches are written past them, which spares reading what is about to be overwritten.
+constexpr int64_t kStreamedOutput = 16 << 20;
 
 int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-bool UsesNorms(Metric metric) { return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean; }
+// Blocks of equal height, in eights, so that threads end together; higher if there is little work in a row.
+// A function of the shape alone.
+int64_t BlockRows(int64_t rows, int64_t tallest, int64_t multiple, int64_t work_of_row) {
+  const int64_t blocks = std::max<int64_t>(1, RoundUp((rows + tallest - 1) / tallest, 8));
+  const int64_t worthwhile = std::min(tallest, kWorkWorthAThread / std::max<int64_t>(1, work_of_row));
+  return RoundUp(std::max<int64_t>({1, worthwhile, (rows + blocks - 1) / blocks}), multiple);
+}
+
+bool UsesScales(Metric metric) {
+  return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean || metric == Metric::kManhattan;
+}
 
 std::string Shape(Matrix<const float> x) {
   return "[" + std::to_string(x.rows) + ", " + std::to_string(x.cols) + "]";
 }
 
-void SquaredNorms(const Executor& executor, Matrix<const float> x, float* norms) {
-  ParallelFor(executor, x.rows, 256, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) norms[i] = Simd().dot(x.row(i), x.row(i), x.cols);
-  });
-}
-
-// Which way the coefficients d loss / d (sum inside the metric) are read: by rows of x or, for the gradient
-// with respect to y, by columns.
-struct Coefficients {
-  const PairwiseKernel& kernel;
-  const float* grad;
-  const float* out;
-  int64_t cols;  // of grad and out
-  bool by_columns;
-
-  // Fills values so that a(r, k) = values[r * row_step + k * k_step] belongs to row begin + r of the side
-  // that is differentiated and row k of the other; sums[r] = sum over k of a(r, k).
-  void Fill(int64_t begin, int64_t rows, int64_t depth, float* values, float* sums) const {
-    const SimdKernels& simd = Simd();
-    if (!by_columns) {
-      for (int64_t r = 0; r < rows; ++r) {
-        const int64_t at = (begin + r) * cols;
-        sums[r] = simd.coefficients(kernel.metric, kernel.activation, grad + at, out + at, depth,
-                                    values + r * depth);
-      }
-      return;
+// What the sums of rows are finished with; zero beyond the last row, up to `padded` rows.
+void RowScales(const Executor& executor, Metric metric, Matrix<const float> x, int64_t padded, float* sums,
+               float* scales) {
+  std::fill(sums + x.rows, sums + padded, 0.0f);
+  std::fill(scales + x.rows, scales + padded, 0.0f);
+  ParallelFor(executor, x.rows, RowsWorthAThread(x.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (metric == Metric::kManhattan)
+        Simd().sums(x.row(i), x.cols, sums + i, scales + i);
+      else
+        scales[i] = Simd().dot(x.row(i), x.row(i), x.cols);
     }
-    std::fill(sums, sums + rows, 0.0f);
-    for (int64_t k = 0; k < depth; ++k) {
-      const int64_t at = k * cols + begin;
-      simd.coefficients(kernel.metric, kernel.activation, grad + at, out + at, rows, values + k * rows);
-      simd.axpy(1.0f, values + k * rows, sums, rows);
-    }
-  }
-};
-
-// The gradient with respect to the rows of x, where `y` is the other side: each block of rows is one
-// thread's, summed in one order, so nothing is added across threads.
-void GradientOfRows(const Executor& executor, const Coefficients& coefficients, Matrix<const float> x,
-                    Matrix<const float> y, float* dx, float* dweights, float* dbias) {
-  const SimdKernels& simd = Simd();
-  const PairwiseKernel& kernel = coefficients.kernel;
-  const int64_t dim = x.cols, depth = y.rows, block = std::min<int64_t>(24, BlockRows(x.rows));
-  const int64_t panels = (dim + simd.panel - 1) / simd.panel;
-
-  Scratch<float> packed(panels * simd.panel * depth);
-  ParallelFor(executor, panels, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p)
-      simd.pack_columns(y.data, depth, dim, p * simd.panel, packed.get() + p * simd.panel * depth);
   });
-
-  const int64_t blocks = (x.rows + block - 1) / block;
-  std::vector<float> block_dweights(static_cast<size_t>(dweights ? blocks * dim : 0));
-  std::vector<double> block_dbias(static_cast<size_t>(blocks));
-  ParallelFor(executor, x.rows, block, [&](int64_t begin, int64_t end) {
-    const int64_t rows = end - begin, index = begin / block;
-    Scratch<float> values(rows * depth), sums(rows);
-    coefficients.Fill(begin, rows, depth, values.get(), sums.get());
-    const int64_t a_row = coefficients.by_columns ? 1 : depth, a_k = coefficients.by_columns ? rows : 1;
-    float* out = dx + begin * dim;
-    if (IsProductMetric(kernel.metric)) {
-      simd.product({rows, depth, dim, values.get(), a_row, a_k, packed.get(), out});
-      if (UsesNorms(kernel.metric))  // sum_k a (x - y_k) = x * sum_k a - sum_k a y_k
-        for (int64_t r = 0; r < rows; ++r)
-          for (int64_t d = 0; d < dim; ++d)
-            out[r * dim + d] = sums[r] * x.row(begin + r)[d] - out[r * dim + d];
-    } else {
-      simd.signs({rows, depth, dim, values.get(), a_row, a_k, x.row(begin), packed.get(),
-                  kernel.metric == Metric::kWeightedManhattan ? kernel.weights.data : nullptr, out,
-                  dweights ? block_dweights.data() + index * dim : nullptr});
-    }
-    for (int64_t r = 0; r < rows; ++r) block_dbias[static_cast<size_t>(index)] += sums[r];
-  });
-
-  if (dweights) {
-    FlushDenormals flush;
-    std::fill(dweights, dweights + dim, 0.0f);
-    for (int64_t b = 0; b < blocks; ++b) simd.axpy(1.0f, block_dweights.data() + b * dim, dweights, dim);
-  }
-  if (dbias) {
-    double total = 0.0;
-    for (double part : block_dbias) total += part;
-    *dbias = static_cast<float>(total);
-  }
 }
 
 }  // namespace
@@ -135,7 +79,7 @@ std::string CheckPairwiseGrad(const PairwiseKernel& kernel, Matrix<const float> 
 }
 
 void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit, float* norms) {
-  ParallelFor(executor, x.rows, 256, [&](int64_t begin, int64_t end) {
+  ParallelFor(executor, x.rows, RowsWorthAThread(x.cols), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       // Scaled by the largest entry first, so that neither tiny nor huge rows under- or overflow when
       // squared.
@@ -152,7 +96,7 @@ void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit,
 }
 
 void ProjectRows(const Executor& executor, Matrix<const float> unit, const float* norms, float* gradient) {
-  ParallelFor(executor, unit.rows, 256, [&](int64_t begin, int64_t end) {
+  ParallelFor(executor, unit.rows, RowsWorthAThread(unit.cols), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* u = unit.row(i);
       float* g = gradient + i * unit.cols;
@@ -168,61 +112,88 @@ GramRows::GramRows(const Executor& executor, const PairwiseKernel& kernel, Matri
     : kernel_(kernel),
       x_(x),
       y_(y),
+      y_is_x_(x.data == y.data && x.rows == y.rows),
       unit_x_(kernel.metric == Metric::kCosine ? x.rows * x.cols : 0),
-      unit_y_(kernel.metric == Metric::kCosine ? y.rows * y.cols : 0),
-      x_norms_(UsesNorms(kernel.metric) ? x.rows : 0),
-      y_norms_(UsesNorms(kernel.metric) ? RoundUp(y.rows, Simd().panel) : 0),
+      unit_y_(kernel.metric == Metric::kCosine && !y_is_x_ ? y.rows * y.cols : 0),
+      x_scales_(UsesScales(kernel.metric) && !y_is_x_ ? 2 * x.rows : 0),
+      y_scales_(UsesScales(kernel.metric) ? 2 * RoundUp(y.rows, Simd().panel) : 0),
       panels_(RoundUp(y.rows, Simd().panel) * y.cols) {
   const SimdKernels& simd = Simd();
   if (kernel.metric == Metric::kCosine) {
     NormaliseRows(executor, x, unit_x_.get(), nullptr);
-    NormaliseRows(executor, y, unit_y_.get(), nullptr);
+    if (!y_is_x_) NormaliseRows(executor, y, unit_y_.get(), nullptr);
     x_.data = unit_x_.get();
-    y_.data = unit_y_.get();
+    y_.data = y_is_x_ ? unit_x_.get() : unit_y_.get();
   }
-  if (UsesNorms(kernel.metric)) {
-    SquaredNorms(executor, x_, x_norms_.get());
-    SquaredNorms(executor, y_, y_norms_.get());
-    std::fill(y_norms_.get() + y.rows, y_norms_.get() + RoundUp(y.rows, simd.panel), 0.0f);
+  const int64_t padded = RoundUp(y.rows, simd.panel);
+  if (UsesScales(kernel.metric)) {
+    RowScales(executor, kernel.metric, y_, padded, y_scales_.get() + padded, y_scales_.get());
+    if (!y_is_x_) RowScales(executor, kernel.metric, x_, x.rows, x_scales_.get() + x.rows, x_scales_.get());
   }
-  ParallelFor(executor, RoundUp(y.rows, simd.panel) / simd.panel, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p)
-      simd.pack_rows(y_.data, y.rows, y.cols, p * simd.panel, panels_.get() + p * simd.panel * y.cols);
-  });
+  ParallelFor(
+      executor, padded / simd.panel, RowsWorthAThread(simd.panel * y.cols), [&](int64_t begin, int64_t end) {
+        for (int64_t p = begin; p < end; ++p)
+          simd.pack_rows(y_.data, y.rows, y.cols, p * simd.panel, panels_.get() + p * simd.panel * y.cols);
+      });
+}
+
+void GramRows::Compute(int64_t begin, int64_t end, int64_t first_col, int64_t last_col, float* out,
+                       int64_t stride, bool stream) const {
+  const int64_t padded = RoundUp(y_.rows, Simd().panel);
+  const float* x_scales = (y_is_x_ ? y_scales_ : x_scales_).get();
+  const float* x_sums = x_scales + (y_is_x_ ? padded : x_.rows);
+  const Scratch<float> tiles((end - begin) * x_.cols), sums((end - begin) * Simd().panel);
+  Simd().gram({kernel_.metric,
+               kernel_.activation,
+               end - begin,
+               x_.cols,
+               first_col,
+               last_col,
+               x_.row(begin),
+               y_.data,
+               panels_.get(),
+               x_sums + begin,
+               y_scales_.get() + padded,
+               x_scales + begin,
+               y_scales_.get(),
+               kernel_.weights.data,
+               kernel_.bias,
+               tiles.get(),
+               sums.get(),
+               out,
+               stride,
+               stream});
 }
 
 void GramRows::Compute(int64_t begin, int64_t end, float* out, int64_t stride) const {
-  Simd().gram({kernel_.metric, kernel_.activation, end - begin, y_.rows, x_.cols, x_.row(begin), y_.data,
-               panels_.get(), x_norms_.get() + begin, y_norms_.get(), kernel_.weights.data, kernel_.bias, out,
-               stride});
+  Compute(begin, end, 0, y_.rows, out, stride, false);
 }
 
 void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
               Matrix<const float> y, float* out) {
   const GramRows gram(executor, kernel, x, y);
-  ParallelFor(executor, x.rows, BlockRows(x.rows),
-              [&](int64_t begin, int64_t end) { gram.Compute(begin, end, out + begin * y.rows, y.rows); });
-}
-
-void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
-                  Matrix<const float> y, const float* grad, const float* out,
-                  const PairwiseGradients& gradients) {
-  const bool cosine = kernel.metric == Metric::kCosine;
-  Scratch<float> unit_x(cosine ? x.rows * x.cols : 0), unit_y(cosine ? y.rows * y.cols : 0);
-  Scratch<float> x_norms(cosine ? x.rows : 0), y_norms(cosine ? y.rows : 0);
-  if (cosine) {
-    NormaliseRows(executor, x, unit_x.get(), x_norms.get());
-    NormaliseRows(executor, y, unit_y.get(), y_norms.get());
-    x.data = unit_x.get();
-    y.data = unit_y.get();
+  const int64_t cols = y.rows, work_of_row = cols * x.cols;
+  if (x.data == y.data && x.rows == y.rows) {
+    // Each block of rows from its own diagonal on; what is to the right of that is mirrored.
+    ParallelFor(executor, cols, BlockRows(cols, kSymmetricBlock, Simd().panel, work_of_row),
+                [&](int64_t begin, int64_t end) {
+                  for (int64_t first = begin, last; first < cols; first = last) {
+                    last = std::min(first == begin ? end : first + kMirroredColumns, cols);
+                    gram.Compute(begin, end, first, last, out + begin * cols, cols, false);
+                    if (first > begin)
+                      Simd().transpose(out + begin * cols + first, cols, end - begin, last - first,
+                                       out + first * cols + begin, cols);
+                  }
+                });
+    return;
   }
-  GradientOfRows(executor, {kernel, grad, out, y.rows, false}, x, y, gradients.dx, gradients.dweights,
-                 gradients.dbias);
-  GradientOfRows(executor, {kernel, grad, out, y.rows, true}, y, x, gradients.dy, nullptr, nullptr);
-  if (cosine) {
-    ProjectRows(executor, x, x_norms.get(), gradients.dx);
-    ProjectRows(executor, y, y_norms.get(), gradients.dy);
-  }
+  const int64_t alignment = Simd().lanes * static_cast<int64_t>(sizeof(float));
+  const bool stream = x.rows * cols * static_cast<int64_t>(sizeof(float)) >= kStreamedOutput &&
+                      cols % Simd().lanes == 0 && reinterpret_cast<uintptr_t>(out) % alignment == 0;
+  ParallelFor(executor, x.rows, BlockRows(x.rows, kTallestBlock, 6, work_of_row),
+              [&](int64_t begin, int64_t end) {
+                gram.Compute(begin, end, 0, cols, out + begin * cols, cols, stream);
+              });
 }
 
 }  // namespace fslcore

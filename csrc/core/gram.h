@@ -6,12 +6,13 @@
 //   dot                 <x, y>                       manhattan   sum_d |x_d - y_d|
 //   weighted_manhattan  act(sum_d w_d |x_d - y_d| + bias), act = identity or the logistic sigmoid
 //
-// The product metrics use |x|^2 + |y|^2 - 2<x, y>; pairs for which that has cancelled more than seven bits
-// are evaluated again as sum (x - y)^2, so equal rows are at distance exactly 0 and near ones keep their
-// digits: relative error <= 256 * gamma(dim + 2), gamma(k) = k eps / (1 - k eps).
-// The gradient at distance 0 is 0. A NaN in a row makes that row (or column) of the output NaN. No rows or no
-// columns is an empty output; dim = 0 gives the metric of two empty vectors.
-// Nothing of size rows * cols * dim is ever formed. Results do not depend on the number of threads.
+// The product metrics use |x|^2 + |y|^2 - 2<x, y>, and manhattan 2 sum max(x, y) - sum x - sum y; pairs for
+// which that has cancelled more than seven bits are evaluated again coordinate by coordinate, so equal rows
+// are at distance exactly 0 and near ones keep their digits. Relative error <= 256 * gamma(dim + 2), or 384 *
+// for manhattan, gamma(k) = k eps / (1 - k eps). The gradient at distance 0 is 0. A NaN in a row makes that
+// row (or column) of the output NaN. No rows or no columns is an empty output; dim = 0 gives the metric of
+// two empty vectors. Nothing of size rows * cols * dim is ever formed. Results do not depend on the number of
+// threads.
 #pragma once
 #include <string>
 
@@ -28,6 +29,9 @@ struct PairwiseKernel {
   Vector<const float> weights = {nullptr, 0};  // [dim], weighted_manhattan only
   float bias = 0.0f;                           // weighted_manhattan only
 };
+
+// Rows of `cols` floats that are worth a hand-off to another thread when each float is touched once.
+inline int64_t RowsWorthAThread(int64_t cols) { return std::max<int64_t>(1, (1 << 16) / (cols + 1)); }
 
 // The sentence that says what is wrong with the arguments, or nothing.
 std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
@@ -62,11 +66,17 @@ class GramRows {
   // out[r - begin, c] for r in [begin, end), row after row `stride` floats apart. Safe to call in parallel.
   void Compute(int64_t begin, int64_t end, float* out, int64_t stride) const;
 
+  // The same for the columns from `first_col`, that of a panel, to `last_col`; out is still that of column 0.
+  // With `stream` past the caches, for which the rows of out must be aligned to vectors.
+  void Compute(int64_t begin, int64_t end, int64_t first_col, int64_t last_col, float* out, int64_t stride,
+               bool stream) const;
+
  private:
   PairwiseKernel kernel_;
   Matrix<const float> x_, y_;
-  Scratch<float> unit_x_, unit_y_;    // normalised copies (cosine)
-  Scratch<float> x_norms_, y_norms_;  // sums of squares
+  bool y_is_x_;
+  Scratch<float> unit_x_, unit_y_;      // normalised copies (cosine)
+  Scratch<float> x_scales_, y_scales_;  // the scales of GramBlock, then the sums; x has its own unless y is x
   Scratch<float> panels_;
 };
 

@@ -94,6 +94,57 @@ void TestPairwise(Metric metric, int64_t rows, int64_t dim) {
     }
 }
 
+// Blocks of rows on either side of the diagonal and their mirror images give what the same rows give as a
+// copy.
+void TestMirroredPairwise() {
+  for (int64_t rows : {127, 128, 130, 700, 1100}) {
+    const auto x = Integers(rows * 3, 8);
+    const std::vector<float> copy = x;
+    for (Metric metric : {Metric::kSqeuclidean, Metric::kManhattan}) {
+      Guarded itself(rows * rows), other(rows * rows);
+      Pairwise(Threads(3), {metric}, {x.data(), rows, 3}, {x.data(), rows, 3}, itself.get());
+      Pairwise(Threads(2), {metric}, {x.data(), rows, 3}, {copy.data(), rows, 3}, other.get());
+      Expect(itself == other && itself.intact() && other.intact(), "y is x", rows, static_cast<int>(metric));
+    }
+  }
+}
+
+// 17 MB, whose rows are aligned to vectors or not: written past the caches or not.
+void TestStreamedPairwise() {
+  const int64_t rows = 2112, cols = 2048;
+  const auto x = Integers(rows * 2, 9), y = Integers(cols * 2, 10);
+  std::vector<float> memory(static_cast<size_t>(rows * cols) + 32);
+  float* aligned = memory.data();
+  while (reinterpret_cast<uintptr_t>(aligned) % 64 != 0) ++aligned;
+  for (float* out : {aligned, aligned + 1}) {
+    Pairwise(Threads(2), {Metric::kDot}, {x.data(), rows, 2}, {y.data(), cols, 2}, out);
+    bool equal = true;
+    for (int64_t i = 0; i < rows * cols; ++i) {
+      const float *a = x.data() + i / cols * 2, *b = y.data() + i % cols * 2;
+      equal &= out[i] == a[0] * b[0] + a[1] * b[1];
+    }
+    Expect(equal, "streamed", rows, out - aligned);
+  }
+}
+
+void TestSigmoid() {
+  const float zero = 0.0f;
+  const auto sigmoid = [&zero](float score) {
+    float out;
+    Pairwise(Threads(1), {Metric::kWeightedManhattan, Activation::kSigmoid, {&zero, 1}, score}, {&zero, 1, 1},
+             {&zero, 1, 1}, &out);
+    return out;
+  };
+  Expect(sigmoid(-200.0f) < 1e-37f && sigmoid(0.0f) == 0.5f && sigmoid(200.0f) == 1.0f, "sigmoid", 0, 0);
+  Expect(std::isnan(sigmoid(NAN)), "sigmoid of NaN", 0, 0);
+  for (float score = -80.0f; score < 80.0f; score += 0.37f) {
+    const double wanted = 1.0 / (1.0 + std::exp(-static_cast<double>(score)));
+    // The exponential is good to 2 ulp, the sum and the quotient round once.
+    Expect(std::fabs(sigmoid(score) - wanted) <= 4 * 0x1p-23 * wanted, "sigmoid of", static_cast<int>(score),
+           0);
+  }
+}
+
 void TestTriplets(int64_t batch, int64_t classes) {
   const int64_t dim = 5;
   const auto x = Integers(batch * dim, 7);
@@ -181,7 +232,11 @@ int Run() {
 #endif
   for (size_t metric = 0; metric < kMetricNames.size(); ++metric)
     for (int64_t rows : kSizes)
-      for (int64_t dim : {0, 1, 5, 16, 37, 64, 65}) TestPairwise(static_cast<Metric>(metric), rows, dim);
+      for (int64_t dim : {0, 1, 5, 16, 37, 64, 65, 127, 128, 129, 257})
+        TestPairwise(static_cast<Metric>(metric), rows, dim);
+  TestMirroredPairwise();
+  TestStreamedPairwise();
+  TestSigmoid();
   for (int64_t batch : kSizes)
     for (int64_t classes : {1, 2, 5, 200}) TestTriplets(batch, classes);
   TestTriplets(1300, 2);  // many positives per class: sorted, not scanned

@@ -36,7 +36,11 @@ struct WindowTiles {
   }
 };
 
-void Window(const WindowBlock& block) { ForEachTile<WindowTiles>(block); }
+void Window(const WindowBlock& block) {
+  for (int64_t col = 0; col < block.cols; col += kPanel)
+    ForEachTile(block.rows,
+                [&](auto height, int64_t row) { WindowTiles::Run<height.value>(block, row, col); });
+}
 
 // kWidth vectors of a row from column `first` on; or, if partial, the `count` columns that are left of one.
 template <int kVectors, bool kPartial>
@@ -87,24 +91,10 @@ void WindowGradTile(const WindowGradBlock& w, int64_t row, Cols columns) {
     }
 }
 
-// ForEachTile walks the rows of one set of columns.
-template <class Cols>
-struct WindowGradRows {
-  const WindowGradBlock& block;
-  Cols columns;
-  int64_t rows, cols;
-};
-
-struct WindowGradTiles {
-  template <int kHeight, class Cols>
-  static void Run(const WindowGradRows<Cols>& w, int64_t row, int64_t) {
-    WindowGradTile<kHeight>(w.block, row, w.columns);
-  }
-};
-
 void WindowGrad(const WindowGradBlock& block) {
   ForEachColumns(block.cols, [&](auto columns) {
-    ForEachTile<WindowGradTiles>(WindowGradRows<decltype(columns)>{block, columns, block.rows, 1});
+    ForEachTile(block.rows,
+                [&](auto height, int64_t row) { WindowGradTile<height.value>(block, row, columns); });
   });
 }
 

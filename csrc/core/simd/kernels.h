@@ -9,41 +9,39 @@
 
 namespace fslcore {
 
-// One block of rows of a Gram matrix: out[r, c] = metric(x[r], y[c]) for all `cols` rows of y.
+// A block of a Gram matrix: out[r, c] = metric(x[r], y[c]) for all rows and for first_col <= c < last_col.
 struct GramBlock {
   Metric metric;
   Activation activation;
-  int64_t rows, cols, dim;
-  const float* x;        // [rows, dim]
-  const float* y;        // [cols, dim], for pairs that are evaluated again exactly
-  const float* panels;   // y packed by pack_rows, panel after panel
-  const float* x_norms;  // [rows] sums of squares (sqeuclidean, euclidean)
-  const float* y_norms;  // [cols rounded up to panels]
-  const float* weights;  // [dim] (weighted_manhattan)
+  int64_t rows, dim;
+  int64_t first_col, last_col;  // first_col is that of a panel
+  const float* x;               // [rows, dim]
+  const float* y;               // [cols, dim], for pairs that are evaluated again exactly
+  const float* panels;          // y packed by pack_rows, panel after panel
+  // By row; those of y run on to the end of its last panel.
+  const float *x_sums, *y_sums;      // sums (manhattan)
+  const float *x_scales, *y_scales;  // sums of squares (sqeuclidean, euclidean) or of magnitudes (manhattan)
+  const float* weights;              // [dim] (weighted_manhattan)
   float bias;
-  float* out;  // [rows, out_stride]
+  float* tiles;  // [rows, dim] workspace
+  float* sums;   // [rows, panel] workspace
+  float* out;    // [rows, out_stride]
   int64_t out_stride;
+  bool stream;  // past the caches, into rows that are aligned to vectors
 };
 
-// out[r, c] = sum over k of a(r, k) * b[k, c], where a(r, k) = a[r * a_row + k * a_k].
-struct ProductBlock {
-  int64_t rows, depth, cols;
-  const float* a;
-  int64_t a_row, a_k;
-  const float* panels;  // b packed by pack_columns
-  float* out;           // [rows, cols]
-};
-
-// out[r, c] = w[c] * sum over k of a(r, k) * sign(x[r, c] - y[k, c]), the gradient of sum w |x - y|.
-struct SignBlock {
-  int64_t rows, depth, cols;
-  const float* a;
-  int64_t a_row, a_k;
-  const float* x;          // [rows, cols]
-  const float* panels;     // y packed by pack_columns
-  const float* weights;    // [cols], or null for ones
-  float* out;              // [rows, cols]
-  float* abs_differences;  // [cols]: sum over r, k of a(r, k) * |x[r, c] - y[k, c]|; or null
+// A block of coefficients of the gradient, between rows of x and rows of y, and one panel of columns of both,
+// packed by pack_columns:
+//   product_grad   dx[r] += sum over c of a[r, c] * y[c]                 dy[c] += sum over r of a[r, c] *
+//   x[r] sign_grad      dx[r] += sum over c of a[r, c] * sign(x[r] - y[c])    dy[c] -= the same summed over r
+struct GradBlock {
+  int64_t rows, cols;
+  const float* a;  // [rows, a_stride]
+  int64_t a_stride;
+  const float *x_panel, *y_panel;  // [rows, panel], [cols, panel]
+  bool first_of_dx, first_of_dy;   // there is nothing in it yet
+  float *dx, *dy;                  // [rows, panel], [cols, panel]
+  float* abs_differences;          // [panel] += sum over r, c of a[r, c] * |x[r] - y[c]|; or null
 };
 
 // Where one window of a convolution starts in the source and where its result goes, in floats.
@@ -85,8 +83,12 @@ struct NormalisedRelu {
 };
 
 struct SimdKernels {
+  int64_t lanes;  // floats of a vector
   int64_t panel;  // columns of a packed panel
 
+  // out[c * out_stride + r] = in[r * in_stride + c].
+  void (*transpose)(const float* in, int64_t in_stride, int64_t rows, int64_t cols, float* out,
+                    int64_t out_stride);
   // out[k * panel + c] = y[first + c, k]; rows beyond `rows` are zero.
   void (*pack_rows)(const float* y, int64_t rows, int64_t dim, int64_t first, float* out);
   // out[k * panel + c] = y[k, first + c]; columns beyond `dim` are zero.
@@ -94,12 +96,15 @@ struct SimdKernels {
 
   float (*dot)(const float* x, const float* y, int64_t n);
   float (*squared_distance)(const float* x, const float* y, int64_t n);
-  void (*axpy)(float a, const float* x, float* y, int64_t n);                        // y += a * x
+  float (*absolute_distance)(const float* x, const float* y, int64_t n);
+  void (*sums)(const float* x, int64_t n, float* sum,
+               float* magnitude);                              // of the entries, of their magnitudes
+  void (*axpy)(float a, const float* x, float* y, int64_t n);  // y += a * x
   void (*difference)(float a, const float* x, const float* y, float* z, int64_t n);  // z += a * (x - y)
 
   void (*gram)(const GramBlock&);
-  void (*product)(const ProductBlock&);
-  void (*signs)(const SignBlock&);
+  void (*product_grad)(const GradBlock&);
+  void (*sign_grad)(const GradBlock&);
   // d out / d (the sum inside the metric) times the incoming gradient, for `n` neighbours; returns their sum.
   float (*coefficients)(Metric, Activation, const float* grad, const float* out, int64_t n,
                         float* coefficients);

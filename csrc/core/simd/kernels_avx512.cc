@@ -7,6 +7,8 @@ namespace {
 #include "core/simd/rows_body.inl"
 // gram_body.inl builds on the row functions.
 #include "core/simd/gram_body.inl"
+// gram_grad_body.inl builds on the tiles of gram_body.inl.
+#include "core/simd/gram_grad_body.inl"
 // conv_body.inl builds on the tiles of gram_body.inl.
 #include "core/simd/conv_body.inl"
 }  // namespace

@@ -3,21 +3,51 @@
 
 constexpr int64_t kPanel = kLanes * kVecs;
 
+inline void StoreColumns(float* out, Vec value, int64_t columns) {
+  if (columns >= kLanes)
+    Store(out, value);
+  else if (columns > 0)
+    StorePartial(out, value, columns);
+}
+
+void TransposeRows(const float* in, int64_t in_stride, int64_t rows, int64_t cols, float* out,
+                   int64_t out_stride) {
+  const int64_t whole_rows = rows / kLanes * kLanes, whole_cols = cols / kLanes * kLanes;
+  for (int64_t c = 0; c < whole_cols; c += kLanes)
+    for (int64_t r = 0; r < whole_rows; r += kLanes) {
+      Vec square[kLanes];
+      for (int i = 0; i < kLanes; ++i) square[i] = Load(in + (r + i) * in_stride + c);
+      Transpose(square);
+      for (int i = 0; i < kLanes; ++i) Store(out + (c + i) * out_stride + r, square[i]);
+    }
+  for (int64_t c = 0; c < cols; ++c)
+    for (int64_t r = c < whole_cols ? whole_rows : 0; r < rows; ++r)
+      out[c * out_stride + r] = in[r * in_stride + c];
+}
+
+// out[c * kHeight + r] = in[r * in_stride + c] for kHeight rows. Whole vectors are written wherever the
+// columns that follow overwrite what is too much.
+template <int kHeight>
+inline void TransposeNarrow(const float* in, int64_t in_stride, int64_t cols, float* out) {
+  constexpr int kSquares = (kHeight + kLanes - 1) / kLanes;
+  int64_t c = 0;
+  for (; c + 2 * kLanes <= cols; c += kLanes) {
+    Vec squares[kSquares][kLanes];
+    for (int r = 0; r < kSquares * kLanes; ++r)
+      squares[r / kLanes][r % kLanes] = r < kHeight ? Load(in + r * in_stride + c) : Set(0.0f);
+    for (auto& square : squares) Transpose(square);
+    for (int i = 0; i < kLanes; ++i)
+      for (int s = 0; s < kSquares; ++s) Store(out + (c + i) * kHeight + s * kLanes, squares[s][i]);
+  }
+  for (; c < cols; ++c)
+    for (int r = 0; r < kHeight; ++r) out[c * kHeight + r] = in[r * in_stride + c];
+}
+
 void PackRows(const float* y, int64_t rows, int64_t dim, int64_t first, float* out) {
   const int64_t present = rows - first < kPanel ? rows - first : kPanel;
-  const int64_t whole_rows = present / kLanes * kLanes, whole_dim = dim / kLanes * kLanes;
-  for (int64_t k = 0; k < whole_dim; k += kLanes)
-    for (int64_t c = 0; c < whole_rows; c += kLanes) {
-      Vec square[kLanes];
-      for (int i = 0; i < kLanes; ++i) square[i] = Load(y + (first + c + i) * dim + k);
-      Transpose(square);
-      for (int i = 0; i < kLanes; ++i) Store(out + (k + i) * kPanel + c, square[i]);
-    }
-  for (int64_t k = 0; k < dim; ++k) {
-    const float* column = y + first * dim + k;
-    for (int64_t c = k < whole_dim ? whole_rows : 0; c < kPanel; ++c)
-      out[k * kPanel + c] = c < present ? column[c * dim] : 0.0f;
-  }
+  TransposeRows(y + first * dim, dim, present, dim, out, kPanel);
+  for (int64_t k = 0; k < dim; ++k)
+    for (int64_t c = present; c < kPanel; ++c) out[k * kPanel + c] = 0.0f;
 }
 
 void PackColumns(const float* y, int64_t rows, int64_t dim, int64_t first, float* out) {
@@ -50,6 +80,41 @@ float SquaredDistance(const float* x, const float* y, int64_t n) {
   }
   return Sum(sum);
 }
+
+float AbsoluteDistance(const float* x, const float* y, int64_t n) {
+  Vec sum = Set(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) sum = Add(sum, Abs(Sub(Load(x + i), Load(y + i))));
+  if (i < n) sum = Add(sum, Abs(Sub(LoadPartial(x + i, n - i), LoadPartial(y + i, n - i))));
+  return Sum(sum);
+}
+
+// The sum of the entries, and of their magnitudes.
+void Sums(const float* x, int64_t n, float* sum, float* magnitude) {
+  Vec sums = Set(0.0f), magnitudes = Set(0.0f);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Vec v = n - i >= kLanes ? Load(x + i) : LoadPartial(x + i, n - i);
+    sums = Add(sums, v);
+    magnitudes = Add(magnitudes, Abs(v));
+  }
+  *sum = Sum(sums);
+  *magnitude = Sum(magnitudes);
+}
+
+// e^x to 2 ulp: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2], whose coefficients are those of the Taylor
+// series but for the last three, fitted to the interval (Cephes, expf). Adding 1.5 * 2^23 rounds to an
+// integer.
+inline Vec Exp(Vec x) {
+  x = Min(Set(88.0f), Max(Set(-87.0f), x));  // a NaN stays
+  const Vec magic = Set(12582912.0f), shifted = Fma(x, Set(1.44269504f), magic), n = Sub(shifted, magic);
+  const Vec r = Fma(n, Set(2.12194440e-4f), Fma(n, Set(-0.693359375f), x));
+  Vec p = Set(1.9875691500e-4f);
+  for (float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+    p = Fma(p, r, Set(c));
+  return Mul(Add(Fma(p, Mul(r, r), r), Set(1.0f)), PowerOfTwo(shifted));
+}
+
+inline Vec Logistic(Vec x) { return Div(Set(1.0f), Add(Set(1.0f), Exp(Sub(Set(0.0f), x)))); }
 
 void Axpy(float a, const float* x, float* y, int64_t n) {
   const Vec scale = Set(a);

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
 // The table of this instruction set.
 const SimdKernels kKernels = {
+    kLanes,
     kPanel,
+    TransposeRows,
     PackRows,
     PackColumns,
     Dot,
     SquaredDistance,
+    AbsoluteDistance,
+    Sums,
     Axpy,
     Difference,
     Gram,
-    Product,
-    Signs,
+    ProductGrad,
+    SignGrad,
     Coefficients,
     Farthest,
     NearestAbove,

@@ -21,6 +21,8 @@ inline Vec Load(const float* p) { return _mm256_loadu_ps(p); }
 inline Vec LoadPartial(const float* p, int64_t n) { return _mm256_maskload_ps(p, FirstLanes(n)); }
 inline void Store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 inline void StorePartial(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, FirstLanes(n), v); }
+inline void Stream(float* p, Vec v) { _mm256_stream_ps(p, v); }  // p aligned to the vector
+inline void Fence() { _mm_sfence(); }
 inline Vec Set(float s) { return _mm256_set1_ps(s); }
 inline Vec Add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 inline Vec Sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
@@ -40,6 +42,13 @@ inline float Sum(Vec v) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+// a * sign(d): 0 for a zero d, NaN for NaN; d * 2^126 is at least 1 for every normal d.
+inline Vec Signed(Vec a, Vec d) { return Mul(a, Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f))))); }
+// 2^n by the float n + 1.5 * 2^23, -127 < n < 128.
+inline Vec PowerOfTwo(Vec shifted) {
+  const __m256i n = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(n, _mm256_castps_si256(Set(1.0f))));
 }
 // Rows become columns: pairs of floats, then pairs of pairs, then halves.
 inline void Transpose(Vec (&rows)[kLanes]) {

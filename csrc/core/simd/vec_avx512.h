@@ -18,6 +18,8 @@ inline Vec Load(const float* p) { return _mm512_loadu_ps(p); }
 inline Vec LoadPartial(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(FirstLanes(n), p); }
 inline void Store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
 inline void StorePartial(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, FirstLanes(n), v); }
+inline void Stream(float* p, Vec v) { _mm512_stream_ps(p, v); }  // p aligned to the vector
+inline void Fence() { _mm_sfence(); }
 inline Vec Set(float s) { return _mm512_set1_ps(s); }
 inline Vec Add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 inline Vec Sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
@@ -34,6 +36,18 @@ inline Vec Max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 inline Vec Abs(Vec a) { return _mm512_abs_ps(a); }
 inline uint32_t Bits(Mask m) { return m; }
 inline float Sum(Vec v) { return _mm512_reduce_add_ps(v); }
+// a * sign(d): 0 for a zero d, NaN for NaN. The sign bit of d flips a; the table then puts in what zeros and
+// NaNs give.
+inline Vec Signed(Vec a, Vec d) {
+  const __m512i flipped = _mm512_ternarylogic_epi32(_mm512_castps_si512(a), _mm512_castps_si512(d),
+                                                    _mm512_set1_epi32(INT32_MIN), 0x78);
+  return _mm512_fixupimm_ps(_mm512_castsi512_ps(flipped), d, _mm512_set1_epi32(0x822), 0);
+}
+// 2^n by the float n + 1.5 * 2^23, -127 < n < 128.
+inline Vec PowerOfTwo(Vec shifted) {
+  const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_castps_si512(Set(1.0f))));
+}
 // Rows become columns: pairs of floats, then pairs of pairs, then a 4 x 4 of quarters.
 inline void Transpose(Vec (&rows)[kLanes]) {
   Vec pairs[kLanes], quads[kLanes];

@@ -26,6 +26,8 @@ inline void Store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
 inline void StorePartial(float* p, Vec v, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
+inline void Stream(float* p, Vec v) { Store(p, v); }
+inline void Fence() {}
 inline Vec Set(float s) { return Vec{s, s, s, s}; }
 inline Vec Add(Vec a, Vec b) { return a + b; }
 inline Vec Sub(Vec a, Vec b) { return a - b; }
@@ -44,6 +46,13 @@ inline uint32_t Bits(Mask m) {
   return (m[0] ? 1u : 0u) | (m[1] ? 2u : 0u) | (m[2] ? 4u : 0u) | (m[3] ? 8u : 0u);
 }
 inline float Sum(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+// a * sign(d): 0 for a zero d, NaN for NaN; d * 2^126 is at least 1 for every normal d.
+inline Vec Signed(Vec a, Vec d) { return Mul(a, Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f))))); }
+// 2^n by the float n + 1.5 * 2^23, -127 < n < 128.
+inline Vec PowerOfTwo(Vec shifted) {
+  const Mask n = reinterpret_cast<Mask>(shifted) << 23;
+  return reinterpret_cast<Vec>(n + reinterpret_cast<Mask>(Set(1.0f)));
+}
 inline void Transpose(Vec (&rows)[kLanes]) {  // rows become columns
   const Vec a = rows[0], b = rows[1], c = rows[2], d = rows[3];
   for (int i = 0; i < kLanes; ++i) rows[i] = Vec{a[i], b[i], c[i], d[i]};
