@@ -21,4 +21,5 @@ const SimdKernels kKernels = {
     NormalisedReluSums,
     NormalisedReluGrad,
     ScaleBytes,
+    MultiplyAdds,
 };
