@@ -62,10 +62,10 @@ def print_changes(before: Records, now: Records, console: Console) -> None:
     if not found:
         console.print(f"no change beyond the spread and 10 %; {counted}", soft_wrap=True)
         return
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("case", "contender"):
         table.add_column(heading)
-    for heading in ("before ms", "now ms", "times before", ""):
+    for heading in ("before ms", "now ms", "x before", ""):
         table.add_column(heading, justify="right", no_wrap=True)
     for c in found:
         verdict = "slower" if c.multiple > 1 else "faster"

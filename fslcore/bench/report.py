@@ -12,6 +12,9 @@ from rich.table import Table
 from fslcore.bench.comparison import Comparison, rate
 from fslcore.bench.timing import Measurement
 
+# A name of this length fits beside the figures on 80 columns; longer ones take two lines.
+_NAME_WIDTH = 22
+
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Prints one case, each contender with its time as a multiple of ours (the first).
@@ -20,17 +23,17 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """
     ours = comparison.measurements[0]
     columns: dict[str, Callable[[Measurement], str]] = {
-        "median ms": lambda m: f"{m.milliseconds:.2f}" if m.milliseconds >= 1 else f"{m.milliseconds:.3g}",
+        "ms": lambda m: f"{m.milliseconds:.2f}" if m.milliseconds >= 1 else f"{m.milliseconds:.3g}",
         "spread": lambda m: f"{100 * m.spread:.0f} %",
-        "times ours": lambda m: f"{m.milliseconds / ours.milliseconds:.2f}",
+        "x ours": lambda m: f"{m.milliseconds / ours.milliseconds:.2f}",
     }
     columns |= _rate_columns(comparison)
     if any(m.extra_megabytes is not None for m in comparison.measurements):
         columns["extra MB"] = lambda m: _or_unknown(m.extra_megabytes, ".0f")
     if any(m.first_call_seconds is not None for m in comparison.measurements):
         columns["first call s"] = lambda m: _or_unknown(m.first_call_seconds, ".1f")
-    table = Table(box=box.SIMPLE)
-    table.add_column("")
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", min_width=_NAME_WIDTH)
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for m in comparison.measurements:

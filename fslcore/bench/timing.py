@@ -161,7 +161,7 @@ def peak_extra_megabytes(function: Callable[[], Any]) -> float | None:
 
 
 def _reset_tensorflow_peak() -> int | None:
-    """Forgets the peak of TensorFlow's allocator; the bytes in use, None without TensorFlow or such figures."""
+    """Forgets the peak of TensorFlow's allocator; returns the bytes in use, None if it does not tell."""
     if "tensorflow" not in sys.modules:
         return None
     tf = sys.modules["tensorflow"]
