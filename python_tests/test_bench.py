@@ -41,8 +41,10 @@ def test_short_calls_are_repeated_and_long_ones_stop_at_their_budget():
     (short,) = compare({"short": lambda: calls.append(0)}, rounds=1)
     assert len(calls) > 20
     assert short.milliseconds < 1
-    used = interleaved({"slow": lambda: 60.0, "fast": lambda: 1.0}, rounds=9, budget=100.0)
-    assert {name: len(samples) for name, samples in used.items()} == {"slow": 3, "fast": 9}
+    times = {"very slow": 101.0, "slow": 60.0, "middling": 30.0, "fast": 1.0}
+    timers = {name: functools.partial(float, time) for name, time in times.items()}
+    used = interleaved(timers, rounds=9, budget=100.0)
+    assert [len(samples) for samples in used.values()] == [1, 3, 4, 9]
 
 
 def test_memory_that_tensorflow_keeps_for_later_is_seen_each_time():

@@ -53,7 +53,7 @@ def draw_curves(cases: Sequence[Comparison], title: str) -> Figure:
     figure = blank_figure((11, 4.8), title)
     panels = figure.subplots(1, 2)
     _panel(panels[0], cases, "milliseconds", lambda m: m.milliseconds)
-    _panel(panels[1], cases, "peak memory beyond that before, MB", _megabytes)
+    _panel(panels[1], cases, "peak memory beyond that before, MB (or less than 1)", _megabytes)
     handles, labels = panels[0].get_legend_handles_labels()
     if any(case.too_large for case in cases):
         handles += panels[0].plot([], [], color=GRAY, lw=0, marker="x", ms=9, mew=2)

@@ -64,28 +64,29 @@ class Measurement:
 
 
 def compare(
-    contenders: Mapping[str, Callable[[], Any]], rounds: int = 7, budget_seconds: float = 5.0
+    contenders: Mapping[str, Callable[[], Any]], rounds: int = 7, budget_seconds: float = 3.0
 ) -> list[Measurement]:
     """Times the contenders interleaved: machines are shared, and a slow spell then hits all alike.
 
-    Each is called twice before. Memory is taken on the first of these, compilation included. Before each
-    turn the threads of the others are given time to fall asleep: some spin for a while after their work, and
-    would take the cores from the next in line.
+    Each is called twice before, or once if that took all of its time. Memory is taken on the first of these,
+    compilation included. Before each turn the threads of the others are given time to fall asleep: some spin
+    for a while after their work, and would take the cores from the next in line.
 
     Args:
         contenders: Functions without arguments that finish their work before they return. One that takes
             less than a millisecond is called several times for each round.
         rounds: How many times each is timed.
-        budget_seconds: Of timed calls for one contender, after which it is left alone; three rounds are
-            timed in any case.
+        budget_seconds: Of timed calls for one contender, after which it is left alone; see `interleaved`.
 
     Returns:
         One `Measurement` each, in the order given.
     """
     memory, timers = {}, {}
     for name, function in contenders.items():
+        start = time.perf_counter()
         memory[name] = peak_extra_megabytes(function)
-        repeats = math.ceil(_SHORTEST_MS / milliseconds(function))
+        slow = time.perf_counter() - start > budget_seconds
+        repeats = 1 if slow else math.ceil(_SHORTEST_MS / milliseconds(function))
         timers[name] = partial(_settled_milliseconds, function, repeats)
     return [
         Measurement.of(name, samples, extra_megabytes=memory[name])
@@ -101,12 +102,14 @@ def interleaved(
     Args:
         timers: Each returns a time.
         rounds: How many times each is called.
-        budget: A timer is called no more once its times add up to this, but three times in any case.
+        budget: A timer is called no more once its times add up to this, but three times in any case, or once
+            if that alone took longer.
     """
     samples: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
         for name, timer in timers.items():
-            if len(samples[name]) < _FEWEST_ROUNDS or sum(samples[name]) < budget:
+            used = sum(samples[name])
+            if used < budget or (len(samples[name]) < _FEWEST_ROUNDS and samples[name][0] < budget):
                 samples[name].append(timer())
     return samples
 
