@@ -7,7 +7,7 @@ import numpy as np
 import oracles
 import pytest
 
-from fslcore.bench import episodes, gram, overhead, peers, triplets
+from fslcore.bench import episodes, gram, peers, triplets
 from fslcore.bench.episode_peers import Shape
 from fslcore.bench.gram_problem import HEAD, TITLES, Problem
 from fslcore.bench.triplet_peers import MARGIN, Batch
@@ -123,12 +123,3 @@ def test_temporaries_are_those_of_the_formulations():
     entries = triplets.entries(batch)
     assert entries["TensorFlow Addons, graph"].temporaries == 5 * 4 * 100**3
     assert entries["TensorFlow, sorted, graph"].temporaries == 6 * 4 * 100**2 + 4 * 4 * 400 * 8
-
-
-def test_overhead_stands_beside_the_op_of_tensorflow():
-    names = [[m.name for m in case.measurements] for case in overhead.cases(quick=True)]
-    assert names == [
-        ["fslcore op, eager", "tf.matmul, eager", "fslcore, NumPy"],
-        ["fslcore op, graph", "tf.matmul, graph", "fslcore, NumPy"],
-        ["fslcore op, eager", "fslcore op, graph", "fslcore, NumPy"],
-    ]

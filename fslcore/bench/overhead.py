@@ -35,6 +35,9 @@ def cases(quick: bool) -> Iterator[Comparison]:
             "fslcore op, eager": Entry(tensor_call(op_of(large), large, "eager", backward=False)),
             "fslcore op, graph": Entry(tensor_call(op_of(large), large, "graph", backward=False)),
             "fslcore, NumPy": Entry(lambda: [kernels.pairwise(large.x, large.y)]),
+            "TensorFlow matmul, graph": Entry(
+                tensor_call(PRODUCTS["sqeuclidean"], large, "graph", backward=False)
+            ),
         },
         work(large, backward=False),
         rounds=rounds,
