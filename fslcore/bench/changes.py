@@ -55,10 +55,13 @@ def changes(before: Records, now: Records) -> list[Change]:
 
 
 def print_changes(before: Records, now: Records, console: Console) -> None:
-    """Prints the changes as a table, or that there are none; and how many figures could be compared."""
+    """Prints the changes as a table, or that there are none, and how many figures could be compared."""
     common = len(before.keys() & now.keys())
     found = changes(before, now)
     counted = f"{common} of {len(now)} figures are in the earlier file"
+    if not common:
+        console.print("nothing to compare: no figure of this run is in the earlier file", soft_wrap=True)
+        return
     if not found:
         console.print(f"no change beyond the spread and 10 %; {counted}", soft_wrap=True)
         return

@@ -53,7 +53,7 @@ def _rate_columns(comparison: Comparison) -> dict[str, Callable[[Measurement], s
     columns: dict[str, Callable[[Measurement], str]] = {}
     work, limit, units = comparison.work, comparison.limit, comparison.unit_count
     if work:
-        columns[rate_unit(work.unit)] = lambda m: f"{rate(m, work) / 1e9:.3g}"
+        columns[rate_unit(work.unit)] = lambda m: _three_digits(rate(m, work) / 1e9)
     if work and limit:
         columns["limit"] = lambda m: (
             f"{100 * rate(m, work) / limit:.0f} %" if m.name.startswith("fslcore") else ""
@@ -61,6 +61,10 @@ def _rate_columns(comparison: Comparison) -> dict[str, Callable[[Measurement], s
     if units:
         columns[f"{comparison.unit}/s"] = lambda m: f"{units / m.milliseconds * 1e3:,.0f}"
     return columns
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _or_unknown(value: float | None, form: str) -> str:
