@@ -28,7 +28,7 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
     "#56B4E9",
 )
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-_GRAY, _LIGHT_GRAY, _INK = "#767676", "#DDDDDD", "#222222"
+GRAY, _LIGHT_GRAY, _INK = "#767676", "#DDDDDD", "#222222"
 _DPI = 150
 # More names than this on an axis of a 16 cm picture cannot be read.
 _MOST_TICKS = 40
@@ -58,7 +58,7 @@ def training_curve(
     if not history:
         raise ValueError("history must have at least one epoch, received none")
     accuracies = [key for key in ("accuracy", "val_accuracy") if any(key in row for row in history)]
-    figure = _figure((10 if accuracies else 5.5, 4), title)
+    figure = blank_figure((10 if accuracies else 5.5, 4), title)
     axes = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
     epochs, losses = _column(history, "loss")
     draw = _smooth_line if smooth and len(history) >= _FEWEST_SMOOTHED else _line
@@ -85,7 +85,7 @@ def training_curve(
         axes[1].legend(frameon=False, loc="lower right")
     for panel in axes:
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _clean(panel)
+        tidy(panel)
     return figure
 
 
@@ -157,7 +157,7 @@ def episode_with_predictions(
     predicted = scores.argmax(axis=1).reshape(n_way, n_query)
     right = int((predicted == np.arange(n_way)[:, None]).sum())
     drawing = _is_drawing(support)
-    figure = _figure(
+    figure = blank_figure(
         (0.85 * (k_shot + n_query) + 2.2, 1.0 * n_way + 0.8),
         title or f"{n_way}-way {k_shot}-shot: {right} of {n_way * n_query} queries right",
     )
@@ -172,7 +172,7 @@ def episode_with_predictions(
             if column == 0:
                 panel.set_ylabel(rows[row], rotation=0, ha="right", va="center", labelpad=8, fontsize=9)
             if row == 0 and column == 0:
-                panel.set_title("support", loc="left", fontsize=10, color=_GRAY)
+                panel.set_title("support", loc="left", fontsize=10, color=GRAY)
         for column in range(n_query):
             panel = figure.add_subplot(grid[row, k_shot + 1 + column])
             correct = predicted[row, column] == row
@@ -180,7 +180,7 @@ def episode_with_predictions(
             if not correct:
                 panel.set_xlabel(f"→ {predicted[row, column] + 1}", color=VERMILLION, fontsize=9, labelpad=1)
             if row == 0 and column == 0:
-                panel.set_title("queries", loc="left", fontsize=10, color=_GRAY)
+                panel.set_title("queries", loc="left", fontsize=10, color=GRAY)
             if row == 0 and column == 1 and right < n_way * n_query:
                 key = panel.text(0, 1.08, "→ the class a wrong one was taken for", transform=panel.transAxes)
                 key.set(color=VERMILLION, fontsize=10, in_layout=False)  # must not widen its column
@@ -213,12 +213,12 @@ def real_versus_generated(
     drawing = _is_drawing(grids["real"])
     columns = [grid.shape[1] for grid in grids.values()]
     rows = max(len(grid) for grid in grids.values())
-    figure = _figure((0.62 * sum(columns) + 0.8, 0.62 * rows + 0.9), title)
+    figure = blank_figure((0.62 * sum(columns) + 0.8, 0.62 * rows + 0.9), title)
     figure.set_layout_engine("constrained", wspace=0.04)
     panels = figure.subplots(1, 2, width_ratios=columns)
     for panel, (name, grid) in zip(panels, grids.items(), strict=True):
         _image(panel, _tiled(grid), _LIGHT_GRAY, 0.0, drawing)
-        panel.set_title(name, loc="left", fontsize=10, color=_GRAY)
+        panel.set_title(name, loc="left", fontsize=10, color=GRAY)
     return figure
 
 
@@ -250,7 +250,7 @@ def distance_matrix(
     order = np.argsort(labels, kind="stable")
     classes, sizes = np.unique(labels, return_counts=True)
     ends = np.cumsum(sizes)
-    figure = _figure((8, 6.2), title)
+    figure = blank_figure((8, 6.2), title)
     axes = figure.subplots()
     # Single pixels must stay single: with interpolation the blocks would bleed over the boundaries.
     image = axes.imshow(values[np.ix_(order, order)], cmap="viridis", interpolation="nearest")
@@ -292,7 +292,7 @@ def accuracy_versus_way(curves: Mapping[str, Sequence[Report]], title: str | Non
         raise ValueError("curves must hold at least one report, received none")
     first = reports[0]
     title = title or f"{first.k_shot}-shot accuracy on unseen classes ({first.dataset})"
-    figure = _figure((7.4, 4.6), title)
+    figure = blank_figure((7.4, 4.6), title)
     axes = figure.subplots()
     ends = []
     for colour, (name, curve) in zip(_cycle(len(curves)), curves.items(), strict=True):
@@ -302,20 +302,21 @@ def accuracy_versus_way(curves: Mapping[str, Sequence[Report]], title: str | Non
         _band(axes, ways, accuracies, [np.nan_to_num(report.ci95) for report in curve], colour)
         ends.append((accuracies[-1], name, colour))
     every_way = sorted({report.n_way for report in reports})
-    axes.plot(every_way, [1 / way for way in every_way], color=_GRAY, lw=1.5, ls="--")
-    ends.append((1 / every_way[-1], "chance", _GRAY))
+    axes.plot(every_way, [1 / way for way in every_way], color=GRAY, lw=1.5, ls="--")
+    ends.append((1 / every_way[-1], "chance", GRAY))
     axes.set(xlabel="number of classes to choose from (N-way)", ylabel="accuracy", ylim=(0, 1.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.xaxis.set_major_locator(FixedLocator(every_way))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
-    _clean(axes)
+    tidy(axes)
     _name_at_end(axes, every_way[-1], ends)
     episodes = f"{first.episodes:,} episodes each; bands: 95 % confidence"
-    axes.text(0, -0.19, episodes, transform=axes.transAxes, fontsize=8, color=_GRAY)
+    axes.text(0, -0.19, episodes, transform=axes.transAxes, fontsize=8, color=GRAY)
     return figure
 
 
-def _figure(size: tuple[float, float], title: str) -> Figure:
+def blank_figure(size: tuple[float, float], title: str) -> Figure:
+    """A figure of `size` inches with a heading and nothing else."""
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     figure.suptitle(title, fontsize=12, color=_INK, x=0.02, ha="left", fontweight="bold")
     return figure
@@ -344,9 +345,10 @@ def _band(axes: Axes, x: Sequence[float], y: Sequence[float], half: Sequence[flo
     axes.fill_between(x, np.subtract(y, half), np.add(y, half), color=colour, alpha=0.18, lw=0)
 
 
-def _clean(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Takes away what is not needed to read the values."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GRAY)
+    axes.spines[["left", "bottom"]].set_color(GRAY)
     axes.grid(axis="y", color=_LIGHT_GRAY, lw=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(colors=_INK, labelsize=9)

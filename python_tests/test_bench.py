@@ -14,17 +14,48 @@ import pytest
 from rich.console import Console
 
 from fslcore import bench, kernels
-from fslcore.bench.report import print_comparison, write_json
-from fslcore.bench.timing import compare, peak_extra_megabytes
+from fslcore.bench.records import write_json
+from fslcore.bench.report import print_comparison
+from fslcore.bench.timing import compare, interleaved, peak_extra_megabytes
 from fslcore.bench.workers import Contender, Workers
 
 
 def test_contenders_are_called_in_turn():
     calls = []
-    measurements = compare({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
+
+    def caller(name):
+        def call():
+            time.sleep(0.002)  # a call below a millisecond is repeated
+            calls.append(name)
+
+        return call
+
+    measurements = compare({"a": caller("a"), "b": caller("b")}, rounds=3)
     assert "".join(calls) == "aa" + "bb" + "ab" * 3
     assert [(m.name, m.rounds) for m in measurements] == [("a", 3), ("b", 3)]
     assert all(m.milliseconds > 0 for m in measurements)
+
+
+def test_short_calls_are_repeated_and_long_ones_stop_at_their_budget():
+    calls = []
+    (short,) = compare({"short": lambda: calls.append(0)}, rounds=1)
+    assert len(calls) > 20
+    assert short.milliseconds < 1
+    times = {"very slow": 101.0, "slow": 60.0, "middling": 30.0, "fast": 1.0}
+    timers = {name: functools.partial(float, time) for name, time in times.items()}
+    used = interleaved(timers, rounds=9, budget=100.0)
+    assert [len(samples) for samples in used.values()] == [1, 3, 4, 9]
+
+
+def test_memory_that_tensorflow_keeps_for_later_is_seen_each_time():
+    import tensorflow as tf
+
+    def call():
+        return float(tf.reduce_sum(tf.ones([16 << 20]) * 2.0))  # 64 MB
+
+    call()
+    assert peak_extra_megabytes(call) >= 60
+    assert peak_extra_megabytes(call) >= 60
 
 
 def test_memory_of_a_call_is_seen_and_only_that():
@@ -43,7 +74,9 @@ def test_every_benchmark_runs_and_puts_ours_first(name):
 
 
 def test_an_unknown_benchmark_is_named_in_the_error():
-    with pytest.raises(ValueError, match="one of gram, triplets, episodes, steps, received 'speed'"):
+    with pytest.raises(
+        ValueError, match="one of gram, triplets, episodes, overhead, steps, received 'speed'"
+    ):
         bench.run("speed")
 
 

@@ -16,6 +16,7 @@
 #include "core/episodes.h"
 #include "core/gram.h"
 #include "core/images.h"
+#include "core/limits.h"
 #include "core/triplets.h"
 
 namespace py = pybind11;
@@ -158,6 +159,19 @@ Array<float> GatherImagesArray(const Array<uint8_t>& store, const Array<int64_t>
   return out;
 }
 
+double MultiplyAddRateOfPool() {
+  const auto pool = Pool();
+  py::gil_scoped_release release;
+  return MultiplyAddRate(pool->executor());
+}
+
+double CopyRateOfPool(int64_t bytes) {
+  if (bytes < 1) throw py::value_error("bytes must be at least 1, received " + std::to_string(bytes));
+  const auto pool = Pool();
+  py::gil_scoped_release release;
+  return CopyRate(pool->executor(), bytes);
+}
+
 }  // namespace
 }  // namespace fslcore
 
@@ -179,4 +193,6 @@ PYBIND11_MODULE(_core, m) {
   m.def("triplet_semihard", TripletSemihardArrays);
   m.def("sample_episodes", SampleEpisodesArray);
   m.def("gather_images", GatherImagesArray);
+  m.def("multiply_add_rate", MultiplyAddRateOfPool);
+  m.def("copy_rate", CopyRateOfPool);
 }

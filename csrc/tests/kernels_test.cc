@@ -27,6 +27,10 @@ namespace {
 const std::vector<int64_t> kSizes = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 129};
 
 void TestLevel(const SimdKernels& simd) {
+  float twos = 0;
+  const int64_t operations = simd.multiply_adds(100, &twos);
+  Expect(operations == 100 * static_cast<int64_t>(twos) && twos > 0, "multiply_adds", operations, 0);
+
   for (int64_t n : kSizes) {
     const auto x = Integers(n, 1), y = Integers(n, 2);
     float dot = 0, distance = 0;

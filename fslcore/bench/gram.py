@@ -1,86 +1,52 @@
 # SPDX-License-Identifier: MIT
-"""Pairwise metrics, forward and backward, beside TensorFlow's own operations."""
+"""Pairwise metrics, forward alone and with the gradient, beside what one would write or install instead."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
-import tensorflow as tf
+from fslcore.bench.comparison import Comparison, Entry, Work, measure
+from fslcore.bench.gram_arrays import array_entries
+from fslcore.bench.gram_problem import HEAD, TITLES, Problem
+from fslcore.bench.gram_tensors import our_entries, tensorflow_entries
 
-from fslcore import ops
-from fslcore.bench import Comparison
-from fslcore.bench.timing import compare
-
-Tensor = Any
-Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+# One product metric, one without a product and the trainable head at every size; the others cost the same.
+_CURVES = ("sqeuclidean", "manhattan", HEAD)
+_CURVE_SIZES = [(64, 128), (256, 128), (1024, 128), (4096, 128), (1024, 512)]
+_OTHER_SIZES = [(1024, 128), (1024, 512)]
 
 
 def cases(quick: bool) -> Iterator[Comparison]:
-    """Squared Euclidean as a matrix product, and the weighted L1 head, which has none."""
-    sizes = [(128, 32)] if quick else [(1024, 128), (1024, 512), (4096, 128)]
-    for batch, dim in sizes:
-        yield Comparison(
-            f"sqeuclidean {batch} x {batch}, dim {dim}, forward + backward",
-            compare(
-                {
-                    "fslcore, graph": _step(_ours_squared, batch, dim, jit=False),
-                    "fslcore, XLA": _step(_ours_squared, batch, dim, jit=True),
-                    "TensorFlow matmul, graph": _step(_matmul_squared, batch, dim, jit=False),
-                    "TensorFlow matmul, XLA": _step(_matmul_squared, batch, dim, jit=True),
-                }
-            ),
-        )
-    for batch, dim in [(64, 16)] if quick else [(256, 128), (1024, 512)]:
-        contenders = {
-            "fslcore, graph": _step(_ours_head, batch, dim, jit=False),
-            "fslcore, XLA": _step(_ours_head, batch, dim, jit=True),
-            "TensorFlow broadcast, XLA": _step(_broadcast_head, batch, dim, jit=True),
-        }
-        if batch <= 256:  # the graph holds several [batch, batch, dim] tensors: 2 GB each at 1024 x 512
-            contenders["TensorFlow broadcast, graph"] = _step(_broadcast_head, batch, dim, jit=False)
-        yield Comparison(
-            f"weighted_manhattan + sigmoid {batch} x {batch}, dim {dim}, forward + backward",
-            compare(contenders, rounds=5),
-        )
+    """Every metric, forward alone and forward + backward."""
+    for metric in TITLES:
+        sizes = _CURVE_SIZES if metric in _CURVES else _OTHER_SIZES
+        for batch, dim in [(64, 16)] if quick else sizes:
+            problem = Problem(metric, batch, dim)
+            for backward in (False, True):
+                what = "forward + backward" if backward else "forward"
+                yield measure(
+                    f"{TITLES[metric]} {batch} x {batch}, dim {dim}, {what}",
+                    entries(problem, backward),
+                    work(problem, backward),
+                    rounds=3 if quick else 7,
+                    series=f"{TITLES[metric]}, dim {dim}, {what}",
+                    batch=batch,
+                )
 
 
-def _ours_squared(x: Tensor, y: Tensor, _: Tensor) -> Tensor:
-    return ops.pairwise(x, y)
+def entries(problem: Problem, backward: bool) -> dict[str, Entry]:
+    """All contenders, ours first."""
+    return (
+        our_entries(problem, backward)
+        | tensorflow_entries(problem, backward)
+        | array_entries(problem, backward)
+    )
 
 
-def _matmul_squared(x: Tensor, y: Tensor, _: Tensor) -> Tensor:
-    norms = tf.reduce_sum(x * x, 1)[:, None] + tf.reduce_sum(y * y, 1)[None]
-    return tf.maximum(norms - 2.0 * tf.matmul(x, y, transpose_b=True), 0.0)
+def work(problem: Problem, backward: bool) -> Work:
+    """Two operations for each element of each pair, and four more for the two gradients.
 
-
-def _ours_head(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-    return ops.pairwise(x, y, "weighted_manhattan", weights=weights, activation="sigmoid")
-
-
-def _broadcast_head(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-    return tf.sigmoid(tf.reduce_sum(weights * tf.abs(x[:, None] - y[None]), -1))
-
-
-def _step(kernel: Kernel, batch: int, dim: int, *, jit: bool) -> Callable[[], None]:
-    generator = np.random.default_rng(0)
-    x, y = (tf.constant(generator.normal(size=(batch, dim)), tf.float32) for _ in range(2))
-    weights = tf.constant(generator.normal(size=dim) / dim, tf.float32)
-    upstream = tf.constant(generator.normal(size=(batch, batch)), tf.float32)
-
-    @tf.function(jit_compile=jit)
-    def forward_and_backward(x: Tensor, y: Tensor, weights: Tensor, upstream: Tensor) -> tuple[Tensor, Any]:
-        with tf.GradientTape() as tape:
-            tape.watch([x, y, weights])
-            out = kernel(x, y, weights)
-        sources = [x, y] if kernel in (_ours_squared, _matmul_squared) else [x, y, weights]
-        return out, tape.gradient(out, sources, output_gradients=upstream)
-
-    def call() -> None:
-        out, gradients = forward_and_backward(x, y, weights, upstream)
-        out.numpy()
-        for gradient in gradients:
-            gradient.numpy()
-
-    return call
+    Of a product metric these are the multiply-adds of its three matrix products. The others are counted
+    alike, for their rates to compare: the difference and the sum, but neither absolute value nor weight.
+    """
+    return Work((6 if backward else 2) * problem.batch**2 * problem.dim, "FLOP")

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import gc
+import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+# A shorter call is timed several times over: at microseconds the clock and the start-up of a call show.
+_SHORTEST_MS = 1.0
+# A contender that has used up its time is timed no more, but not before it has a median.
+_FEWEST_ROUNDS = 3
+_MOST_SETTLING_SECONDS, _NAP_SECONDS = 0.25, 0.001
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -19,10 +27,10 @@ class Measurement:
 
     Attributes:
         name: Who.
-        milliseconds: Median over the rounds.
+        milliseconds: Median over the rounds, of one call.
         spread: Interquartile range over the median.
-        extra_megabytes: Peak resident memory during the first call, above that before it; compilation and
-            result included.
+        extra_megabytes: Memory during the first call above that before it, as `peak_extra_megabytes` has it;
+            compilation and result included.
         rounds: How many rounds were timed.
         first_call_seconds: The first call: tracing and compilation included.
     """
@@ -55,36 +63,54 @@ class Measurement:
         return asdict(self)
 
 
-def compare(contenders: Mapping[str, Callable[[], Any]], rounds: int = 7) -> list[Measurement]:
+def compare(
+    contenders: Mapping[str, Callable[[], Any]], rounds: int = 7, budget_seconds: float = 3.0
+) -> list[Measurement]:
     """Times the contenders interleaved: machines are shared, and a slow spell then hits all alike.
 
-    Each is called twice before. Memory is taken on the first of these: that includes the compilation, but
-    an allocator that keeps what it has freed would hide later calls.
+    Each is called twice before, or once if that took all of its time. Memory is taken on the first of these,
+    compilation included. Before each turn the threads of the others are given time to fall asleep: some spin
+    for a while after their work, and would take the cores from the next in line.
 
     Args:
-        contenders: Functions without arguments that finish their work before they return.
+        contenders: Functions without arguments that finish their work before they return. One that takes
+            less than a millisecond is called several times for each round.
         rounds: How many times each is timed.
+        budget_seconds: Of timed calls for one contender, after which it is left alone; see `interleaved`.
 
     Returns:
         One `Measurement` each, in the order given.
     """
-    memory = {}
+    memory, timers = {}, {}
     for name, function in contenders.items():
+        start = time.perf_counter()
         memory[name] = peak_extra_megabytes(function)
-        function()
-    timers = {name: partial(milliseconds, function) for name, function in contenders.items()}
+        slow = time.perf_counter() - start > budget_seconds
+        repeats = 1 if slow else math.ceil(_SHORTEST_MS / milliseconds(function))
+        timers[name] = partial(_settled_milliseconds, function, repeats)
     return [
         Measurement.of(name, samples, extra_megabytes=memory[name])
-        for name, samples in interleaved(timers, rounds).items()
+        for name, samples in interleaved(timers, rounds, budget_seconds * 1e3).items()
     ]
 
 
-def interleaved(timers: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Calls each timer once a round, and returns what they said, in the order of the rounds."""
+def interleaved(
+    timers: Mapping[str, Callable[[], float]], rounds: int, budget: float = math.inf
+) -> dict[str, list[float]]:
+    """Calls each timer once a round, and returns what they said, in the order of the rounds.
+
+    Args:
+        timers: Each returns a time.
+        rounds: How many times each is called.
+        budget: A timer is called no more once its times add up to this, but three times in any case, or once
+            if that alone took longer.
+    """
     samples: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
         for name, timer in timers.items():
-            samples[name].append(timer())
+            used = sum(samples[name])
+            if used < budget or (len(samples[name]) < _FEWEST_ROUNDS and samples[name][0] < budget):
+                samples[name].append(timer())
     return samples
 
 
@@ -95,19 +121,63 @@ def milliseconds(function: Callable[[], Any]) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def peak_extra_megabytes(function: Callable[[], Any]) -> float | None:
-    """How far the resident memory of the process rises above its present size during a call.
+def _settled_milliseconds(function: Callable[[], Any], repeats: int) -> float:
+    settle()
+    if repeats > 1:  # after the pause, caches and clocks are not what they are in the middle of work
+        function()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function()
+    return (time.perf_counter() - start) * 1e3 / repeats
 
-    Linux only (it resets the kernel's high-water mark); None elsewhere.
+
+def settle() -> None:
+    """Returns once the threads of this process are idle, or after a quarter of a second."""
+    deadline = time.perf_counter() + _MOST_SETTLING_SECONDS
+    while time.perf_counter() < deadline:
+        start, used = time.perf_counter(), time.process_time()
+        time.sleep(_NAP_SECONDS)
+        if time.process_time() - used < 0.2 * (time.perf_counter() - start):
+            return
+
+
+def peak_extra_megabytes(function: Callable[[], Any]) -> float | None:
+    """How much more memory the process uses during a call than before it.
+
+    The larger of two figures: how far its resident memory rises (on Linux, for which it resets the kernel's
+    high-water mark), and what TensorFlow allocates, touched or not. TensorFlow keeps freed memory for later
+    calls, whose needs the first figure would not show. None if there is neither.
     """
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return None
     gc.collect()
-    reset.write_text("5")
-    before = _status_kilobytes("VmRSS")
+    allocated = _reset_tensorflow_peak()
+    reset = Path("/proc/self/clear_refs")
+    if reset.exists():
+        reset.write_text("5")
+        resident = _status_kilobytes("VmRSS")
     function()
-    return max(0, _status_kilobytes("VmHWM") - before) / 1024
+    rises = []
+    if reset.exists():
+        rises.append((_status_kilobytes("VmHWM") - resident) * 1024)
+    if allocated is not None:
+        rises.append(_tensorflow_memory()["peak"] - allocated)
+    return max(0, *rises) / 2**20 if rises else None
+
+
+def _reset_tensorflow_peak() -> int | None:
+    """Forgets the peak of TensorFlow's allocator; returns the bytes in use, None if it does not tell."""
+    if "tensorflow" not in sys.modules:
+        return None
+    tf = sys.modules["tensorflow"]
+    try:
+        tf.config.experimental.reset_memory_stats("CPU:0")
+    except ValueError:  # as its allocators without statistics answer
+        return None
+    return int(_tensorflow_memory()["current"])
+
+
+def _tensorflow_memory() -> dict[str, int]:
+    memory: dict[str, int] = sys.modules["tensorflow"].config.experimental.get_memory_info("CPU:0")
+    return memory
 
 
 def _status_kilobytes(field: str) -> int:

@@ -1,59 +1,42 @@
 # SPDX-License-Identifier: MIT
-"""The semi-hard triplet loss and its gradient beside a vectorised TensorFlow formulation."""
+"""The semi-hard triplet loss and its gradient beside the formulations in use, each up to its memory wall."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
-import tensorflow as tf
+from fslcore.bench.comparison import Comparison, Entry, Work, measure
+from fslcore.bench.triplet_peers import Batch, our_entries, peer_entries
 
-from fslcore import ops
-from fslcore.bench import Comparison
-from fslcore.bench.timing import compare
-from fslcore.ops import reference
-
-Loss = Callable[..., Any]
+_DIM = 128
+_SIZES = (64, 256, 512, 1024, 4096, 32768)
 
 
 def cases(quick: bool) -> Iterator[Comparison]:
     """Four samples per class as in P x K batches, and ten classes as in ordinary classification batches."""
-    for batch, classes in [(128, 32)] if quick else [(256, 64), (1024, 256), (4096, 1024), (4096, 10)]:
-        yield Comparison(
-            f"triplet_semihard {batch}, dim 128, {classes} classes, loss + gradient",
-            compare(
-                {
-                    "fslcore, graph": _step(ops.triplet_semihard, batch, classes),
-                    "fslcore, XLA": _step(ops.triplet_semihard, batch, classes, jit=True),
-                    "TensorFlow, sorted, graph": _step(reference.triplet_semihard, batch, classes),
-                },
-                rounds=5,
-            ),
-        )
-    if not quick:
-        yield Comparison(
-            "triplet_semihard 32768, dim 128, 8192 classes, loss + gradient",
-            compare({"fslcore, graph": _step(ops.triplet_semihard, 32768, 8192)}, rounds=3),
+    sizes = [(64, 16)] if quick else [(size, size // 4) for size in _SIZES] + [(4096, 10)]
+    for size, classes in sizes:
+        batch = Batch(size, _DIM, classes)
+        kind = "4 per class" if size == 4 * classes else f"{classes} classes"
+        yield measure(
+            f"triplet_semihard {size}, dim {_DIM}, {classes} classes, loss + gradient",
+            entries(batch),
+            work(batch),
+            rounds=3 if quick else 5,
+            series=f"triplet_semihard, dim {_DIM}, {kind}, loss + gradient",
+            batch=size,
         )
 
 
-def _step(loss: Loss, batch: int, classes: int, *, jit: bool = False) -> Callable[[], None]:
-    generator = np.random.default_rng(0)
-    x = tf.constant(generator.normal(size=(batch, 128)), tf.float32)
-    labels = tf.constant(np.arange(batch) % classes, tf.int32)
+def entries(batch: Batch) -> dict[str, Entry]:
+    """All contenders, ours first."""
+    return our_entries(batch) | peer_entries(batch)
 
-    @tf.function(jit_compile=jit)
-    def loss_and_gradient(x: Any, labels: Any) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            result = loss(x, labels, margin=1.0, metric="sqeuclidean")
-            value = result.loss if isinstance(result, ops.TripletResult) else result
-        return value, tape.gradient(value, x)
 
-    def call() -> None:
-        value, gradient = loss_and_gradient(x, labels)
-        value.numpy()
-        gradient.numpy()
+def work(batch: Batch) -> Work:
+    """The distances, each of a pair once: the symmetric half of 2 * size^2 * dim operations.
 
-    return call
+    Not counted: the search for negatives, and the gradient, some 12 * dim operations for each triplet. With
+    few samples per class that is little, with hundreds it is more than the distances.
+    """
+    return Work(batch.size**2 * batch.dim, "FLOP")

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
-import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -208,34 +207,27 @@ def evaluate(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="gram, triplets, episodes, steps, or all.")] = "all",
-    out: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, to see that it works.")] = False,
+    what: options.Benchmark = "all",
+    out: options.BenchOut = None,
+    against: options.BenchAgainst = None,
+    plots: options.BenchPlots = None,
+    quick: options.BenchQuick = False,
     threads: options.Threads = None,
 ) -> None:
-    """Time the kernels beside what one would write instead, interleaved in the same run.
+    """Time the kernels beside what one would write or install instead, interleaved in the same run.
 
-    Median and spread of the times, each time as a multiple of ours, and the memory that one call takes beyond
-    what the process had.
+    First the limits of the machine are measured: multiply-adds per second, and bytes copied. Then for each
+    case and contender the median and the spread of the times, the time as a multiple of ours, the rate of
+    work, for ours also as a share of the limit (measured anew next to each case), and the memory that one
+    call takes beyond what the process had. Contenders whose temporaries would take more than half of the
+    free memory are listed with what they need instead of being run.
+
+    The exit code is 0 whatever --against finds: how much slower is too slow depends on how quiet the machine
+    was.
     """
-    from fslcore.bench import BENCHMARKS, run
+    from fslcore.cli.benchmarks import run_benchmarks
 
-    names = list(BENCHMARKS) if what == "all" else [what]
-    if what not in ("all", *BENCHMARKS):
-        raise ValueError(f"what must be one of {', '.join(BENCHMARKS)}, all, received {what!r}")
-    startup.start_tensorflow(threads)
-    # Every contender is traced once, on purpose; TensorFlow takes that for a mistake and says so.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from fslcore.bench.report import print_comparison, write_json
-
-    comparisons = []
-    for name in names:
-        for comparison in run(name, quick):
-            print_comparison(comparison, _console)
-            comparisons.append(comparison)
-    if out is not None:
-        write_json(comparisons, out)
-        _console.print(f"written to {out}")
+    run_benchmarks(_console, what, quick=quick, threads=threads, out=out, against=against, plots=plots)
 
 
 @app.command()

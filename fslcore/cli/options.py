@@ -283,3 +283,21 @@ Against = Annotated[
         show_default=False,
     ),
 ]
+
+Benchmark = Annotated[str, typer.Argument(help="gram, triplets, episodes, overhead, steps, or all.")]
+BenchOut = Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")]
+BenchAgainst = Annotated[
+    Path | None,
+    typer.Option(
+        help="A JSON file of an earlier run: also tell which medians differ by more than both spreads and "
+        "10 %.",
+        show_default=False,
+    ),
+]
+BenchPlots = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also draw time and memory against the batch size, into this folder.", show_default=False
+    ),
+]
+BenchQuick = Annotated[bool, typer.Option("--quick", help="Small sizes, to see that it works.")]

@@ -129,6 +129,10 @@ struct SimdKernels {
 
   // out[i] = float(in[i]) * scale + shift, rounded twice like the same expression in NumPy.
   void (*scale_bytes)(const uint8_t* in, int64_t n, float scale, float shift, float* out);
+
+  // `steps` fused multiply-adds on every lane of a register tile; *result depends on all of them, and comes
+  // to 2 for each lane. Returns the number of floating-point operations.
+  int64_t (*multiply_adds)(int64_t steps, float* result);
 };
 
 const SimdKernels& Simd();  // the table of ActiveCpuLevel()

@@ -11,6 +11,7 @@ namespace {
 #include "core/simd/gram_grad_body.inl"
 // conv_body.inl builds on the tiles of gram_body.inl.
 #include "core/simd/conv_body.inl"
+#include "core/simd/limits_body.inl"
 }  // namespace
 #include "core/simd/table.inl"
 }  // namespace fslcore::portable

@@ -25,4 +25,5 @@ const SimdKernels kKernels = {
     NormalisedReluSums,
     NormalisedReluGrad,
     ScaleBytes,
+    MultiplyAdds,
 };

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// Fused multiply-adds between registers and nothing else. Included once per instruction set, after
+// rows_body.inl.
+
+// As many independent sums as the register tile of gram_body.inl has. A multiply-add takes four cycles or
+// five and two may start in each: with fewer than ten sums the units would wait for results, with more than
+// these the registers would not hold them. Rows and columns, for loops of 24 turns are not unrolled.
+constexpr int kSumRows = 6;
+
+int64_t MultiplyAdds(int64_t steps, float* result) {
+  const Vec scale = Set(0.5f), shift = Set(1.0f);  // the sums approach 2: neither infinities nor denormals
+  Vec sums[kSumRows][kVecs];
+  for (int r = 0; r < kSumRows; ++r)
+    for (int v = 0; v < kVecs; ++v)
+      sums[r][v] = Set(static_cast<float>(3 + r * kVecs + v));  // equal sums would be merged into one
+  for (int64_t step = 0; step < steps; ++step)
+    for (auto& row : sums)
+      for (Vec& sum : row) sum = Fma(sum, scale, shift);
+  Vec total = Set(0.0f);
+  for (const auto& row : sums)
+    for (const Vec& sum : row) total = Add(total, sum);
+  *result = Sum(total);
+  return steps * kSumRows * kVecs * kLanes * 2;
+}

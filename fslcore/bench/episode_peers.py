@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""Ways to draw episodes and deliver their images: float32, 0 to 1, each class turned by a random quarter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from fslcore import kernels
+from fslcore.bench.comparison import Entry
+from fslcore.data import ImageStore
+
+Array = npt.NDArray[Any]
+Call = Callable[[], list[Array]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one call delivers: `episodes` arrays [n_way, k_shot + n_query, H, W, C], in a list or stacked."""
+
+    n_way: int
+    k_shot: int
+    n_query: int
+    episodes: int
+
+    @property
+    def samples(self) -> int:
+        """Images of a class."""
+        return self.k_shot + self.n_query
+
+    @property
+    def images(self) -> int:
+        """Images of a call."""
+        return self.episodes * self.n_way * self.samples
+
+
+def our_entries(store: ImageStore, shape: Shape) -> dict[str, Entry]:
+    """The NumPy kernels and the pipeline of the store."""
+    return {
+        "fslcore, NumPy": Entry(_kernels(store, shape)),
+        "fslcore, tf.data": Entry(_our_pipeline(store, shape)),
+    }
+
+
+def peer_entries(store: ImageStore, shape: Shape) -> dict[str, Entry]:
+    """NumPy, and a pipeline of TensorFlow's own operations."""
+    return {
+        "NumPy, vectorised": Entry(_vectorised(store, shape)),
+        "NumPy, loops": Entry(_loops(store, shape)),
+        "TensorFlow, tf.data": Entry(_plain_pipeline(store, shape)),
+    }
+
+
+def _kernels(store: ImageStore, shape: Shape) -> Call:
+    count = len(store)
+    turned = np.concatenate([store.labels + turn * store.n_classes for turn in range(4)])
+
+    def call() -> Any:
+        drawn = kernels.sample_episodes(
+            turned, shape.n_way, shape.k_shot, shape.n_query, shape.episodes, seed=0
+        )
+        return kernels.gather_images(store.images, drawn % count, drawn[:, :, 0] // count)
+
+    return call
+
+
+def _our_pipeline(store: ImageStore, shape: Shape) -> Call:
+    stream = iter(store.episodes(shape.n_way, shape.k_shot, shape.n_query, seed=0, rotations=True))
+
+    def call() -> list[Array]:
+        drawn = [next(stream) for _ in range(shape.episodes)]
+        return [np.concatenate([part.numpy() for part in episode], axis=1) for episode in drawn]
+
+    return call
+
+
+def _vectorised(store: ImageStore, shape: Shape) -> Call:
+    generator = np.random.default_rng(0)
+    samples_per_class = int(store.images_per_class.min())
+
+    def call() -> Any:
+        scores = generator.random((shape.episodes, store.n_classes))
+        classes = scores.argpartition(shape.n_way, axis=1)[:, : shape.n_way]
+        order = generator.random((shape.episodes, shape.n_way, samples_per_class)).argsort(axis=2)
+        images = store.images[classes[:, :, None] * samples_per_class + order[:, :, : shape.samples]]
+        turns = generator.integers(0, 4, (shape.episodes, shape.n_way))
+        for turn in (1, 2, 3):
+            images[turns == turn] = np.rot90(images[turns == turn], turn, axes=(2, 3))
+        return images * np.float32(1 / 255)
+
+    return call
+
+
+def _loops(store: ImageStore, shape: Shape) -> Call:
+    generator = np.random.default_rng(0)
+    samples_per_class = int(store.images_per_class.min())
+
+    def episode() -> Array:
+        ways = []
+        for label in generator.choice(store.n_classes, shape.n_way, replace=False):
+            samples = generator.choice(samples_per_class, shape.samples, replace=False)
+            images = store.images[samples + label * samples_per_class]
+            ways.append(np.rot90(images, int(generator.integers(4)), axes=(1, 2)))
+        return np.stack(ways) * np.float32(1 / 255)
+
+    return lambda: [episode() for _ in range(shape.episodes)]
+
+
+def _plain_pipeline(store: ImageStore, shape: Shape) -> Call:
+    images = tf.constant(store.images)
+    samples_per_class = int(store.images_per_class.min())
+
+    def way(label: Any) -> Any:
+        samples = tf.random.shuffle(tf.range(samples_per_class))[: shape.samples]
+        picked = tf.gather(images, label * samples_per_class + samples)
+        return tf.image.rot90(picked, tf.random.uniform([], 0, 4, tf.int32))
+
+    def episode(_: Any) -> Any:
+        labels = tf.random.shuffle(tf.range(store.n_classes))[: shape.n_way]
+        ways = tf.map_fn(way, labels, fn_output_signature=tf.uint8)
+        return tf.cast(ways, tf.float32) / 255.0
+
+    dataset = tf.data.Dataset.counter().map(episode, num_parallel_calls=tf.data.AUTOTUNE)
+    stream = iter(dataset.prefetch(tf.data.AUTOTUNE))
+    return lambda: [next(stream).numpy() for _ in range(shape.episodes)]

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""The benchmark is honest: contenders compute the same, and each delivers what it is measured by."""
+
+from collections import Counter
+
+import numpy as np
+import oracles
+import pytest
+
+from fslcore.bench import episodes, gram, peers, triplets
+from fslcore.bench.episode_peers import Shape
+from fslcore.bench.gram_problem import HEAD, TITLES, Problem
+from fslcore.bench.triplet_peers import MARGIN, Batch
+
+# A PyTorch built for GPUs says on its first gradient that there is none.
+pytestmark = pytest.mark.filterwarnings("ignore:CUDA initialization")
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("metric", TITLES)
+def test_every_contender_computes_the_metric_and_its_gradients(metric, backward):
+    problem = Problem(metric, 6, 5)
+    arguments = {"weights": problem.weights, "activation": "sigmoid"} if metric == HEAD else {}
+    wanted = [oracles.pairwise(problem.x, problem.y, metric, **arguments)]
+    if backward:
+        gradient = oracles.pairwise_grad(problem.x, problem.y, problem.upstream, metric, **arguments)
+        wanted += list(gradient)[: 3 if metric == HEAD else 2]
+    entries = gram.entries(problem, backward)
+    assert any(not name.startswith("fslcore") for name in entries)
+    for name, entry in entries.items():
+        got = entry.call()
+        assert len(got) == len(wanted), name
+        for one, other in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+def without_another_loss(entries):
+    return {name: entry for name, entry in entries.items() if name != "PyTorch Metric Learning"}
+
+
+@pytest.mark.parametrize("classes", [3, 8])
+def test_every_contender_computes_the_triplet_loss_and_its_gradient(classes):
+    batch = Batch(16, 5, classes)
+    wanted = oracles.triplet_semihard(batch.x, batch.labels, MARGIN)
+    for name, entry in without_another_loss(triplets.entries(batch)).items():
+        loss, gradient = entry.call()
+        np.testing.assert_allclose(loss, wanted.loss, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(gradient, wanted.grad, atol=1e-6, err_msg=name)
+
+
+def test_a_pair_without_a_farther_negative_takes_the_farthest():
+    batch = Batch(4, 2, 2)
+    batch.__dict__["x"] = np.array([[0, 0], [1, 0], [5, 0], [2, 0]], np.float32)  # class 0 encloses class 1
+    wanted = oracles.triplet_semihard(batch.x, batch.labels, MARGIN)
+    for name, entry in without_another_loss(triplets.entries(batch)).items():
+        assert entry.call()[0] == pytest.approx(wanted.loss), name
+
+
+@pytest.mark.skipif(not peers.installed("pytorch_metric_learning"), reason="an optional peer")
+def test_metric_learning_takes_every_semihard_negative():
+    batch = Batch(12, 5, 3)
+    distances = oracles.pairwise(batch.x)
+    margins = [
+        distances[a, n] - distances[a, p]
+        for a in range(12)
+        for p in range(12)
+        for n in range(12)
+        if a != p and batch.labels[a] == batch.labels[p] != batch.labels[n]
+    ]
+    terms = [MARGIN - margin for margin in margins if 0 < margin < MARGIN]
+    loss, gradient = triplets.entries(batch)["PyTorch Metric Learning"].call()
+    assert len(terms) > 3
+    np.testing.assert_allclose(loss, np.mean(terms), rtol=1e-4)
+    assert gradient.shape == batch.x.shape
+
+
+@pytest.mark.parametrize("shape", [Shape(5, 2, 3, 4), Shape(3, 1, 1, 2)])
+def test_every_contender_delivers_episodes(shape):
+    store = episodes.random_store(8)
+    known = {
+        np.rot90(image, turn).tobytes(): (int(label), turn, index)
+        for index, (image, label) in enumerate(zip(store.images, store.labels, strict=True))
+        for turn in range(4)
+    }
+    turns = Counter()
+    for name, entry in episodes.entries(store, shape).items():
+        drawn = entry.call()
+        assert len(drawn) == shape.episodes, name
+        for episode in drawn:
+            assert (episode.shape, episode.dtype) == (
+                (shape.n_way, shape.samples, 28, 28, 1),
+                np.float32,
+            ), name
+            seen = [
+                [known[np.rint(image * 255).astype(np.uint8).tobytes()] for image in way] for way in episode
+            ]
+            classes = [{(label, turn) for label, turn, _ in way} for way in seen]
+            assert all(len(way) == 1 for way in classes), name  # one class, turned alike
+            assert len(set.union(*classes)) == shape.n_way, name
+            assert all(len({index for _, _, index in way}) == shape.samples for way in seen), name
+            turns.update((name, turn) for way in classes for _, turn in way)
+    # Some 60 turns for each contender: all four directions have come up.
+    assert shape.images < 100 or len(turns) == 4 * len(episodes.entries(store, shape))
+
+
+def test_work_is_counted_exactly():
+    assert gram.work(Problem("dot", 64, 128), backward=False).amount == 2 * 64 * 64 * 128
+    assert gram.work(Problem("dot", 64, 128), backward=True).amount == 6 * 64 * 64 * 128
+    assert triplets.work(Batch(256, 128, 64)).amount == 256 * 256 * 128
+    work = episodes.work(episodes.random_store(2), Shape(5, 5, 15, 32))
+    assert (work.amount, work.unit) == (32 * 5 * 20 * 28 * 28 * 4, "B")
+    assert gram.work(Problem("dot", 64, 128), backward=False).unit == "FLOP"
+
+
+def test_temporaries_are_those_of_the_formulations():
+    entries = gram.entries(Problem(HEAD, 100, 10), backward=True)
+    tensor = 4 * 100 * 100 * 10
+    assert entries["fslcore, graph"].temporaries == 0
+    assert entries["TensorFlow broadcast, graph"].temporaries == 3 * tensor
+    assert entries["keras-fsl, graph"].temporaries == 2 * tensor
+    batch = Batch(100, 8, 20)
+    assert (batch.pairs, batch.triplets) == (100 * 4, 100 * 4 * 95)
+    entries = triplets.entries(batch)
+    assert entries["TensorFlow Addons, graph"].temporaries == 5 * 4 * 100**3
+    assert entries["TensorFlow, sorted, graph"].temporaries == 6 * 4 * 100**2 + 4 * 4 * 400 * 8
