@@ -22,7 +22,8 @@ inline int64_t FirstAbove(const float* distances, int64_t n, float threshold, fl
   return threshold < value ? FirstEqual(distances, n, value) : -1;
 }
 
-// Thresholds per pass over the row: four minima are enough to hide the latency of each, and fit 16 registers.
+// Thresholds per pass over the row: four minima hide the latency of each, and with their limits fit 16
+// registers.
 constexpr int kThresholds = 4;
 
 void NearestAbove(const float* distances, int64_t n, const float* thresholds, int64_t count,
@@ -45,12 +46,14 @@ void NearestAbove(const float* distances, int64_t n, const float* thresholds, in
   }
 }
 
-// How many of the thresholds are below `distance`, given the bucket that it falls into.
+// How many of the thresholds are below `distance`, given the bucket that it falls into. Buckets hold a
+// quarter of a threshold on average and one or two where they are dense: two steps without a branch nearly
+// always do.
 inline int64_t ThresholdsBelow(const DistanceGaps& gaps, int32_t bucket, float distance) {
   int64_t below = gaps.starts[bucket];
   below += gaps.thresholds[below] < distance ? 1 : 0;
   below += gaps.thresholds[below] < distance ? 1 : 0;
-  if (!(gaps.thresholds[below] < distance)) return below;  // nearly always: buckets hold half a threshold
+  if (!(gaps.thresholds[below] < distance)) return below;
   int64_t end = gaps.starts[bucket + 1];
   while (below < end) {
     const int64_t middle = (below + end) / 2;
