@@ -49,12 +49,34 @@ def test_mining_is_exact_at_every_size(numpy_backend, batch, dim):
     assert_mined_exactly(numpy_backend.mine_semihard(x, labels), x, labels, "sqeuclidean")
 
 
+# Up to 96 positives an anchor's row is scanned for four at a time; beyond, it is sorted into the gaps between
+# them.
 @pytest.mark.each_level
-@pytest.mark.parametrize("sizes", [(300, 40), (258, 2), (257, 1)], ids=str)
-def test_mining_is_exact_with_hundreds_of_positives(numpy_backend, sizes):
-    # Beyond 256 positives an anchor's row is sorted rather than scanned; in three columns ties abound.
-    labels = np.random.default_rng(0).permutation(np.repeat([7, 3], sizes)).astype(np.int32)
+@pytest.mark.parametrize(
+    "sizes", [(96, 97, 98, 99), (300, 40), (258, 2), (257, 1), (130, 97, 6, 5, 4, 1)], ids=str
+)
+@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean"])
+def test_mining_is_exact_with_many_positives(numpy_backend, sizes, metric):
+    # In three columns ties abound.
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(np.int32)
     x = integers(1, sum(sizes), 3)
+    assert_mined_exactly(numpy_backend.mine_semihard(x, labels, metric), x, labels, metric)
+
+
+@pytest.mark.each_level
+@pytest.mark.parametrize("outlier", [0.0, 2.0**11, 2.0**70])
+def test_mining_is_exact_with_many_positives_on_very_different_scales(numpy_backend, outlier):
+    # One far row in each class; at 2^70 infinitely far. All other distances are at most 16^2 beside it.
+    x, labels = np.zeros((240, 1), np.float32), np.arange(240) % 2
+    x[:, 0] = np.random.default_rng(2).integers(-8, 9, 240)
+    x[100:102] = outlier
+    assert_mined_exactly(numpy_backend.mine_semihard(x, labels), x, labels, "sqeuclidean")
+
+
+@pytest.mark.each_level
+def test_mining_is_exact_where_many_positives_coincide(numpy_backend):
+    x, labels = np.ones((300, 2), np.float32), np.arange(300) % 2
+    x[::7] = 3
     assert_mined_exactly(numpy_backend.mine_semihard(x, labels), x, labels, "sqeuclidean")
 
 
@@ -166,7 +188,7 @@ def test_loss_and_gradient_are_exact_on_integers(backend, sizes, margin):
 
 
 @pytest.mark.each_level
-@pytest.mark.parametrize("sizes", [(514, 9), (30, 20, 10, 1)], ids=str)
+@pytest.mark.parametrize("sizes", [(514, 9), (120, 97, 1), (30, 20, 10, 1)], ids=str)
 def test_loss_with_many_positives(numpy_backend, sizes):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(np.int32)
     x = integers(1, sum(sizes), 3)

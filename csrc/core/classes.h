@@ -32,4 +32,20 @@ struct Classes {
   }
 };
 
+// The inverse: where each position stands.
+struct Membership {
+  std::vector<int32_t> class_of;  // [labels.size]
+  std::vector<int32_t> rank;      // [labels.size] place among the members of its class
+
+  explicit Membership(const Classes& classes)
+      : class_of(classes.members.size()), rank(classes.members.size()) {
+    for (int64_t c = 0; c < classes.count(); ++c)
+      for (int64_t r = 0; r < classes.size(c); ++r) {
+        const auto member = static_cast<size_t>(classes.begin(c)[r]);
+        class_of[member] = static_cast<int32_t>(c);
+        rank[member] = static_cast<int32_t>(r);
+      }
+  }
+};
+
 }  // namespace fslcore

@@ -17,6 +17,7 @@
 #include "core/episodes.h"
 #include "core/gram.h"
 #include "core/images.h"
+#include "core/negative_search.h"
 #include "core/triplets.h"
 #include "tests/check.h"
 #include "tests/conv_test.h"
@@ -26,6 +27,74 @@ namespace {
 
 const std::vector<int64_t> kSizes = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 129};
 
+// Rows of a table, in an order with repetitions.
+std::vector<int32_t> Listed(int64_t count, int64_t rows) {
+  std::vector<int32_t> listed(static_cast<size_t>(count));
+  for (size_t i = 0; i < listed.size(); ++i)
+    listed[i] = static_cast<int32_t>(i * 5 % static_cast<size_t>(rows));
+  return listed;
+}
+
+void TestListedRows(const SimdKernels& simd, int64_t dim, int64_t count) {
+  const int64_t rows = 7;
+  const auto x = Integers(dim, 1), table = Integers(rows * dim, 2), weights = Integers(count, 3);
+  const auto listed = Listed(count, rows);
+  Guarded squares(count), sums(dim);
+  simd.squared_distances(x.data(), table.data(), dim, listed.data(), count, squares.get());
+  simd.weighted_differences(x.data(), table.data(), dim, listed.data(), weights.data(), count, sums.get());
+  std::vector<float> want(x.size(), 0.0f);
+  for (int64_t k = 0; k < count; ++k) {
+    const auto at = static_cast<size_t>(k);
+    float square = 0.0f;
+    for (size_t d = 0; d < x.size(); ++d) {
+      const float difference = x[d] - table[static_cast<size_t>(listed[at] * dim) + d];
+      square += difference * difference;
+      want[d] += weights[at] * difference;
+    }
+    Expect(squares.get()[k] == square, "squared_distances", dim, k);
+  }
+  Expect(std::equal(want.begin(), want.end(), sums.get()), "weighted_differences", dim, count);
+  Expect(squares.intact() && sums.intact(), "sentinels of listed rows", dim, count);
+}
+
+// Distances 0 to 15 with NaN and infinities among them, padded with NaN.
+std::vector<float> RowOfDistances(int64_t n) {
+  auto row = Integers(n, 1);
+  for (size_t i = 0; i < row.size(); ++i) row[i] = i % 11 == 3 ? NAN : i % 13 == 7 ? INFINITY : row[i] + 8.0f;
+  row.resize(static_cast<size_t>((n + kRowPadding - 1) / kRowPadding * kRowPadding), NAN);
+  return row;
+}
+
+int32_t PlainFarthest(const std::vector<float>& row) {
+  int32_t farthest = -1;
+  for (size_t i = 0; i < row.size(); ++i)
+    if (!std::isnan(row[i]) && (farthest < 0 || row[i] > row[static_cast<size_t>(farthest)]))
+      farthest = static_cast<int32_t>(i);
+  return farthest;
+}
+
+int32_t PlainNearestAbove(const std::vector<float>& row, float threshold) {
+  int32_t nearest = -1;
+  for (size_t i = 0; i < row.size(); ++i)
+    if (row[i] > threshold && (nearest < 0 || row[i] < row[static_cast<size_t>(nearest)]))
+      nearest = static_cast<int32_t>(i);
+  return nearest;
+}
+
+void TestSearch(const SimdKernels& simd, int64_t n) {
+  const auto row = RowOfDistances(n);
+  const auto padded = static_cast<int64_t>(row.size());
+  Expect(simd.farthest(row.data(), padded) == PlainFarthest(row), "farthest", n, 0);
+  const std::vector<float> all = {0.0f, 6.0f, 7.5f, NAN, 14.0f, 15.0f, 15.0f, 16.0f, INFINITY};
+  for (size_t count = 0; count <= all.size(); ++count) {
+    std::vector<int32_t> nearest(count + 1, -7);
+    simd.nearest_above(row.data(), padded, all.data(), static_cast<int64_t>(count), nearest.data());
+    for (size_t t = 0; t < count; ++t)
+      Expect(nearest[t] == PlainNearestAbove(row, all[t]), "nearest_above", n, static_cast<int64_t>(t));
+    Expect(nearest[count] == -7, "nearest_above writes no more", n, static_cast<int64_t>(count));
+  }
+}
+
 void TestLevel(const SimdKernels& simd) {
   float twos = 0;
   const int64_t operations = simd.multiply_adds(100, &twos);
@@ -33,31 +102,29 @@ void TestLevel(const SimdKernels& simd) {
 
   for (int64_t n : kSizes) {
     const auto x = Integers(n, 1), y = Integers(n, 2);
-    float dot = 0, distance = 0;
-    for (size_t i = 0; i < x.size(); ++i) dot += x[i] * y[i], distance += (x[i] - y[i]) * (x[i] - y[i]);
+    float dot = 0;
+    for (size_t i = 0; i < x.size(); ++i) dot += x[i] * y[i];
     Expect(simd.dot(x.data(), y.data(), n) == dot, "dot", n, 0);
-    Expect(simd.squared_distance(x.data(), y.data(), n) == distance, "squared_distance", n, 0);
+    TestSearch(simd, n);
+    for (int64_t count : {0, 1, 3, 4, 5, 9}) TestListedRows(simd, n, count);
+  }
+}
 
-    Guarded z(n);
-    std::copy(y.begin(), y.end(), z.get());
-    simd.difference(2.0f, x.data(), y.data(), z.get(), n);
-    bool equal = true;
-    for (int64_t i = 0; i < n; ++i) {
-      const auto at = static_cast<size_t>(i);
-      equal &= z.get()[i] == y[at] + 2.0f * (x[at] - y[at]);
-    }
-    Expect(equal && z.intact(), "difference", n, 0);
-
-    for (float threshold : {-9.0f, -1.0f, 0.0f, 6.0f, 7.0f}) {
-      int64_t nearest = -1, farthest = n ? 0 : -1;
-      for (int64_t i = 0; i < n; ++i) {
-        const float value = x[static_cast<size_t>(i)];
-        if (value > threshold && (nearest < 0 || value < x[static_cast<size_t>(nearest)])) nearest = i;
-        if (value > x[static_cast<size_t>(farthest)]) farthest = i;
-      }
-      Expect(simd.nearest_above(x.data(), n, threshold) == nearest, "nearest_above", n, nearest);
-      Expect(simd.farthest(x.data(), n) == farthest, "farthest", n, farthest);
-    }
+// Few positives are scanned for and many are sorted: the same answers at every number of them. `spread` sets
+// how many fall into one bucket: one far positive squeezes all others into the first.
+void TestNegativeSearch(int64_t count, float spread) {
+  const auto row = RowOfDistances(300);
+  auto positives = Integers(count, 9);
+  for (size_t i = 0; i < positives.size(); ++i)
+    positives[i] = i % 17 == 5 ? NAN : (positives[i] + 8.0f) * (i % 3 == 0 ? 0.5f : 1.0f);
+  if (count > 0) positives.back() *= spread;
+  std::vector<int32_t> negatives(positives.size());
+  NegativeSearch search;
+  search.Find(row.data(), static_cast<int64_t>(row.size()), positives.data(), count, negatives.data());
+  for (size_t i = 0; i < positives.size(); ++i) {
+    const int32_t nearest = PlainNearestAbove(row, positives[i]);
+    Expect(negatives[i] == (nearest < 0 ? PlainFarthest(row) : nearest), "negative of a positive", count,
+           static_cast<int64_t>(i));
   }
 }
 
@@ -243,7 +310,9 @@ int Run() {
   TestSigmoid();
   for (int64_t batch : kSizes)
     for (int64_t classes : {1, 2, 5, 200}) TestTriplets(batch, classes);
-  TestTriplets(1300, 2);  // many positives per class: sorted, not scanned
+  TestTriplets(1300, 2);
+  for (int64_t count : {0, 1, 4, 5, 95, 96, 97, 98, 500})
+    for (float spread : {1.0f, 1e6f, INFINITY}) TestNegativeSearch(count, spread);
   TestEpisodesAndImages();
   for (Place place : {Place::kApart, Place::kOverWeights, Place::kOverGradients})
     for (int64_t n : kSizes) TestAdamStep(n, place);

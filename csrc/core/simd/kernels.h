@@ -82,6 +82,24 @@ struct NormalisedRelu {
   const float *mean, *scale, *beta;
 };
 
+// Thresholds in increasing order, and for each gap between them the nearest distance that lies in it. A table
+// of equal steps, monotone in the distance, leads to the few thresholds near it.
+struct DistanceGaps {
+  float low, high;          // the first and the last threshold
+  float scale, last;        // bucket = (distance - low) * scale, cut off at 0 and at `last`
+  const int32_t* starts;    // [last + 2] thresholds in lower buckets
+  const float* thresholds;  // [starts[last + 1] + 1], infinity behind them
+  uint64_t* nearest;        // [thresholds + 1] in and out: the least NearestKey with so many thresholds below
+};
+
+// Distances, which are +0 or above, in increasing order and then by index; kNoNearest comes after all.
+inline constexpr uint64_t kNoNearest = ~uint64_t{0};
+constexpr uint64_t NearestKey(uint32_t distance_bits, int64_t index) {
+  return uint64_t{distance_bits} << 32 | static_cast<uint64_t>(index);
+}
+
+inline constexpr int64_t kRowPadding = 16;  // the widest vector
+
 struct SimdKernels {
   int64_t lanes;  // floats of a vector
   int64_t panel;  // columns of a packed panel
@@ -95,12 +113,8 @@ struct SimdKernels {
   void (*pack_columns)(const float* y, int64_t rows, int64_t dim, int64_t first, float* out);
 
   float (*dot)(const float* x, const float* y, int64_t n);
-  float (*squared_distance)(const float* x, const float* y, int64_t n);
-  float (*absolute_distance)(const float* x, const float* y, int64_t n);
-  void (*sums)(const float* x, int64_t n, float* sum,
-               float* magnitude);                              // of the entries, of their magnitudes
-  void (*axpy)(float a, const float* x, float* y, int64_t n);  // y += a * x
-  void (*difference)(float a, const float* x, const float* y, float* z, int64_t n);  // z += a * (x - y)
+  void (*sums)(const float* x, int64_t n, float* sum, float* magnitude);  // of entries, of their magnitudes
+  void (*axpy)(float a, const float* x, float* y, int64_t n);             // y += a * x
 
   void (*gram)(const GramBlock&);
   void (*product_grad)(const GradBlock&);
@@ -109,10 +123,20 @@ struct SimdKernels {
   float (*coefficients)(Metric, Activation, const float* grad, const float* out, int64_t n,
                         float* coefficients);
 
+  // The three searches take rows of distances padded with NaN to a multiple of kRowPadding.
   // Index of the largest distance, the first of equals; -1 if all are NaN.
   int64_t (*farthest)(const float* distances, int64_t n);
-  // Index of the smallest distance strictly above the threshold, the first of equals; -1 if there is none.
-  int64_t (*nearest_above)(const float* distances, int64_t n, float threshold);
+  // For each threshold the index of the smallest distance strictly above it, the first of equals; -1 if there
+  // is none, as for a NaN threshold.
+  void (*nearest_above)(const float* distances, int64_t n, const float* thresholds, int64_t count,
+                        int32_t* nearest);
+  void (*nearest_in_gaps)(const float* distances, int64_t n, const DistanceGaps&);
+  // out[k] = |x - row k of `rows`|^2 for the rows that are listed, all [dim].
+  void (*squared_distances)(const float* x, const float* rows, int64_t dim, const int32_t* listed,
+                            int64_t count, float* out);
+  // out = sum over k of weights[k] * (x - row k of `rows`).
+  void (*weighted_differences)(const float* x, const float* rows, int64_t dim, const int32_t* listed,
+                               const float* weights, int64_t count, float* out);
 
   void (*window)(const WindowBlock&);
   void (*window_grad)(const WindowGradBlock&);

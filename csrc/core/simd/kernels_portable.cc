@@ -5,6 +5,8 @@
 namespace fslcore::portable {
 namespace {
 #include "core/simd/rows_body.inl"
+// mining_body.inl builds on the row functions.
+#include "core/simd/mining_body.inl"
 // gram_body.inl builds on the row functions.
 #include "core/simd/gram_body.inl"
 // gram_grad_body.inl builds on the tiles of gram_body.inl.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Loops over one row: packing, reductions, updates, search. Included once per instruction set.
+// Loops over one row: packing, reductions, updates. Included once per instruction set.
 
 constexpr int64_t kPanel = kLanes * kVecs;
 
@@ -121,65 +121,6 @@ void Axpy(float a, const float* x, float* y, int64_t n) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) Store(y + i, Fma(scale, Load(x + i), Load(y + i)));
   if (i < n) StorePartial(y + i, Fma(scale, LoadPartial(x + i, n - i), LoadPartial(y + i, n - i)), n - i);
-}
-
-void Difference(float a, const float* x, const float* y, float* z, int64_t n) {
-  const Vec scale = Set(a);
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) Store(z + i, Fma(scale, Sub(Load(x + i), Load(y + i)), Load(z + i)));
-  if (i < n) {
-    const Vec d = Sub(LoadPartial(x + i, n - i), LoadPartial(y + i, n - i));
-    StorePartial(z + i, Fma(scale, d, LoadPartial(z + i, n - i)), n - i);
-  }
-}
-
-// The first index at which distances[i] == value, or -1 (also for a NaN value).
-int64_t FirstEqual(const float* distances, int64_t n, float value) {
-  const Vec wanted = Set(value);
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    if (const uint32_t hits = Bits(Equal(Load(distances + i), wanted))) return i + __builtin_ctz(hits);
-  for (; i < n; ++i)
-    if (distances[i] == value) return i;
-  return -1;
-}
-
-// The searches keep four running extremes: a minimum takes four cycles, and a chain of them would wait for
-// each.
-constexpr int kChains = 4;
-
-int64_t Farthest(const float* distances, int64_t n) {
-  Vec best[kChains];
-  for (Vec& b : best) b = Set(-__builtin_inff());
-  int64_t i = 0;
-  for (; i + kChains * kLanes <= n; i += kChains * kLanes)
-    for (int c = 0; c < kChains; ++c)
-      best[c] = Max(Load(distances + i + c * kLanes), best[c]);  // a NaN keeps `best`
-  float lanes[kLanes];
-  Store(lanes, Max(Max(best[0], best[1]), Max(best[2], best[3])));
-  float value = -__builtin_inff();
-  for (int lane = 0; lane < kLanes; ++lane) value = lanes[lane] > value ? lanes[lane] : value;
-  for (; i < n; ++i) value = distances[i] > value ? distances[i] : value;
-  return FirstEqual(distances, n, value);
-}
-
-int64_t NearestAbove(const float* distances, int64_t n, float threshold) {
-  const Vec limit = Set(threshold), none = Set(__builtin_inff());
-  Vec best[kChains] = {none, none, none, none};
-  int64_t i = 0;
-  for (; i + kChains * kLanes <= n; i += kChains * kLanes)
-    for (int c = 0; c < kChains; ++c) {
-      const Vec d = Load(distances + i + c * kLanes);
-      best[c] = Min(Select(Less(limit, d), d, none), best[c]);
-    }
-  float lanes[kLanes];
-  Store(lanes, Min(Min(best[0], best[1]), Min(best[2], best[3])));
-  float value = __builtin_inff();
-  for (int lane = 0; lane < kLanes; ++lane) value = lanes[lane] < value ? lanes[lane] : value;
-  for (; i < n; ++i)
-    if (distances[i] > threshold && distances[i] < value) value = distances[i];
-  // An infinite distance above a finite threshold is found here too; nothing above it gives -1.
-  return threshold < value ? FirstEqual(distances, n, value) : -1;
 }
 
 void ScaleBytes(const uint8_t* in, int64_t n, float scale, float shift, float* out) {

@@ -23,6 +23,9 @@ inline void Store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 inline void StorePartial(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, FirstLanes(n), v); }
 inline void Stream(float* p, Vec v) { _mm256_stream_ps(p, v); }  // p aligned to the vector
 inline void Fence() { _mm_sfence(); }
+inline void StoreTruncated(int32_t* p, Vec v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvttps_epi32(v));
+}
 inline Vec Set(float s) { return _mm256_set1_ps(s); }
 inline Vec Add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 inline Vec Sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
@@ -35,9 +38,15 @@ inline Mask Equal(Vec a, Vec b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 inline Mask And(Mask a, Mask b) { return _mm256_and_ps(a, b); }
 inline Vec Select(Mask m, Vec a, Vec b) { return _mm256_blendv_ps(b, a, m); }
 inline Vec Min(Vec a, Vec b) { return _mm256_min_ps(a, b); }  // b when either is NaN
+inline Vec MinWhere(Mask m, Vec a, Vec b) { return Min(Select(m, a, b), b); }
 inline Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 inline Vec Abs(Vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 inline uint32_t Bits(Mask m) { return static_cast<uint32_t>(_mm256_movemask_ps(m)); }
+inline float Least(Vec v) {
+  __m128 s = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  s = _mm_min_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_min_ss(s, _mm_movehdup_ps(s)));
+}
 inline float Sum(Vec v) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));

@@ -20,6 +20,7 @@ inline void Store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
 inline void StorePartial(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, FirstLanes(n), v); }
 inline void Stream(float* p, Vec v) { _mm512_stream_ps(p, v); }  // p aligned to the vector
 inline void Fence() { _mm_sfence(); }
+inline void StoreTruncated(int32_t* p, Vec v) { _mm512_storeu_si512(p, _mm512_cvttps_epi32(v)); }
 inline Vec Set(float s) { return _mm512_set1_ps(s); }
 inline Vec Add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 inline Vec Sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
@@ -31,10 +32,12 @@ inline Mask Less(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 inline Mask Equal(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 inline Mask And(Mask a, Mask b) { return static_cast<Mask>(a & b); }
 inline Vec Select(Mask m, Vec a, Vec b) { return _mm512_mask_blend_ps(m, b, a); }
-inline Vec Min(Vec a, Vec b) { return _mm512_min_ps(a, b); }  // b when either is NaN
+inline Vec Min(Vec a, Vec b) { return _mm512_min_ps(a, b); }                          // b when either is NaN
+inline Vec MinWhere(Mask m, Vec a, Vec b) { return _mm512_mask_min_ps(b, m, a, b); }  // b elsewhere
 inline Vec Max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 inline Vec Abs(Vec a) { return _mm512_abs_ps(a); }
 inline uint32_t Bits(Mask m) { return m; }
+inline float Least(Vec v) { return _mm512_reduce_min_ps(v); }
 inline float Sum(Vec v) { return _mm512_reduce_add_ps(v); }
 // a * sign(d): 0 for a zero d, NaN for NaN. The sign bit of d flips a; the table then puts in what zeros and
 // NaNs give.

@@ -28,6 +28,9 @@ inline void StorePartial(float* p, Vec v, int64_t n) {
 }
 inline void Stream(float* p, Vec v) { Store(p, v); }
 inline void Fence() {}
+inline void StoreTruncated(int32_t* p, Vec v) {
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int32_t>(v[i]);
+}
 inline Vec Set(float s) { return Vec{s, s, s, s}; }
 inline Vec Add(Vec a, Vec b) { return a + b; }
 inline Vec Sub(Vec a, Vec b) { return a - b; }
@@ -40,10 +43,15 @@ inline Mask Equal(Vec a, Vec b) { return a == b; }
 inline Mask And(Mask a, Mask b) { return a & b; }
 inline Vec Select(Mask m, Vec a, Vec b) { return m ? a : b; }
 inline Vec Min(Vec a, Vec b) { return a < b ? a : b; }  // b when either is NaN, as in SSE
+inline Vec MinWhere(Mask m, Vec a, Vec b) { return Min(Select(m, a, b), b); }
 inline Vec Max(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec Abs(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<Mask>(a) & 0x7fffffff); }
 inline uint32_t Bits(Mask m) {
   return (m[0] ? 1u : 0u) | (m[1] ? 2u : 0u) | (m[2] ? 4u : 0u) | (m[3] ? 8u : 0u);
+}
+inline float Least(Vec v) {
+  const Vec pairs = Min(v, Vec{v[2], v[3], v[0], v[1]});
+  return pairs[0] < pairs[1] ? pairs[0] : pairs[1];
 }
 inline float Sum(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 // a * sign(d): 0 for a zero d, NaN for NaN; d * 2^126 is at least 1 for every normal d.
