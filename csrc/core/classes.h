@@ -24,11 +24,23 @@ struct Classes {
   explicit Classes(Vector<const int64_t> labels) : members(static_cast<size_t>(labels.size)) {
     std::iota(members.begin(), members.end(), 0);
     const int64_t* of = labels.data;
-    if (!std::is_sorted(of, of + labels.size))  // a store keeps its images sorted
-      std::stable_sort(members.begin(), members.end(), [of](int32_t a, int32_t b) { return of[a] < of[b]; });
-    for (size_t i = 0; i < members.size(); ++i)
-      if (i == 0 || of[members[i]] != of[members[i - 1]]) offsets.push_back(static_cast<int32_t>(i));
+    if (FindOffsets([of](size_t i) { return of[i]; })) return;  // a store keeps its images sorted
+    std::stable_sort(members.begin(), members.end(), [of](int32_t a, int32_t b) { return of[a] < of[b]; });
+    FindOffsets([this, of](size_t i) { return of[members[i]]; });
+  }
+
+ private:
+  // One pass, which touches more than a label only where it changes. False if the labels decrease.
+  template <class LabelAt>
+  bool FindOffsets(const LabelAt& label_at) {
+    offsets.assign(members.empty() ? 0 : 1, 0);
+    for (size_t i = 1; i < members.size(); ++i) {
+      if (label_at(i) == label_at(i - 1)) continue;
+      if (label_at(i) < label_at(i - 1)) return false;
+      offsets.push_back(static_cast<int32_t>(i));
+    }
     offsets.push_back(static_cast<int32_t>(members.size()));
+    return true;
   }
 };
 

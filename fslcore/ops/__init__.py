@@ -15,6 +15,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from fslcore.kernels import (
@@ -48,6 +49,8 @@ __all__ = [
 ]
 
 Tensor = Any
+
+_NO_WEIGHTS = np.zeros(0, np.float32)  # the op turns it into a tensor faster than tf.zeros makes one
 
 
 def pairwise(
@@ -86,7 +89,7 @@ def pairwise(
         x=x,
         y=y,
         weights=_weights(weights),
-        bias=_float32(bias),
+        bias=_scalar(bias),
         metric=metric,
         activation=activation or "none",
     )
@@ -122,7 +125,7 @@ def pairwise_grad(
         x=x,
         y=x if y is None else _matrix("y", y),
         weights=_weights(weights),
-        bias=_float32(bias),
+        bias=_scalar(bias),
         grad=_matrix("grad", grad),
         out=out,
         metric=metric,
@@ -258,7 +261,14 @@ for _name in ("FslcoreMineSemihard", "FslcoreSampleEpisodes", "FslcoreGatherImag
 
 
 def _float32(value: Any) -> Tensor:
+    # Called eagerly, a cast that changes nothing takes as long as the kernel of a small matrix.
+    if isinstance(value, tf.Tensor) and value.dtype == tf.float32:
+        return value
     return tf.cast(value, tf.float32)
+
+
+def _scalar(value: Any) -> Tensor | float:
+    return float(value) if isinstance(value, Real) else _float32(value)
 
 
 def _matrix(name: str, value: Any) -> Tensor:
@@ -269,7 +279,9 @@ def _matrix(name: str, value: Any) -> Tensor:
 
 
 def _weights(value: Any) -> Tensor:
-    tensor = tf.zeros([0]) if value is None else _float32(value)
+    if value is None:
+        return _NO_WEIGHTS
+    tensor = _float32(value)
     if tensor.shape.rank not in (None, 1):
         raise ValueError(f"weights must have 1 axis, received shape {tensor.shape.as_list()}")
     return tensor
