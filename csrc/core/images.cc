@@ -7,6 +7,10 @@
 #include "core/scratch.h"
 #include "core/simd/kernels.h"
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 namespace fslcore {
 namespace {
 
@@ -21,6 +25,27 @@ void Walk(const uint8_t* in, int64_t row_step, int64_t col_step, int64_t rows, i
       for (int64_t b = 0; b < width; ++b) *out++ = in[(r * row_step + c * col_step) * width + b];
 }
 
+#if defined(__x86_64__)
+// Transposes a block of 8 x 8 bytes: rows are zipped to pairs, these to fours, and these to columns of eight,
+// two to a vector.
+void TransposeBlock(const uint8_t* in, int64_t in_step, uint8_t* out, int64_t out_step) {
+  const auto row = [in, in_step](int r) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(in + r * in_step));
+  };
+  const auto store = [out, out_step](int column, __m128i two) {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + column * out_step), two);
+    _mm_storeh_pd(reinterpret_cast<double*>(out + (column + 1) * out_step), _mm_castsi128_pd(two));
+  };
+  const __m128i a = _mm_unpacklo_epi8(row(0), row(1)), b = _mm_unpacklo_epi8(row(2), row(3));
+  const __m128i c = _mm_unpacklo_epi8(row(4), row(5)), d = _mm_unpacklo_epi8(row(6), row(7));
+  const __m128i top[2] = {_mm_unpacklo_epi16(a, b), _mm_unpackhi_epi16(a, b)};
+  const __m128i bottom[2] = {_mm_unpacklo_epi16(c, d), _mm_unpackhi_epi16(c, d)};
+  for (int half = 0; half < 2; ++half) {
+    store(4 * half, _mm_unpacklo_epi32(top[half], bottom[half]));
+    store(4 * half + 2, _mm_unpackhi_epi32(top[half], bottom[half]));
+  }
+}
+#else
 // Transposes a block of 8 x 8 bytes by swapping blocks of 4, 2 and 1 inside 64-bit rows (Warren, "Hacker's
 // Delight", 7-3); byte 0 of a row is its lowest, as on every machine that TensorFlow runs on.
 void TransposeBlock(const uint8_t* in, int64_t in_step, uint8_t* out, int64_t out_step) {
@@ -36,6 +61,7 @@ void TransposeBlock(const uint8_t* in, int64_t in_step, uint8_t* out, int64_t ou
   for (int r : {0, 2, 4, 6}) swap(r, 1, 0x00FF00FF00FF00FFu);
   for (int r = 0; r < 8; ++r) std::memcpy(out + r * out_step, &rows[r], 8);
 }
+#endif
 
 // A quarter turn of a square one-channel image, four times faster by blocks than byte by byte. One turn is
 // the transpose with its rows in reverse order, three turns the transpose of the image with its rows
