@@ -202,6 +202,12 @@ def test_layouts():
         ("reptile", {"preset": "5w1s", "way": 20}, "--preset 5w1s has --way 5, received --way 20: leave"),
         ("reptile", {"preset": "5w1s", "rotations": False}, "5w1s has --rotations, received --no-rotations"),
         ("reptile", {"way": 9}, "--way must be at most 8, the classes for training, received --way 9"),
+        (
+            "metagan",
+            {"generator": False, "adversary_weight": 0.3},
+            "--adversary-weight must not be given with --no-generator, which has no use for it, received "
+            "--adversary-weight 0.3",
+        ),
         ("metagan", {"generator": False, "unlabelled": 2}, "--unlabelled must be 0 with --no-generator"),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",

@@ -29,6 +29,7 @@ _ABOVE_ZERO = (
     *("inner_steps", "inner_batch", "inner_learning_rate", "meta_batch", "meta_step"),
     *("adapt_steps", "adapt_batch"),
 )
+_OF_THE_GENERATOR = ("generator_learning_rate", "adversary_weight")
 
 # Chosen by 5-way 5-shot on the validation part of omniglot after 1,200 tasks, by runs that differed in their
 # queries, too (5 or 10). Without a generator: 90.2 % with the rate 0.002, 94.1 with 0.005. With one: 89.2
@@ -114,6 +115,13 @@ def check(learner: str, chosen: Mapping[str, Any]) -> None:
             )
         if name in _ABOVE_ZERO and not value > 0:
             raise ValueError(f"{option(name)} must be above 0, received {option_and_value(name, value)}")
+    if chosen.get("generator") is False:
+        for name in _OF_THE_GENERATOR:
+            if chosen.get(name) is not None:
+                raise ValueError(
+                    f"{option(name)} must not be given with --no-generator, which has no use for it, "
+                    f"received {option_and_value(name, chosen[name])}"
+                )
     if chosen.get("preset") is not None:
         _check_against(_preset(chosen["preset"]), chosen)
 
