@@ -31,11 +31,11 @@ def pairwise_grad(
     activation: str,
     /,
 ) -> tuple[Any, ...]: ...
-def mine_semihard(
-    x: npt.NDArray[Any], labels: npt.NDArray[Any], metric: str, /
+def mine_triplets(
+    x: npt.NDArray[Any], labels: npt.NDArray[Any], mining: str, metric: str, /
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]: ...
-def triplet_semihard(
-    x: npt.NDArray[Any], labels: npt.NDArray[Any], margin: float, metric: str, /
+def triplet_loss(
+    x: npt.NDArray[Any], labels: npt.NDArray[Any], mining: str, margin: float, metric: str, /
 ) -> tuple[float, npt.NDArray[np.float32], int]: ...
 def sample_episodes(
     labels: npt.NDArray[Any],
@@ -51,6 +51,8 @@ def gather_images(
     store: npt.NDArray[np.uint8],
     indices: npt.NDArray[Any],
     rotations: npt.NDArray[Any],
+    height: int,
+    width: int,
     scale: float,
     shift: float,
     /,

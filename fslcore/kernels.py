@@ -8,7 +8,6 @@ number, bit for bit.
 
 from __future__ import annotations
 
-import operator
 import os
 from typing import Any, NamedTuple
 
@@ -16,12 +15,28 @@ import numpy as np
 import numpy.typing as npt
 
 from fslcore import _core
+from fslcore.arguments import (
+    METRICS,
+    TRIPLET_METRICS,
+    as_float,
+    as_int64,
+    as_integers,
+    as_labels,
+    as_matrix,
+    as_size,
+    as_weights,
+    check_episode_counts,
+    check_metric,
+    check_pairwise,
+    check_store,
+)
 
 __all__ = [
     "METRICS",
     "TRIPLET_METRICS",
     "TripletResult",
     "gather_images",
+    "mine_hard",
     "mine_semihard",
     "num_threads",
     "pairwise",
@@ -29,24 +44,22 @@ __all__ = [
     "sample_episodes",
     "set_num_threads",
     "simd_level",
+    "triplet_hard",
     "triplet_semihard",
 ]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 
-METRICS: tuple[str, ...] = _core.metrics
-TRIPLET_METRICS = ("sqeuclidean", "euclidean", "cosine")
-ACTIVATIONS = (None, "sigmoid")
-
 
 class TripletResult(NamedTuple):
-    """What `triplet_semihard` returns.
+    """What `triplet_semihard` and `triplet_hard` return.
 
     Attributes:
         loss: Mean over the pairs, a scalar.
         grad: float32 [batch, dim], the gradient of the loss with respect to the embeddings.
-        num_pairs: The number of (anchor, positive) pairs that have a negative.
+        num_pairs: The number of (anchor, positive) pairs that have a negative; of `triplet_hard`, one pair
+            for each anchor.
     """
 
     loss: Any
@@ -117,7 +130,7 @@ def pairwise(
     x = as_matrix("x", x)
     y = x if y is None else as_matrix("y", y)
     check_pairwise(metric, weights is not None, as_float("bias", bias) != 0.0, activation)
-    return _core.pairwise(x, y, metric, _weights(weights), bias, activation or "none")
+    return _core.pairwise(x, y, metric, as_weights(weights), bias, activation or "none")
 
 
 def pairwise_grad(
@@ -153,7 +166,7 @@ def pairwise_grad(
     y = x if y is None else as_matrix("y", y)
     check_pairwise(metric, weights is not None, as_float("bias", bias) != 0.0, activation)
     return _core.pairwise_grad(
-        x, y, as_matrix("grad", grad), metric, _weights(weights), bias, activation or "none"
+        x, y, as_matrix("grad", grad), metric, as_weights(weights), bias, activation or "none"
     )
 
 
@@ -178,8 +191,30 @@ def mine_semihard(
     Raises:
         ValueError: For an unknown metric or labels that do not match `x`.
     """
-    check_metric(metric, TRIPLET_METRICS)
-    return _core.mine_semihard(as_matrix("x", x), _labels(labels), metric)
+    return _mine("semihard", x, labels, metric)
+
+
+def mine_hard(
+    x: npt.ArrayLike, labels: npt.ArrayLike, metric: str = "sqeuclidean"
+) -> tuple[IntArray, IntArray, IntArray]:
+    """The hardest triplets of a batch (Hermans et al., "In Defense of the Triplet Loss", 2017, eq. 5).
+
+    For every anchor that has a positive and a negative, its farthest positive and its nearest negative; of
+    equal distances, the lowest index.
+
+    Args:
+        x: [batch, dim] embeddings.
+        labels: Integers [batch].
+        metric: One of `TRIPLET_METRICS`.
+
+    Returns:
+        `(anchor, positive, negative)`, int32 [anchors] each, by anchor. Empty if no two samples share a
+        class, or all do.
+
+    Raises:
+        ValueError: For an unknown metric or labels that do not match `x`.
+    """
+    return _mine("hard", x, labels, metric)
 
 
 def triplet_semihard(
@@ -203,10 +238,30 @@ def triplet_semihard(
     Raises:
         ValueError: For an unknown metric or labels that do not match `x`.
     """
-    check_metric(metric, TRIPLET_METRICS)
-    return TripletResult(
-        *_core.triplet_semihard(as_matrix("x", x), _labels(labels), as_float("margin", margin), metric)
-    )
+    return _triplet_loss("semihard", x, labels, margin, metric)
+
+
+def triplet_hard(
+    x: npt.ArrayLike, labels: npt.ArrayLike, margin: float = 1.0, metric: str = "sqeuclidean"
+) -> TripletResult:
+    """The triplet loss on the hardest triplets, and its gradient, in one pass.
+
+    loss = mean over the anchors of max(D[anchor, positive] - D[anchor, negative] + margin, 0), with the
+    triplets of `mine_hard`. Memory is O(batch * dim): the distance matrix is never held.
+
+    Args:
+        x: [batch, dim] embeddings.
+        labels: Integers [batch].
+        margin: The margin.
+        metric: One of `TRIPLET_METRICS`.
+
+    Returns:
+        A `TripletResult`, as of `triplet_semihard`.
+
+    Raises:
+        ValueError: For an unknown metric or labels that do not match `x`.
+    """
+    return _triplet_loss("hard", x, labels, margin, metric)
 
 
 def sample_episodes(
@@ -239,7 +294,7 @@ def sample_episodes(
         ValueError: If there are fewer than `n_way` classes, or a class has fewer than `k_shot + n_query`.
     """
     return _core.sample_episodes(
-        _labels(labels),
+        as_labels(labels),
         *check_episode_counts(n_way, k_shot, n_query, episodes),
         as_int64("seed", seed),
         as_int64("first_episode", first_episode),
@@ -252,8 +307,9 @@ def gather_images(
     rotations: npt.ArrayLike | None = None,
     scale: float = 1 / 255,
     shift: float = 0.0,
+    size: tuple[int, int] | None = None,
 ) -> FloatArray:
-    """Picks, turns and scales images in one pass: `float32(image) * scale + shift`.
+    """Picks, turns, resizes and scales images in one pass: `float32(image) * scale + shift`.
 
     Args:
         store: uint8 [N, height, width, channels].
@@ -262,9 +318,12 @@ def gather_images(
             `indices`: [episodes, n_way] turns all samples of a class alike. None for no turns.
         scale: Multiplied first.
         shift: Added then.
+        size: (height, width) that the images are brought to after their turns and before `scale`, by bilinear
+            interpolation between the centres of pixels; without antialiasing, in the arithmetic of
+            `tf.image.resize`. None leaves their size.
 
     Returns:
-        float32 [*indices.shape, height, width, channels].
+        float32 [*indices.shape, height, width, channels], height and width those of `size` if it is given.
 
     Raises:
         ValueError: For an index out of range, an odd turn of images that are not square, or shapes that do
@@ -274,101 +333,24 @@ def gather_images(
     check_store(store.shape, store.dtype.name)
     indices = as_integers("indices", indices)
     rotations = as_integers("rotations", () if rotations is None else rotations)
-    return _core.gather_images(store, indices, rotations, as_float("scale", scale), as_float("shift", shift))
+    return _core.gather_images(
+        store, indices, rotations, *as_size(size), as_float("scale", scale), as_float("shift", shift)
+    )
 
 
-def check_metric(metric: str, known: tuple[str, ...]) -> None:
-    """Raises ValueError for a metric that is not among `known`."""
-    if metric not in known:
-        raise ValueError(f"metric must be one of {', '.join(known)}, received {metric!r}")
+def _mine(
+    mining: str, x: npt.ArrayLike, labels: npt.ArrayLike, metric: str
+) -> tuple[IntArray, IntArray, IntArray]:
+    check_metric(metric, TRIPLET_METRICS)
+    return _core.mine_triplets(as_matrix("x", x), as_labels(labels), mining, metric)
 
 
-def check_pairwise(metric: str, weights_given: bool, bias_given: bool, activation: str | None) -> None:
-    """Raises ValueError for arguments of `pairwise` that do not go together."""
-    check_metric(metric, METRICS)
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be None or 'sigmoid', received {activation!r}")
-    weighted = metric == "weighted_manhattan"
-    if weighted and not weights_given:
-        raise ValueError("weights must be given for weighted_manhattan, received None")
-    if not weighted and (weights_given or bias_given or activation is not None):
-        raise ValueError(
-            f"weights, bias and activation belong to the metric weighted_manhattan, received metric: {metric}"
-        )
-
-
-def check_store(shape: tuple[int | None, ...], dtype: str) -> None:
-    """Raises ValueError unless shape and type are those of a store of images."""
-    if len(shape) != 4 or dtype != "uint8":
-        raise ValueError(f"store must be uint8 [N, height, width, channels], received {dtype} {list(shape)}")
-
-
-def check_episode_counts(n_way: Any, k_shot: Any, n_query: Any, episodes: Any) -> tuple[int, int, int, int]:
-    """The four counts as integers, or a ValueError that names one. The labels are the core's to check."""
-    counts = []
-    for name, value, least in (
-        ("n_way", n_way, 1),
-        ("k_shot", k_shot, 1),
-        ("n_query", n_query, 0),
-        ("episodes", episodes, 0),
-    ):
-        counts.append(as_int64(name, value))
-        if counts[-1] < least:
-            raise ValueError(f"{name} must be at least {least}, received {counts[-1]}")
-    return counts[0], counts[1], counts[2], counts[3]
-
-
-def as_matrix(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """The argument as a float array of two axes, or a ValueError that names it."""
-    array = np.asarray(value)
-    if array.ndim != 2:
-        raise ValueError(f"{name} must have 2 axes, received shape {list(array.shape)}")
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must hold real numbers, received {array.dtype}")
-    return array
-
-
-def as_integers(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """The argument as an integer array, or a ValueError that names it; an empty list counts as integers."""
-    array = np.asarray(value)
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iub":
-        raise ValueError(f"{name} must hold integers, received {array.dtype}")
-    return array
-
-
-def as_float(name: str, value: Any) -> float:
-    """The argument as a Python float, or a ValueError that names it."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, received {value!r}") from None
-
-
-def as_int64(name: str, value: Any) -> int:
-    """The argument as a Python integer of 64 bits, or a ValueError that names it."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be a whole number, received {value!r}") from None
-    if not -(2**63) <= number < 2**63:
-        raise ValueError(f"{name} must be below 2^63, received {number}")
-    return number
-
-
-def _labels(labels: npt.ArrayLike) -> npt.NDArray[Any]:
-    array = as_integers("labels", labels)
-    if array.ndim != 1:
-        raise ValueError(f"labels must have 1 axis, received shape {list(array.shape)}")
-    return array
-
-
-def _weights(weights: npt.ArrayLike | None) -> npt.NDArray[Any]:
-    array = np.asarray(() if weights is None else weights, np.float32)
-    if array.ndim != 1:
-        raise ValueError(f"weights must have 1 axis, received shape {list(array.shape)}")
-    return array
+def _triplet_loss(
+    mining: str, x: npt.ArrayLike, labels: npt.ArrayLike, margin: float, metric: str
+) -> TripletResult:
+    check_metric(metric, TRIPLET_METRICS)
+    x, labels, margin = as_matrix("x", x), as_labels(labels), as_float("margin", margin)
+    return TripletResult(*_core.triplet_loss(x, labels, mining, margin, metric))
 
 
 def _default_threads() -> int:

@@ -4,6 +4,7 @@
     binary_crossentropy    BinaryCrossentropy     on a Gram matrix of match probabilities, [batch, batch]
     triplet_loss           TripletLoss            on a matrix of distances, [batch, batch]
     triplet_semihard_loss  TripletSemiHardLoss    on embeddings, [batch, dim]; the matrix is never held
+    triplet_hard_loss      TripletHardLoss        the same with the hardest triplets
 
 Labels are class ids [batch] or [batch, 1], or for the first two also one-hot rows. Everything is computed in
 float32, whatever the policy of the model. A batch without a triplet has loss 0 and gradient 0.
@@ -24,6 +25,9 @@ from fslcore.ops import reference
 Tensor = Any
 
 _TRIPLET_METRICS = {"L2": "euclidean", "squared-L2": "sqeuclidean", "angular": "cosine"}
+# On embeddings, and on distances.
+_SEMIHARD = (ops.triplet_semihard, reference.triplet_semihard_of_distances)
+_HARD = (ops.triplet_hard, reference.triplet_hard_of_distances)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -106,14 +110,34 @@ def triplet_semihard_loss(
     Raises:
         ValueError: For an unknown metric, or labels that are not one class id per sample.
     """
-    _check_distance_metric(distance_metric)
-    embeddings = tf.cast(y_pred, tf.float32)
-    if embeddings.shape.rank != 2:
-        raise ValueError(f"y_pred must be embeddings [batch, dim], received shape {embeddings.shape}")
-    ids = class_ids(y_true, embeddings)
-    if isinstance(distance_metric, str):
-        return ops.triplet_semihard(embeddings, ids, margin, _TRIPLET_METRICS[distance_metric]).loss
-    return triplet_loss(ids, distance_metric(embeddings), margin)
+    return _of_embeddings(_SEMIHARD, y_true, y_pred, margin, distance_metric)
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+def triplet_hard_loss(
+    y_true: Tensor,
+    y_pred: Tensor,
+    margin: float = 1.0,
+    distance_metric: str | Callable[[Tensor], Tensor] = "L2",
+) -> Tensor:
+    """The triplet loss of embeddings with the farthest positive and the nearest negative of each anchor.
+
+    Hermans, Beyer and Leibe, "In Defense of the Triplet Loss for Person Re-Identification" (2017), eq. 5: the
+    mean of max(D[a, p] - D[a, n] + margin, 0) over the anchors that have a positive and a negative.
+
+    Args:
+        y_true: Class ids, [batch] or [batch, 1].
+        y_pred: [batch, dim] embeddings.
+        margin: In units of the distance.
+        distance_metric: As for `triplet_semihard_loss`.
+
+    Returns:
+        float32 scalar; 0 if no two samples share a class, or all do.
+
+    Raises:
+        ValueError: As for `triplet_semihard_loss`.
+    """
+    return _of_embeddings(_HARD, y_true, y_pred, margin, distance_metric)
 
 
 class _Reduction(keras.losses.Loss):
@@ -212,8 +236,36 @@ class TripletLoss(_TripletLoss):
         return {**super().get_config(), "margin": self.margin}
 
 
+class _EmbeddingsLoss(_TripletLoss):
+    """A triplet loss of embeddings, with the arguments of TensorFlow Addons."""
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        distance_metric: str | Callable[[Tensor], Tensor] = "L2",
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+    ) -> None:
+        super().__init__(name, reduction)
+        _check_distance_metric(distance_metric)
+        self.margin = margin
+        self.distance_metric = distance_metric
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        metric = self.distance_metric
+        serialised = metric if isinstance(metric, str) else keras.saving.serialize_keras_object(metric)
+        return {**super().get_config(), "margin": self.margin, "distance_metric": serialised}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> _EmbeddingsLoss:
+        """The loss that `get_config` describes."""
+        metric = config["distance_metric"]
+        return cls(**{**config, "distance_metric": keras.saving.deserialize_keras_object(metric)})
+
+
 @keras.saving.register_keras_serializable(package="fslcore")
-class TripletSemiHardLoss(_TripletLoss):
+class TripletSemiHardLoss(_EmbeddingsLoss):
     """`triplet_semihard_loss` of embeddings: name, arguments and values of the TensorFlow Addons class.
 
     Where that returns NaN (no two samples of one class) or a number without meaning (one class only), this
@@ -231,33 +283,50 @@ class TripletSemiHardLoss(_TripletLoss):
         ValueError: For an unknown metric.
     """
 
-    def __init__(
-        self,
-        margin: float = 1.0,
-        distance_metric: str | Callable[[Tensor], Tensor] = "L2",
-        name: str | None = None,
-        reduction: str | None = "sum_over_batch_size",
-    ) -> None:
-        super().__init__(name, reduction)
-        _check_distance_metric(distance_metric)
-        self.margin = margin
-        self.distance_metric = distance_metric
-
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of class ids and embeddings."""
         return triplet_semihard_loss(y_true, y_pred, self.margin, self.distance_metric)
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        metric = self.distance_metric
-        serialised = metric if isinstance(metric, str) else keras.saving.serialize_keras_object(metric)
-        return {**super().get_config(), "margin": self.margin, "distance_metric": serialised}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> TripletSemiHardLoss:
-        """The loss that `get_config` describes."""
-        metric = config["distance_metric"]
-        return cls(**{**config, "distance_metric": keras.saving.deserialize_keras_object(metric)})
+@keras.saving.register_keras_serializable(package="fslcore")
+class TripletHardLoss(_EmbeddingsLoss):
+    """`triplet_hard_loss` of embeddings: name and values of the TensorFlow Addons class, without its `soft`.
+
+    A sample that is alone in its class counts there with D[a, p] = 0, here not at all. Gradients at distance
+    0 are 0.
+
+    Args:
+        margin: In units of the distance.
+        distance_metric: As for `TripletSemiHardLoss`.
+        name: Name of the loss.
+        reduction: As for `keras.losses.Loss`; the loss of a batch is one number.
+
+    Raises:
+        ValueError: For an unknown metric.
+    """
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The loss of class ids and embeddings."""
+        return triplet_hard_loss(y_true, y_pred, self.margin, self.distance_metric)
+
+
+def _of_embeddings(
+    mining: tuple[Callable[..., Any], Callable[..., Tensor]],
+    y_true: Tensor,
+    y_pred: Tensor,
+    margin: float,
+    distance_metric: str | Callable[[Tensor], Tensor],
+) -> Tensor:
+    _check_distance_metric(distance_metric)
+    embeddings = tf.cast(y_pred, tf.float32)
+    if embeddings.shape.rank != 2:
+        raise ValueError(f"y_pred must be embeddings [batch, dim], received shape {embeddings.shape}")
+    ids = class_ids(y_true, embeddings)
+    on_embeddings, on_distances = mining
+    if isinstance(distance_metric, str):
+        return on_embeddings(embeddings, ids, margin, _TRIPLET_METRICS[distance_metric]).loss
+    distances = square_matrix(distance_metric(embeddings))
+    return on_distances(distances, same_class(ids, distances), margin)
 
 
 def _check_distance_metric(distance_metric: Any) -> None:

@@ -168,28 +168,51 @@ def assert_mined(
 
     A candidate counts as beyond the positive surely if it is so for all such distances, possibly if for some.
     """
-    labels, distance, tolerance = np.asarray(labels), np.asarray(distance), np.asarray(tolerance)
-    mined = Mined(*(np.asarray(part) for part in got))
-    assert {part.dtype for part in mined} == {np.dtype(np.int32)}
+    labels, low, high, mined = _mined_and_bounds(got, labels, distance, tolerance)
     pairs = list(zip(mined.anchor.tolist(), mined.positive.tolist(), strict=True))
     assert pairs == oracles.positive_pairs(labels)
-    low, high = distance - tolerance, distance + tolerance
     for a, p, n in zip(*(part.tolist() for part in mined), strict=True):
-        assert 0 <= n < len(labels), f"negative {n} of anchor {a} is no row"
-        assert labels[n] != labels[a], f"negative {n} of anchor {a} is of its class"
         negatives = np.flatnonzero(labels != labels[a])
+        assert n in negatives, f"negative {n} of anchor {a} is no row of another class"
         surely_beyond = negatives[low[a, negatives] > high[a, p]]
         nearest = high[a, n] > low[a, p] and np.all(low[a, n] <= high[a, surely_beyond])
         farthest = len(surely_beyond) == 0 and np.all(high[a, n] >= low[a, negatives])
-        assert nearest or farthest, f"negative {n} of anchor {a}, positive {p}: distance {distance[a, n]}"
+        assert nearest or farthest, f"negative {n} of anchor {a}, positive {p}, is too near or too far"
 
 
-def decision_gap(x: ArrayLike, labels: ArrayLike, margin: float, metric: str) -> float:
+def assert_mined_hard(
+    got: tuple[Any, Any, Any], labels: ArrayLike, distance: ArrayLike, tolerance: ArrayLike
+) -> None:
+    """The anchors exactly; positives and negatives the right ones for some distances within the tolerance."""
+    labels, low, high, mined = _mined_and_bounds(got, labels, distance, tolerance)
+    assert mined.anchor.tolist() == sorted({a for a, _ in oracles.positive_pairs(labels)})
+    for a, p, n in zip(*(part.tolist() for part in mined), strict=True):
+        positives = np.setdiff1d(np.flatnonzero(labels == labels[a]), [a])
+        negatives = np.flatnonzero(labels != labels[a])
+        assert p in positives, f"positive {p} of anchor {a} is no other row of its class"
+        assert n in negatives, f"negative {n} of anchor {a} is no row of another class"
+        assert np.all(high[a, p] >= low[a, positives]), f"positive {p} of anchor {a} is not the farthest"
+        assert np.all(low[a, n] <= high[a, negatives]), f"negative {n} of anchor {a} is not the nearest"
+
+
+def _mined_and_bounds(
+    got: tuple[Any, Any, Any], labels: ArrayLike, distance: ArrayLike, tolerance: ArrayLike
+) -> tuple[NDArray[Any], Array, Array, Mined]:
+    """(labels, the least and the largest distances that the tolerance allows, what was mined)."""
+    mined = Mined(*(np.asarray(part) for part in got))
+    assert {part.dtype for part in mined} == {np.dtype(np.int32)}
+    distance, tolerance = np.asarray(distance), np.asarray(tolerance)
+    return np.asarray(labels), distance - tolerance, distance + tolerance, mined
+
+
+def decision_gap(
+    x: ArrayLike, labels: ArrayLike, margin: float, metric: str, mining: str = "semihard"
+) -> float:
     """Distance of the data from the nearest tie of two distances and from the nearest kink of a hinge.
 
     Data whose gap exceeds the tolerance has one right answer, in float32 as in float64.
     """
     distance = oracles.pairwise(x, metric=metric)
     gaps = [np.min(np.diff(np.sort(np.delete(row, a)))) for a, row in enumerate(distance)]
-    a, p, n = oracles.mine_semihard(x, labels, metric)
+    a, p, n = getattr(oracles, f"mine_{mining}")(x, labels, metric)
     return float(min(*gaps, np.min(np.abs(distance[a, p] - distance[a, n] + margin))))

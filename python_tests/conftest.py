@@ -127,7 +127,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(params=(*NATIVE, "reference"), scope="session")
 def any_backend(request: pytest.FixtureRequest) -> Backend:
-    """Each implementation of pairwise and mine_semihard."""
+    """Each implementation of pairwise, mine_semihard and mine_hard."""
     return Backend(request.param)
 
 
@@ -152,6 +152,16 @@ def reject() -> Callable[..., None]:
         assert sentence in str(caught.value)
 
     return check
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads, and puts it back."""
+    from fslcore import kernels
+
+    before = kernels.num_threads()
+    yield kernels.set_num_threads
+    kernels.set_num_threads(before)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,6 +7,7 @@ Imports nothing of fslcore and copies none of its structure. Shapes: x [n, d], y
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -144,8 +145,8 @@ class Triplets(NamedTuple):
 
 def positive_pairs(labels: ArrayLike) -> list[tuple[int, int]]:
     """Ordered pairs (a, p) of one class, a != p, for which another class exists at all."""
-    labels = np.asarray(labels)
-    if len(set(labels.tolist())) < 2:
+    labels = np.asarray(labels).tolist()
+    if len(set(labels)) < 2:
         return []
     return [
         (a, p) for a in range(len(labels)) for p in range(len(labels)) if a != p and labels[a] == labels[p]
@@ -171,8 +172,24 @@ def mine_semihard(x: ArrayLike, labels: ArrayLike, metric: str = "sqeuclidean") 
     return Triplets(*np.array(rows, np.int64).reshape(-1, 3).T)
 
 
+def mine_hard(x: ArrayLike, labels: ArrayLike, metric: str = "sqeuclidean") -> Triplets:
+    """Per anchor its farthest positive and its nearest negative; lowest index on ties, NaN after all else."""
+    labels = np.asarray(labels).tolist()
+    distance = pairwise(x, metric=metric).tolist()
+    rows = []
+    for a, pairs in itertools.groupby(positive_pairs(labels), key=lambda pair: pair[0]):
+        row = distance[a]
+        positives = [p for _, p in pairs]
+        negatives = [n for n in range(len(labels)) if labels[n] != labels[a]]
+        # Of equal ones max and min return the first.
+        farthest = max(positives, key=lambda p: (not math.isnan(row[p]), row[p]))
+        nearest = min(negatives, key=lambda n: (math.isnan(row[n]), row[n]))
+        rows.append((a, farthest, nearest))
+    return Triplets(*np.array(rows, np.int64).reshape(-1, 3).T)
+
+
 class TripletLoss(NamedTuple):
-    """What triplet_semihard returns."""
+    """What triplet_semihard and triplet_hard return."""
 
     loss: float
     grad: Array  # [B, d]
@@ -186,21 +203,35 @@ def triplet_semihard(
     metric: str = "sqeuclidean",
 ) -> TripletLoss:
     """Mean hinge over all positive pairs and its gradient, term by term."""
+    return mean_hinge(x, mine_semihard(x, labels, metric), margin, metric)
+
+
+def triplet_hard(
+    x: ArrayLike,  # [B, d]
+    labels: ArrayLike,  # [B]
+    margin: float = 1.0,
+    metric: str = "sqeuclidean",
+) -> TripletLoss:
+    """Mean hinge over all anchors and its gradient, term by term."""
+    return mean_hinge(x, mine_hard(x, labels, metric), margin, metric)
+
+
+def mean_hinge(x: ArrayLike, triplets: Triplets, margin: float, metric: str) -> TripletLoss:
+    """The mean of max(D[a, p] - D[a, n] + margin, 0), and its gradient; 0 of no triplets."""
     x = np.asarray(x, np.float64)
-    triplets = mine_semihard(x, labels, metric)
     distance = pairwise(x, metric=metric)
-    num_pairs = len(triplets.anchor)
+    count = len(triplets.anchor)
     loss, grad = 0.0, np.zeros_like(x)
     for a, p, n in zip(*triplets, strict=True):
         term = distance[a, p] - distance[a, n] + margin
         if term > 0:
-            loss += term / num_pairs
+            loss += term / count
             positive_by_a, positive_by_p = pair_gradient(x[a], x[p], metric)
             negative_by_a, negative_by_n = pair_gradient(x[a], x[n], metric)
-            grad[a] += (positive_by_a - negative_by_a) / num_pairs
-            grad[p] += positive_by_p / num_pairs
-            grad[n] -= negative_by_n / num_pairs
-    return TripletLoss(loss, grad, num_pairs)
+            grad[a] += (positive_by_a - negative_by_a) / count
+            grad[p] += positive_by_p / count
+            grad[n] -= negative_by_n / count
+    return TripletLoss(loss, grad, count)
 
 
 # Episodes -------------------------------------------------------------------------------------------
@@ -281,115 +312,36 @@ def gather_images(
     rotations: ArrayLike | None = None,  # a leading part of the shape of indices
     scale: float = 1 / 255,
     shift: float = 0.0,
+    size: tuple[int, int] | None = None,
 ) -> NDArray[np.float32]:  # [..., H, W, C]
     """One image at a time, turned counter-clockwise; float32 arithmetic, as scale and shift are float32."""
     indices = np.asarray(indices)
     rotations = np.zeros((), np.int64) if rotations is None else np.asarray(rotations)
-    out = np.empty(indices.shape + store.shape[1:], np.float32)
+    out = np.empty(indices.shape + tuple(size or store.shape[1:3]) + store.shape[3:], np.float32)
     for place in np.ndindex(indices.shape):
         turns = int(rotations[place[: rotations.ndim]])
-        image = np.rot90(store[indices[place]], turns)
-        out[place] = image.astype(np.float32) * np.float32(scale) + np.float32(shift)
+        image = np.rot90(store[indices[place]], turns).astype(np.float32)
+        if size is not None:
+            image = resize(image, size)
+        out[place] = image * np.float32(scale) + np.float32(shift)
     return out
 
 
-# Convolution ----------------------------------------------------------------------------------------
-
-
-def window_taps(size: int, strides: int) -> Iterator[tuple[int, int, int]]:
-    """(output, tap, input) positions of a window of 3 along an axis, SAME padding, but for those outside."""
-    out_size = -(-size // strides)
-    padding = max((out_size - 1) * strides + 3 - size, 0)
-    before = padding // 2  # the odd one comes after
-    for out, tap in itertools.product(range(out_size), range(3)):
-        position = out * strides + tap - before
-        if 0 <= position < size:
-            yield out, tap, position
-
-
-def taps(images: Array, strides: int) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
-    """(output, tap, input) positions of every window, each a (row, column)."""
-    rows, columns = (list(window_taps(size, strides)) for size in images.shape[1:3])
-    for row, column in itertools.product(rows, columns):
-        out, tap, position = zip(row, column, strict=True)
-        yield out, tap, position
-
-
-def convolve(images: ArrayLike, kernel: ArrayLike, strides: int) -> Array:
-    """images [B, H, W, C], kernel [3, 3, C, F] to [B, H / strides, W / strides, F], rounded up."""
-    images, kernel = np.asarray(images, np.float64), np.asarray(kernel, np.float64)
-    height, width = (-(-size // strides) for size in images.shape[1:3])
-    out = np.zeros((len(images), height, width, kernel.shape[3]))
-    for (r, c), tap, (y, x) in taps(images, strides):
-        out[:, r, c] += images[:, y, x] @ kernel[tap]
+def resize(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bilinear, pixel by pixel: along the row above, along the row below, then between the two."""
+    out = np.empty((*size, image.shape[2]), np.float32)
+    for r, c in np.ndindex(size):
+        top, bottom, down = neighbours(r, image.shape[0], size[0])
+        left, right, across = neighbours(c, image.shape[1], size[1])
+        above = image[top, left] + (image[top, right] - image[top, left]) * across
+        below = image[bottom, left] + (image[bottom, right] - image[bottom, left]) * across
+        out[r, c] = above + (below - above) * down
     return out
 
 
-def convolve_grad(images: ArrayLike, kernel: ArrayLike, grad: ArrayLike, strides: int) -> tuple[Array, Array]:
-    """The gradients of images and kernel of sum(grad * convolve(images, kernel))."""
-    images, kernel, grad = (np.asarray(a, np.float64) for a in (images, kernel, grad))
-    images_grad, kernel_grad = np.zeros_like(images), np.zeros_like(kernel)
-    for (r, c), tap, (y, x) in taps(images, strides):
-        images_grad[:, y, x] += grad[:, r, c] @ kernel[tap].T
-        kernel_grad[tap] += images[:, y, x].T @ grad[:, r, c]
-    return images_grad, kernel_grad
-
-
-class ConvBlock(NamedTuple):
-    """Convolution, batch normalisation, ReLU."""
-
-    convolved: Array  # [B, OH, OW, F]
-    mean: Array  # [F]
-    variance: Array  # [F], biased
-    outputs: Array  # [B, OH, OW, F]
-
-
-def conv_block(
-    images: ArrayLike,
-    kernel: ArrayLike,
-    gamma: ArrayLike,  # [F]
-    beta: ArrayLike,  # [F]
-    strides: int = 2,
-    epsilon: float = 1e-3,
-) -> ConvBlock:
-    """Statistics over batch and positions."""
-    convolved = convolve(images, kernel, strides)
-    mean = np.mean(convolved, axis=(0, 1, 2))
-    variance = np.mean((convolved - mean) ** 2, axis=(0, 1, 2))
-    normalised = (convolved - mean) / np.sqrt(variance + epsilon)
-    return ConvBlock(convolved, mean, variance, np.maximum(np.asarray(gamma) * normalised + beta, 0))
-
-
-class ConvBlockGradient(NamedTuple):
-    """The gradient of sum(grad * outputs)."""
-
-    images: Array
-    kernel: Array
-    gamma: Array
-    beta: Array
-
-
-def conv_block_grad(
-    images: ArrayLike,
-    kernel: ArrayLike,
-    gamma: ArrayLike,
-    beta: ArrayLike,
-    grad: ArrayLike,  # [B, OH, OW, F]
-    strides: int = 2,
-    epsilon: float = 1e-3,
-) -> ConvBlockGradient:
-    """By the chain rule, one step after the other: ReLU, scale, variance, mean, convolution."""
-    block = conv_block(images, kernel, gamma, beta, strides, epsilon)
-    axes = (0, 1, 2)
-    count = block.outputs[..., 0].size
-    deviation, centred = np.sqrt(block.variance + epsilon), block.convolved - block.mean
-    of_scaled = np.where(block.outputs > 0, grad, 0)
-    of_normalised = of_scaled * np.asarray(gamma, np.float64)
-    of_variance = np.sum(of_normalised * centred, axes) * -0.5 / deviation**3
-    of_centred = of_normalised / deviation + of_variance * 2 * centred / count
-    of_convolved = of_centred - np.sum(of_centred, axes) / count
-    return ConvBlockGradient(
-        *convolve_grad(images, kernel, of_convolved, strides),
-        np.sum(of_scaled * centred / deviation, axes),
-        np.sum(of_scaled, axes),
-    )
+def neighbours(place: int, pixels: int, places: int) -> tuple[int, int, np.float32]:
+    """The pixels beside the centre of a place, and how far it is from the first one, in float32."""
+    half, step = np.float32(0.5), np.float32(pixels) / np.float32(places)
+    centre = (np.float32(place) + half) * step - half
+    below = np.floor(centre)
+    return max(int(below), 0), min(int(np.ceil(centre)), pixels - 1), centre - below

@@ -9,6 +9,7 @@ from asserts import (
     assert_bit_identical,
     assert_gradient_close,
     assert_mined,
+    assert_mined_hard,
     decision_gap,
     float32_exactly,
     gamma,
@@ -201,6 +202,57 @@ def test_mined_rejects_a_near_negative_where_the_farthest_is_due():
     n[0] = 2
     with pytest.raises(AssertionError, match="negative 2"):
         assert_mined((a, p, n), labels, distance, np.zeros_like(distance))
+
+
+# Anchor 0 sits at 0, its positives at 4 and 4.000001, its negatives at 3, -3.000001 and 9.
+HARD_LABELS = np.array([0, 0, 0, 1, 1, 1])
+HARD_POSITIONS = np.array([0.0, 4.0, 4.000001, 3.0, -3.000001, 9.0])
+HARD_DISTANCE = np.abs(HARD_POSITIONS[:, None] - HARD_POSITIONS[None, :])
+
+
+def hard_with(**of_anchor_0):
+    a, p, n = (
+        part.astype(np.int32) for part in oracles.mine_hard(HARD_POSITIONS[:, None], HARD_LABELS, "manhattan")
+    )
+    assert (a[0], p[0], n[0]) == (0, 2, 3)
+    p[0], n[0] = of_anchor_0.get("positive", 2), of_anchor_0.get("negative", 3)
+    return a, p, n
+
+
+@pytest.mark.parametrize(
+    ("changes", "tolerance"),
+    [({}, 0.0), ({"positive": 1}, 1e-5), ({"negative": 4}, 1e-5), ({"negative": 5}, 3.0)],
+)
+def test_mined_hard_accepts_what_the_tolerance_explains(changes, tolerance):
+    tolerances = np.full_like(HARD_DISTANCE, tolerance)
+    assert_mined_hard(hard_with(**changes), HARD_LABELS, HARD_DISTANCE, tolerances)
+
+
+@pytest.mark.parametrize(
+    ("changes", "tolerance"),
+    [
+        pytest.param({"positive": 1}, 0.0, id="second farthest"),
+        pytest.param({"positive": 0}, 1e-5, id="itself"),
+        pytest.param({"positive": 5}, 1e-5, id="positive of another class"),
+        pytest.param({"negative": 4}, 0.0, id="second nearest"),
+        pytest.param({"negative": 5}, 1e-5, id="farthest"),
+        pytest.param({"negative": 1}, 1e-5, id="negative of its class"),
+        pytest.param({"negative": -1}, 1e-5, id="no row"),
+    ],
+)
+def test_mined_hard_rejects_a_wrong_row(changes, tolerance):
+    tolerances = np.full_like(HARD_DISTANCE, tolerance)
+    with pytest.raises(AssertionError, match=f"{next(iter(changes))} .* of anchor 0"):
+        assert_mined_hard(hard_with(**changes), HARD_LABELS, HARD_DISTANCE, tolerances)
+
+
+def test_mined_hard_rejects_a_missing_anchor_and_another_dtype():
+    a, p, n = hard_with()
+    nothing = np.zeros_like(HARD_DISTANCE)
+    with pytest.raises(AssertionError):
+        assert_mined_hard((a[1:], p[1:], n[1:]), HARD_LABELS, HARD_DISTANCE, nothing)
+    with pytest.raises(AssertionError):
+        assert_mined_hard((a.astype(np.int64), p, n), HARD_LABELS, HARD_DISTANCE, nothing)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,16 @@ def test_every_contender_computes_the_triplet_loss_and_its_gradient(classes):
         np.testing.assert_allclose(gradient, wanted.grad, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("classes", [3, 8])
+def test_every_contender_computes_the_hard_loss_and_its_gradient(classes):
+    batch = Batch(16, 5, classes)
+    wanted = oracles.triplet_hard(batch.x, batch.labels, MARGIN)
+    for name, entry in triplets.entries(batch, "hard").items():
+        loss, gradient = entry.call()
+        np.testing.assert_allclose(loss, wanted.loss, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(gradient, wanted.grad, atol=1e-6, err_msg=name)
+
+
 def test_a_pair_without_a_farther_negative_takes_the_farthest():
     batch = Batch(4, 2, 2)
     batch.__dict__["x"] = np.array([[0, 0], [1, 0], [5, 0], [2, 0]], np.float32)  # class 0 encloses class 1

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
-import oracles
+import oracles_convolution as oracles
 import pytest
 import tensorflow as tf
 from asserts import assert_bit_identical, assert_gradient_close, float32_exactly, gamma

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """pairwise: exact on small integers at every awkward size, elsewhere within derived bounds; every backend."""
 
+import ml_dtypes
 import numpy as np
 import oracles
 import pytest
@@ -285,7 +286,7 @@ def test_memory_layout_does_not_matter(numpy_backend, layout):
     assert_bit_identical(numpy_backend.pairwise(layout(x), layout(y)), numpy_backend.pairwise(x, y))
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16])
 def test_other_floats_are_cast_to_float32(any_backend, dtype):
     x, y = normal(0, 9, 17).astype(dtype), normal(1, 7, 17).astype(dtype)
     want = any_backend.pairwise(x.astype(np.float32), y.astype(np.float32))

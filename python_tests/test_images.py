@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""gather_images: np.rot90 of the store's images, scaled in float32, through each binding."""
+"""gather_images: np.rot90 of the store's images, resized, scaled in float32, through each binding."""
 
 import numpy as np
 import oracles
@@ -87,6 +87,39 @@ def test_rotations_follow_the_leading_axes_of_indices(backend, rotations_shape):
     assert_bit_identical(got, oracles.gather_images(SQUARE, indices, rotations))
 
 
+@pytest.mark.parametrize("size", [(5, 5), (1, 1), (3, 8), (13, 2), (10, 10)], ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resizing_is_bilinear(backend, size, channels):
+    store, indices, rotations = images(4, 5, 5, channels), np.array([[3, 0], [1, 1]]), np.array([0, 3])
+    got = backend.gather_images(store, indices, rotations, 2 / 255, -1.0, size)
+    assert_bit_identical(got, oracles.gather_images(store, indices, rotations, 2 / 255, -1.0, size))
+
+
+@pytest.mark.each_level
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4)),
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    turned=st.booleans(),
+)
+def test_any_size_is_reached_exactly(shape, size, turned):
+    from fslcore import kernels
+
+    store, rotations = images(3, *shape), np.full(2, 2) if turned else None
+    got = kernels.gather_images(store, [2, 0], rotations, size=size)
+    assert_bit_identical(got, oracles.gather_images(store, [2, 0], rotations, size=size))
+
+
+@pytest.mark.parametrize("size", [(28, 28), (105, 105), (7, 40), (200, 31)], ids=str)
+def test_resizing_is_that_of_tensorflow(size):
+    import tensorflow as tf
+
+    from fslcore import kernels
+
+    store = images(3, 105, 105, 3)
+    want = tf.image.resize(store, size, "bilinear", antialias=False).numpy()
+    assert_bit_identical(kernels.gather_images(store, np.arange(3), scale=1.0, size=size), want)
+
+
 def test_half_turns_need_no_square(backend):
     store, indices, rotations = images(3, 4, 7, 3), np.array([0, 1, 2]), np.array([2, 0, 2])
     got = backend.gather_images(store, indices, rotations)
@@ -169,6 +202,9 @@ WIDE = images(3, 4, 7, 1)
             "rotations must have the leading axes.*received",
             id="rotations with more axes",
         ),
+        pytest.param((SQUARE, np.array([0]), None, 1.0, 0.0, (5, 0)), "size.*received", id="empty size"),
+        pytest.param((SQUARE, np.array([0]), None, 1.0, 0.0, 5), "size.*received 5", id="size of one number"),
+        pytest.param((SQUARE[:, :0], np.array([0]), None, 1.0, 0.0, (5, 5)), "store.*rec", id="no pixels"),
         pytest.param((SQUARE[0], np.array([0])), "store must.*received", id="store of one image"),
         pytest.param(
             (SQUARE.astype(np.float32), np.array([0])), "store must.*uint8.*received", id="store of floats"

@@ -21,7 +21,7 @@ from fslcore import kernels
 RECORDED = {
     "Pairwise": 5_922_170,
     "PairwiseGrad": 5_596_282,
-    "TripletSemihard": 3_851_920,
+    "TripletLossAndGrad": 3_851_920,
     "GatherImages": 1_249_750,
 }
 HEADROOM = 1.25

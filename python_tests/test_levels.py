@@ -25,7 +25,9 @@ SUITES = (
     "test_gram.py",
     "test_gram_grad.py",
     "test_images.py",
+    "test_triplet_loss.py",
     "test_triplets.py",
+    "test_triplets_large.py",
 )
 CPUINFO = pathlib.Path("/proc/cpuinfo")
 
@@ -100,6 +102,7 @@ GRAD = normal(2, 257, 131)
 WEIGHTS = {"weights": normal(3, 33), "bias": 0.5, "activation": "sigmoid"}
 PAIRS = np.arange(257) // 2
 HALVES = np.arange(601) % 2
+LARGE, TRIPLES = normal(7, 1100, 33), np.arange(1100) // 3
 STORE = np.random.default_rng(4).integers(0, 256, (40, 28, 28, 1), np.uint8)
 DRAWN = np.random.default_rng(5).integers(0, 40, (50, 5))
 
@@ -120,17 +123,14 @@ CASES = {
     "triplet_semihard few positives": lambda: kernels.triplet_semihard(X, PAIRS),
     "triplet_semihard many positives": lambda: kernels.triplet_semihard(normal(6, 601, 9), HALVES),
     "triplet_semihard cosine": lambda: kernels.triplet_semihard(X, PAIRS, 0.3, "cosine"),
+    "triplet_semihard large batch": lambda: kernels.triplet_semihard(LARGE, TRIPLES),
+    "mine_hard": lambda: kernels.mine_hard(X, PAIRS),
+    "triplet_hard": lambda: kernels.triplet_hard(LARGE, TRIPLES),
+    "triplet_hard many positives": lambda: kernels.triplet_hard(normal(6, 601, 9), HALVES),
+    "triplet_hard cosine": lambda: kernels.triplet_hard(X, PAIRS, 0.3, "cosine"),
     "sample_episodes": lambda: [kernels.sample_episodes(np.arange(400) % 40, 5, 1, 5, 300, 1)],
     "gather_images": lambda: [kernels.gather_images(STORE, DRAWN, DRAWN % 4)],
 }
-
-
-@pytest.fixture
-def threads():
-    """Sets the number of threads, and puts it back."""
-    before = kernels.num_threads()
-    yield kernels.set_num_threads
-    kernels.set_num_threads(before)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -147,7 +147,7 @@ def test_results_do_not_depend_on_threads(threads, case):
 
 def test_calls_from_several_python_threads_do_not_disturb_each_other(threads):
     threads(2)
-    names = ["pairwise euclidean", "triplet_semihard few positives", "sample_episodes", "gather_images"]
+    names = ["pairwise euclidean", "triplet_semihard few positives", "triplet_hard", "gather_images"]
     want = {name: [np.asarray(part) for part in CASES[name]()] for name in names}
     wrong = []
 
@@ -225,6 +225,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
             8192, 32, "k.triplet_semihard(x, labels)", id="triplet loss without a matrix of distances"
         ),
         pytest.param(8192, 32, "k.mine_semihard(x, labels)", id="mining without a matrix of distances"),
+        pytest.param(8192, 32, "k.triplet_hard(x, labels)", id="hard triplets without a matrix of distances"),
         # The differences of all pairs would take 2 GiB.
         pytest.param(512, 2048, "k.pairwise(x, metric='manhattan')", id="pairwise without differences"),
         pytest.param(

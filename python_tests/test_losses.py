@@ -17,10 +17,11 @@ from fslcore.data import get_dummies
 from fslcore.layers import GramMatrix
 from fslcore.losses import (
     BinaryCrossentropy,
+    TripletHardLoss,
     TripletLoss,
     TripletSemiHardLoss,
     binary_crossentropy,
-    triplet_loss,
+    triplet_hard_loss,
     triplet_semihard_loss,
 )
 from fslcore.metrics import classification_accuracy
@@ -139,20 +140,27 @@ def addons_triplet_semihard(labels, embeddings, margin, distance_metric):
 
 
 METRICS = {"L2": "euclidean", "squared-L2": "sqeuclidean", "angular": "cosine"}
+# Addons' hard loss counts samples that are alone in their class, with D[a, p] = 0: not what is wanted here.
+WANTED = {
+    TripletSemiHardLoss: addons_triplet_semihard,
+    TripletHardLoss: lambda labels, x, *more: oracles.triplet_hard(x, labels, more[0], METRICS[more[1]]).loss,
+}
+of_embeddings = pytest.mark.parametrize("loss", WANTED)
 
 
 @functools.cache
-def semihard(mode, metric, margin):
-    return mode(TripletSemiHardLoss(margin, metric))
+def loss_in(mode, loss, metric, margin):
+    return mode(loss(margin, metric))
 
 
 @in_every_mode
+@of_embeddings
 @pytest.mark.parametrize("metric", METRICS)
-def test_triplet_semihard_has_the_values_of_tensorflow_addons(mode, metric):
+def test_losses_of_embeddings(mode, loss, metric):
     embeddings = normal(0, 11, 6)
-    want = addons_triplet_semihard(LABELS, embeddings, 0.5, metric)
+    want = WANTED[loss](LABELS, embeddings, 0.5, metric)
     tolerance = pairwise_tolerance(embeddings, embeddings, METRICS[metric])[~np.eye(11, dtype=bool)].max()
-    got = float(semihard(mode, metric, 0.5)(LABELS, embeddings))
+    got = float(loss_in(mode, loss, metric, 0.5)(LABELS, embeddings))
     assert abs(got - want) <= 2 * tolerance < 1e-3 * want
 
 
@@ -168,17 +176,28 @@ def test_triplet_semihard_is_exact_on_integers(mode, labels):
     np.testing.assert_array_equal(grad, float32_exactly(want.grad))
 
 
+@in_every_mode
+def test_triplet_hard_is_exact_on_integers(mode):
+    x, labels = integers(1, 8, 3), np.array([2, 1, 2, 0, 1, 2, 0, 1])  # 8 anchors
+    want = oracles.triplet_hard(x, labels, 7.0)
+    loss, grad = mode(with_gradient(lambda x: triplet_hard_loss(labels, x, 7.0, "squared-L2")))(x)
+    assert float(loss) == want.loss
+    np.testing.assert_array_equal(grad, float32_exactly(want.grad))
+
+
 @keras.saving.register_keras_serializable(package="tests")
 def manhattan(embeddings):
     return tf.reduce_sum(tf.abs(embeddings[:, None] - embeddings[None, :]), axis=2)
 
 
 @in_every_mode
-def test_a_distance_of_your_own(mode):
+@of_embeddings
+def test_a_distance_of_your_own(mode, loss):
     embeddings = integers(1, 11, 3)
-    distances = oracles.pairwise(embeddings, metric="manhattan").astype(np.float32)
-    got = mode(TripletSemiHardLoss(3.0, manhattan))(LABELS, embeddings)
-    assert float(got) == float(triplet_loss(LABELS, distances, 3.0)) > 0
+    oracle = oracles.triplet_hard if loss is TripletHardLoss else oracles.triplet_semihard
+    want = oracle(embeddings, LABELS, 3.0, "manhattan").loss
+    # Of integers the sum is exact, the mean over 10 anchors is not.
+    assert float(mode(loss(3.0, manhattan))(LABELS, embeddings)) == pytest.approx(want, rel=gamma(2))
 
 
 # XLA takes three seconds for a program that mines a matrix: two of them are enough.
@@ -203,10 +222,11 @@ def assert_loss_and_gradient_zero(function, loss, predictions, labels):
 
 
 @in_every_mode
+@of_embeddings
 @pytest.mark.parametrize("labels", NO_PAIRS.values(), ids=NO_PAIRS.keys())
-def test_embeddings_without_a_triplet(mode, labels):
+def test_embeddings_without_a_triplet(mode, loss, labels):
     labels = np.array(labels, np.int64)
-    assert_loss_and_gradient_zero(mode, TripletSemiHardLoss(), integers(0, len(labels), 3), labels)
+    assert_loss_and_gradient_zero(mode, loss(), integers(0, len(labels), 3), labels)
 
 
 @pytest.mark.parametrize("mode", MODES[:3], ids=name)
@@ -229,15 +249,19 @@ def test_embeddings_and_their_distances_give_the_same_loss():
     np.testing.assert_array_equal(dx, same_dx)
 
 
+@pytest.mark.parametrize(
+    ("loss", "function"),
+    [(TripletSemiHardLoss, triplet_semihard_loss), (TripletHardLoss, triplet_hard_loss)],
+)
 @pytest.mark.parametrize("metric", ["l2", "cosine", None, 2], ids=str)
-def test_unknown_distances_are_refused(metric):
+def test_unknown_distances_are_refused(loss, function, metric):
     message = r"distance_metric must be one of L2, squared-L2, angular or a function.*received " + repr(
         metric
     )
     with pytest.raises(ValueError, match=message):
-        TripletSemiHardLoss(distance_metric=metric)
+        loss(distance_metric=metric)
     with pytest.raises(ValueError, match=message):
-        triplet_semihard_loss([0, 0], np.zeros((2, 2)), distance_metric=metric)
+        function([0, 0], np.zeros((2, 2)), distance_metric=metric)
 
 
 def test_triplets_have_no_sample_weights():
@@ -252,8 +276,9 @@ def test_triplets_have_no_sample_weights():
         (TripletLoss(), np.zeros((11, 3)), r"y_pred must be one matrix \[batch, batch\]"),
         (TripletSemiHardLoss(), np.zeros((11, 3, 2)), r"y_pred must be embeddings \[batch, dim\]"),
         (TripletSemiHardLoss(), np.zeros((10, 3)), "y_true must hold one label per sample"),
+        (TripletHardLoss(), np.zeros((11, 3, 2)), r"y_pred must be embeddings \[batch, dim\]"),
     ],
-    ids=range(4),
+    ids=range(5),
 )
 def test_predictions_of_another_shape_are_refused(loss, predictions, message):
     with pytest.raises(ValueError, match=message):
@@ -296,6 +321,8 @@ LOSSES = [
     TripletLoss(0.25, reduction="sum"),
     TripletSemiHardLoss(0.25, "angular"),
     TripletSemiHardLoss(0.5, manhattan, name="mine"),
+    TripletHardLoss(0.25, "squared-L2"),
+    TripletHardLoss(0.5, manhattan, name="mine too", reduction="none"),
 ]
 
 
@@ -360,12 +387,13 @@ def test_mixed_precision_losses_are_computed_in_float32(policy, jit_compile):
     )
 
 
-def test_the_gradient_through_the_model_trains_it():
+@of_embeddings
+def test_the_gradient_through_the_model_trains_it(loss):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dense(4)]
     )
-    model.compile(keras.optimizers.Adam(0.05), TripletSemiHardLoss(distance_metric="squared-L2"))
+    model.compile(keras.optimizers.Adam(0.05), loss(distance_metric="squared-L2"))
     labels = np.arange(32) % 8
     x = normal(0, 8, 3)[labels] + 0.1 * normal(1, 32, 3)
     history = model.fit(x, labels, batch_size=32, epochs=20, verbose=0).history["loss"]

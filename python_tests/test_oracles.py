@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import oracles
+import oracles_convolution
 import pytest
 
 
@@ -97,11 +98,47 @@ def test_ties_go_to_the_lowest_index():
     assert farthest[0] == 2
 
 
+def test_hard_by_hand():
+    # Class 0 at 0, 2 and -3, class 1 at 1, 5 and 6, class 2 at 20, alone.
+    x = np.array([[0], [2], [1], [5], [-3], [6], [20]])
+    labels = [0, 0, 1, 1, 0, 1, 2]
+    a, p, n = oracles.mine_hard(x, labels, "manhattan")
+    assert list(zip(a.tolist(), p.tolist(), n.tolist(), strict=True)) == [
+        (0, 4, 2),
+        (1, 4, 2),
+        (2, 5, 0),  # 2 is as near
+        (3, 2, 1),
+        (4, 1, 2),
+        (5, 2, 1),
+    ]
+    # Hinges with margin 0.5 on those: 2.5, 4.5, 4.5, 1.5, 1.5, 1.5.
+    loss, grad, num_pairs = oracles.triplet_hard(x, labels, 0.5, "manhattan")
+    assert (loss, num_pairs) == (pytest.approx(16 / 6), 6)
+    assert grad.sum() == pytest.approx(0, abs=1e-15)
+    # With a margin of -1.5: 0.5, 2.5, 2.5, 0, 0, 0.
+    assert oracles.triplet_hard(x, labels, -1.5, "manhattan").loss == pytest.approx(5.5 / 6)
+
+
+def test_nan_is_the_last_choice_of_the_hardest():
+    x, labels = [[np.nan], [0], [1], [np.inf]], [1, 0, 0, 1]
+    with np.errstate(invalid="ignore"):  # infinity from itself
+        a, p, n = oracles.mine_hard(x, labels, "manhattan")
+    assert list(zip(a.tolist(), p.tolist(), n.tolist(), strict=True)) == [
+        (0, 3, 1),
+        (1, 2, 3),
+        (2, 1, 3),
+        (3, 0, 1),
+    ]
+    positive = oracles.mine_hard([[0], [np.nan], [2], [2], [1]], [0, 0, 0, 0, 1], "manhattan").positive
+    assert positive.tolist() == [2, 0, 0, 0]
+
+
+@pytest.mark.parametrize("mining", ["semihard", "hard"])
 @pytest.mark.parametrize("labels", [[], [3], [3, 3, 3], [1, 2, 3]])
-def test_nothing_to_mine(labels):
+def test_nothing_to_mine(mining, labels):
     x = np.ones((len(labels), 2))
-    assert [part.shape for part in oracles.mine_semihard(x, labels)] == [(0,)] * 3
-    loss, grad, num_pairs = oracles.triplet_semihard(x, labels)
+    assert [part.shape for part in getattr(oracles, f"mine_{mining}")(x, labels)] == [(0,)] * 3
+    loss, grad, num_pairs = getattr(oracles, f"triplet_{mining}")(x, labels)
     assert (loss, num_pairs) == (0, 0)
     np.testing.assert_array_equal(grad, np.zeros_like(x))
 
@@ -176,7 +213,7 @@ def test_windows_by_hand(size, strides, first_inputs):
         for tap in range(3)
         if 0 <= first + tap < size
     ]
-    assert list(oracles.window_taps(size, strides)) == want
+    assert list(oracles_convolution.window_taps(size, strides)) == want
 
 
 def test_convolution_by_hand():
@@ -184,21 +221,23 @@ def test_convolution_by_hand():
     image = np.arange(1, 7).reshape(1, 2, 3, 1)
     kernel = np.zeros((3, 3, 1, 1))
     kernel[0, 0] = 2
-    np.testing.assert_array_equal(oracles.convolve(image, kernel, 1)[0, ..., 0], [[0, 0, 0], [0, 2, 4]])
+    np.testing.assert_array_equal(
+        oracles_convolution.convolve(image, kernel, 1)[0, ..., 0], [[0, 0, 0], [0, 2, 4]]
+    )
 
 
 @pytest.mark.parametrize("strides", [1, 2])
 def test_conv_block_grad_by_finite_differences(strides):
     rng = np.random.default_rng(5)
     points = [rng.normal(size=shape) for shape in ((2, 3, 4, 2), (3, 3, 2, 3), (3,), (3,))]
-    block = oracles.conv_block(*points, strides)
+    block = oracles_convolution.conv_block(*points, strides)
     grad = rng.normal(size=block.outputs.shape)
     centred = (block.convolved - block.mean) / np.sqrt(block.variance + 1e-3)
     assert np.min(np.abs(points[2] * centred + points[3])) > 1e-3  # no kink of the ReLU within a step
-    for i, got in enumerate(oracles.conv_block_grad(*points, grad, strides)):
+    for i, got in enumerate(oracles_convolution.conv_block_grad(*points, grad, strides)):
 
         def objective(point, i=i):
             changed = [*points[:i], point, *points[i + 1 :]]
-            return np.sum(grad * oracles.conv_block(*changed, strides).outputs)
+            return np.sum(grad * oracles_convolution.conv_block(*changed, strides).outputs)
 
         np.testing.assert_allclose(got, central_difference(objective, points[i]), rtol=0, atol=1e-7)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the twins in plain TensorFlow do beyond the ops: any distances, second derivatives, little memory.
 
-That `pairwise` and `mine_semihard` agree with the oracle is in test_gram.py and test_triplets.py.
+That `pairwise` and the mining agree with the oracle is in test_gram.py and test_triplets.py.
 """
 
 import functools
@@ -14,21 +14,25 @@ import pytest
 import tensorflow as tf
 from asserts import assert_gradient_close, decision_gap, float32_exactly, pairwise_tolerance
 from inputs import integers, normal
+from mining import MINING, mine, shuffled_labels, triplet_loss
 from modes import MODES, name, with_gradient
 
 from fslcore.ops import reference
 
 in_every_mode = pytest.mark.parametrize("mode", MODES, ids=name)
+in_each_mining = pytest.mark.parametrize("mining", MINING)
 
-# 3 * 2 + 3 * 2 + 2 + 2 = 16 pairs: the mean of integers over a power of two is exact.
-LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), [3, 3, 2, 2, 1])).astype(np.int32)
+# 3 * 2 + 3 * 2 + 2 + 2 = 16 pairs, and 8 anchors: the mean of integers over a power of two is exact.
+LABELS = shuffled_labels(3, 3, 2, 2, 1)
+ANCHORS = shuffled_labels(4, 2, 2, 1, 1, 1)
+OF_POWERS_OF_TWO = {"semihard": LABELS, "hard": ANCHORS}
 
 
 @functools.cache
-def loss_and_gradient(mode, metric="sqeuclidean"):
+def loss_and_gradient(mode, mining, metric="sqeuclidean"):
     """A function of (x, labels, margin), traced and compiled once for all tests."""
     return mode(
-        with_gradient(lambda x, labels, margin: reference.triplet_semihard(x, labels, margin, metric))
+        with_gradient(lambda x, labels, margin: triplet_loss(reference, mining, x, labels, margin, metric))
     )
 
 
@@ -37,25 +41,28 @@ def same_class(labels):
 
 
 @in_every_mode
+@in_each_mining
 @pytest.mark.parametrize("margin", [7.0, 300.0])
-def test_loss_and_gradient_are_exact_on_integers(mode, margin):
-    x = integers(1, 11, 3)
-    want = oracles.triplet_semihard(x, LABELS, margin)
-    loss, grad = loss_and_gradient(mode)(x, LABELS, margin)
+def test_loss_and_gradient_are_exact_on_integers(mode, mining, margin):
+    x, labels = integers(1, 11, 3), OF_POWERS_OF_TWO[mining]
+    want = triplet_loss(oracles, mining, x, labels, margin)
+    loss, grad = loss_and_gradient(mode, mining)(x, labels, margin)
     assert float(loss) == want.loss > 0
     np.testing.assert_array_equal(grad, float32_exactly(want.grad), strict=True)
 
 
 @in_every_mode
+@in_each_mining
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_loss_and_gradient_of_normal_rows(mode, metric):
+def test_loss_and_gradient_of_normal_rows(mode, mining, metric):
     x, labels = normal(5, 11, 8), LABELS
     tolerance = pairwise_tolerance(x, x, metric)[~np.eye(11, dtype=bool)].max()
-    assert decision_gap(x, labels, 0.3, metric) > 2 * tolerance  # no rounding changes a triplet
-    want = oracles.triplet_semihard(x, labels, 0.3, metric)
-    loss, grad = loss_and_gradient(mode, metric)(x, labels, 0.3)
+    assert decision_gap(x, labels, 0.3, metric, mining) > 2 * tolerance  # no rounding changes a triplet
+    want = triplet_loss(oracles, mining, x, labels, 0.3, metric)
+    loss, grad = loss_and_gradient(mode, mining, metric)(x, labels, 0.3)
     assert abs(float(loss) - want.loss) <= 2 * tolerance
-    # A row adds up at most 3 * 16 slopes of at most 2 |difference| / 16, each after some 4 * 8 roundings.
+    # A row adds up at most 3 slopes of at most 2 |difference| / P for each of P triplets, at most 16, each
+    # after some 4 * 8 roundings.
     magnitude = np.full_like(want.grad, 3 * 2 * np.abs(x).max())
     assert_gradient_close(grad, want.grad, magnitude, roundings=3 * 16 + 4 * 8)
 
@@ -83,6 +90,26 @@ def test_distances_of_the_caller(mode):
     np.testing.assert_array_equal(got_grad, float32_exactly(grad), strict=True)
 
 
+@in_every_mode
+def test_the_hardest_of_distances_of_the_caller(mode):
+    distances = integers(2, 11, 11)  # neither symmetric nor positive, and full of ties
+    loss, grad = 0.0, np.zeros((11, 11))
+    for a in range(11):
+        positives = np.setdiff1d(np.flatnonzero(ANCHORS[a] == ANCHORS), [a])
+        negatives = np.flatnonzero(ANCHORS[a] != ANCHORS)
+        if len(positives):
+            p = positives[np.argmax(distances[a, positives])]
+            n = negatives[np.argmin(distances[a, negatives])]
+            if distances[a, p] - distances[a, n] + 3 > 0:
+                loss += (distances[a, p] - distances[a, n] + 3) / 8
+                grad[a, p] += 1 / 8
+                grad[a, n] -= 1 / 8
+    function = with_gradient(lambda d, same: reference.triplet_hard_of_distances(d, same, 3.0))
+    got_loss, got_grad = mode(function)(distances, same_class(ANCHORS))
+    assert float(got_loss) == loss > 0
+    np.testing.assert_array_equal(got_grad, float32_exactly(grad), strict=True)
+
+
 NO_PAIRS = {
     "no samples": [],
     "one sample": [3],
@@ -92,23 +119,25 @@ NO_PAIRS = {
 
 
 @in_every_mode
+@in_each_mining
 @pytest.mark.parametrize("labels", NO_PAIRS.values(), ids=NO_PAIRS.keys())
-def test_a_batch_without_pairs_has_loss_zero_and_gradient_zero(mode, labels):
+def test_a_batch_without_pairs_has_loss_zero_and_gradient_zero(mode, mining, labels):
     labels = np.array(labels, np.int32)
     x = integers(0, len(labels), 3)
-    loss, grad = loss_and_gradient(mode)(x, labels, 1.0)
+    loss, grad = loss_and_gradient(mode, mining)(x, labels, 1.0)
     assert float(loss) == 0.0
     np.testing.assert_array_equal(grad, np.zeros_like(x), strict=True)
 
 
 @in_every_mode
-def test_a_nan_row_shows_in_the_loss_and_in_the_rows_it_is_compared_with(mode):
+@in_each_mining
+def test_a_nan_row_shows_in_the_loss_and_in_the_rows_it_is_compared_with(mode, mining):
     x = integers(3, 11, 3)
     row, *others = np.flatnonzero(LABELS == 2)
     x[row] = np.nan
-    loss, grad = loss_and_gradient(mode)(x, LABELS, 1000.0)
+    loss, grad = loss_and_gradient(mode, mining)(x, LABELS, 1000.0)
     assert math.isnan(float(loss))
-    anchor, _, negative = oracles.mine_semihard(x, LABELS)
+    anchor, _, negative = mine(oracles, mining, x, LABELS)
     # It is compared with its positives and, as an anchor, with a negative. Nobody chooses it as a negative.
     compared = {row, *others, *negative[anchor == row]}
     assert set(np.flatnonzero(np.isnan(grad).any(axis=1))) == compared
@@ -139,21 +168,25 @@ def test_second_derivative_of_pairwise(mode):
     np.testing.assert_array_equal(product(tf.constant(x), tf.constant(direction)), want)
 
 
+@in_each_mining
 @pytest.mark.parametrize("mode", [MODES[0], MODES[1]], ids=name)
-def test_second_derivative_of_the_triplet_loss(mode):
-    x, direction = integers(1, 11, 3), integers(2, 11, 3)
-    product = mode(second_derivative(lambda x: reference.triplet_semihard(x, LABELS, 1e4)))
+def test_second_derivative_of_the_triplet_loss(mode, mining):
+    x, direction, labels = integers(1, 11, 3), integers(2, 11, 3), OF_POWERS_OF_TWO[mining]
+    product = mode(second_derivative(lambda x: triplet_loss(reference, mining, x, labels, 1e4)))
     want = np.zeros((11, 3))
-    for a, p, n in zip(*oracles.mine_semihard(x, LABELS), strict=True):  # at this margin all are active
+    mined = mine(oracles, mining, x, labels)
+    for a, p, n in zip(*mined, strict=True):  # at this margin all are active
         towards, away = direction[a] - direction[p], direction[a] - direction[n]
-        want[a] += 2 * (towards - away) / 16
-        want[p] -= 2 * towards / 16
-        want[n] += 2 * away / 16
+        want[a] += 2 * (towards - away) / len(mined.anchor)
+        want[p] -= 2 * towards / len(mined.anchor)
+        want[n] += 2 * away / len(mined.anchor)
     np.testing.assert_array_equal(product(tf.constant(x), tf.constant(direction)), float32_exactly(want))
 
 
-def test_xla_holds_no_batch_cubed():
-    function = tf.function(with_gradient(reference.triplet_semihard_of_distances), jit_compile=True)
+@in_each_mining
+def test_xla_holds_no_batch_cubed(mining):
+    loss = getattr(reference, f"triplet_{mining}_of_distances")
+    function = tf.function(with_gradient(loss), jit_compile=True)
     batch = 64
     arguments = tf.zeros([batch, batch]), tf.eye(batch, dtype=tf.bool)
     program = function.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")

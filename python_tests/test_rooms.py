@@ -138,10 +138,12 @@ def test_tensorflow_is_not_imported_by(module):
 
 KERNELS = [
     "gather_images",
+    "mine_hard",
     "mine_semihard",
     "pairwise",
     "pairwise_grad",
     "sample_episodes",
+    "triplet_hard",
     "triplet_semihard",
 ]
 
@@ -172,9 +174,11 @@ SIGNATURES = {
     "pairwise": "x y=None metric='sqeuclidean' weights=None bias=0.0 activation=None",
     "pairwise_grad": "x y grad metric='sqeuclidean' weights=None bias=0.0 activation=None",
     "mine_semihard": "x labels metric='sqeuclidean'",
+    "mine_hard": "x labels metric='sqeuclidean'",
     "triplet_semihard": "x labels margin=1.0 metric='sqeuclidean'",
+    "triplet_hard": "x labels margin=1.0 metric='sqeuclidean'",
     "sample_episodes": "labels n_way k_shot n_query episodes seed first_episode=0",
-    "gather_images": f"store indices rotations=None scale={1 / 255} shift=0.0",
+    "gather_images": f"store indices rotations=None scale={1 / 255} shift=0.0 size=None",
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from asserts import assert_bit_identical, float32_exactly
 from inputs import integers, normal, signs
+from mining import MINING, mine, triplet_loss
 
 from fslcore import kernels, ops
 
@@ -107,18 +108,19 @@ def test_variables_as_weights_and_bias_are_trained(mode):
         np.testing.assert_array_equal(got, float32_exactly(wanted))
 
 
+@pytest.mark.parametrize("mining", MINING)
 @pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean", "cosine"])
-def test_the_tape_through_the_triplet_loss_scales_its_gradient(mode, metric):
+def test_the_tape_through_the_triplet_loss_scales_its_gradient(mode, metric, mining):
     x, labels = normal(0, 14, 5), np.arange(14) % 4
 
     @mode
     def gradient(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            loss = 4.0 * ops.triplet_semihard(x, labels, 0.5, metric).loss
+            loss = 4.0 * triplet_loss(ops, mining, x, labels, 0.5, metric).loss
         return tape.gradient(loss, x)
 
-    want = kernels.triplet_semihard(x, labels, 0.5, metric)
+    want = triplet_loss(kernels, mining, x, labels, 0.5, metric)
     assert want.grad.any()
     assert_bit_identical(gradient(tf.constant(x)), 4 * want.grad)  # a power of two only shifts the exponent
 
@@ -136,6 +138,15 @@ def test_indices_and_images_have_no_gradient():
     np.add.at(want, anchor, 2 * differences)
     np.subtract.at(want, negative, 2 * differences)
     np.testing.assert_allclose(dense, want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("mining", ["semihard", "hard"])
+@pytest.mark.parametrize("batch", [0, 1, 2])
+def test_xla_gathers_with_the_indices_of_small_batches(mining, batch):
+    x, labels = tf.ones([batch, 3]), tf.range(batch)  # no two of a class, so no triplet
+    mine = getattr(ops, f"mine_{mining}")
+    gathered = compiled(lambda x, labels: [tf.gather(x, part) for part in mine(x, labels)])(x, labels)
+    assert [tuple(part.shape) for part in gathered] == [(0, 3)] * 3
 
 
 # Control flow and shapes ----------------------------------------------------------------------------
@@ -186,6 +197,8 @@ def test_shapes_are_inferred_as_far_as_they_are_known():
             grad=ops.triplet_semihard(x, labels).grad,
             loss=ops.triplet_semihard(x, labels).loss,
             anchor=ops.mine_semihard(x, labels)[0],
+            hard_grad=ops.triplet_hard(x, labels).grad,
+            hard_anchor=ops.mine_hard(x, labels)[0],
             indices=indices,
             images=ops.gather_images(store, indices),
         )
@@ -198,6 +211,8 @@ def test_shapes_are_inferred_as_far_as_they_are_known():
         "grad": (None, 8),
         "loss": (),
         "anchor": (None,),
+        "hard_grad": (None, 8),
+        "hard_anchor": (None,),
         "indices": (4, 3, 3),
         "images": (4, 3, 3, 28, 28, 1),
     }
@@ -212,26 +227,30 @@ def test_unknown_rank_is_settled_at_run_time():
         gram(tf.constant(x[0]), tf.constant(y))
 
 
-def test_a_compiled_function_follows_a_changing_batch():
+@pytest.mark.parametrize("mining", MINING)
+def test_a_compiled_function_follows_a_changing_batch(mining):
     loss = tf.function(
-        lambda x, labels: ops.triplet_semihard(x, labels).loss,
+        lambda x, labels: triplet_loss(ops, mining, x, labels).loss,
         input_signature=[tf.TensorSpec([None, 3], tf.float32), tf.TensorSpec([None], tf.int32)],
         jit_compile=True,
     )
     for batch in (0, 6, 9, 6):
         x, labels = normal(batch, batch, 3), (np.arange(batch) % 3).astype(np.int32)
-        assert_bit_identical(loss(x, labels), np.float32(kernels.triplet_semihard(x, labels).loss))
+        assert_bit_identical(loss(x, labels), np.float32(triplet_loss(kernels, mining, x, labels).loss))
 
 
-def test_rows_selected_inside_a_compiled_function():
+@pytest.mark.parametrize("mining", MINING)
+def test_rows_selected_inside_a_compiled_function(mining):
     # tf.boolean_mask has a size that XLA knows at run time only, with the number of rows as its bound.
     x, labels = integers(0, 12, 3), np.arange(12) % 4
     keep = labels != 2
 
     def masked(x, labels, keep):
         x, labels = tf.boolean_mask(x, keep), tf.boolean_mask(labels, keep)
-        loss, grad, num_pairs = ops.triplet_semihard(x, labels, 24.0)
-        return ops.pairwise(x), loss, tf.reduce_sum(grad, axis=0), num_pairs
+        loss, grad, num_pairs = triplet_loss(ops, mining, x, labels, 24.0)
+        anchor, positive, negative = mine(ops, mining, x, labels)
+        between = tf.gather(x, anchor) + tf.gather(x, positive) - tf.gather(x, negative)
+        return ops.pairwise(x), loss, tf.reduce_sum(grad, axis=0), num_pairs, tf.reduce_sum(between, axis=0)
 
     arguments = [tf.constant(a) for a in (x, labels, keep)]
     got = tf.function(masked, jit_compile=True)(*arguments)

@@ -97,25 +97,27 @@ py::tuple PairwiseGradArrays(const Array<float>& x, const Array<float>& y, const
   return py::make_tuple(dx, dy, dweights, dbias.at(0));
 }
 
-py::tuple MineSemihardArrays(const Array<float>& x, const Array<int64_t>& labels,
-                             const std::string& metric_name) {
+py::tuple MineTripletsArrays(const Array<float>& x, const Array<int64_t>& labels,
+                             const std::string& mining_name, const std::string& metric_name) {
+  const Mining mining = ParseMining(mining_name).value();
   const Metric metric = ParseMetric(metric_name).value();
   const auto vx = AsMatrix(x);
   const auto vlabels = AsVector(labels);
   Require(CheckTriplets(metric, vx, vlabels.size));
-  const int64_t pairs = CountPairs(vlabels);
-  Array<int32_t> anchor(pairs), positive(pairs), negative(pairs);
+  const int64_t triplets = CountTriplets(mining, vlabels);
+  Array<int32_t> anchor(triplets), positive(triplets), negative(triplets);
   int32_t *a = anchor.mutable_data(), *p = positive.mutable_data(), *n = negative.mutable_data();
   const auto pool = Pool();
   {
     py::gil_scoped_release release;
-    MineSemihard(pool->executor(), metric, vx, vlabels, a, p, n);
+    MineTriplets(pool->executor(), mining, metric, vx, vlabels, a, p, n);
   }
   return py::make_tuple(anchor, positive, negative);
 }
 
-py::tuple TripletSemihardArrays(const Array<float>& x, const Array<int64_t>& labels, float margin,
-                                const std::string& metric_name) {
+py::tuple TripletLossArrays(const Array<float>& x, const Array<int64_t>& labels,
+                            const std::string& mining_name, float margin, const std::string& metric_name) {
+  const Mining mining = ParseMining(mining_name).value();
   const Metric metric = ParseMetric(metric_name).value();
   const auto vx = AsMatrix(x);
   const auto vlabels = AsVector(labels);
@@ -126,9 +128,9 @@ py::tuple TripletSemihardArrays(const Array<float>& x, const Array<int64_t>& lab
   TripletLoss result;
   {
     py::gil_scoped_release release;
-    result = TripletSemihard(pool->executor(), metric, margin, vx, vlabels, data);
+    result = TripletLossAndGrad(pool->executor(), mining, metric, margin, vx, vlabels, data);
   }
-  return py::make_tuple(result.loss, grad, result.pairs);
+  return py::make_tuple(result.loss, grad, result.triplets);
 }
 
 Array<int32_t> SampleEpisodesArray(const Array<int64_t>& labels, int64_t n_way, int64_t k_shot,
@@ -145,17 +147,20 @@ Array<int32_t> SampleEpisodesArray(const Array<int64_t>& labels, int64_t n_way, 
 }
 
 Array<float> GatherImagesArray(const Array<uint8_t>& store, const Array<int64_t>& indices,
-                               const Array<int64_t>& rotations, float scale, float shift) {
+                               const Array<int64_t>& rotations, int64_t height, int64_t width, float scale,
+                               float shift) {
   const Images images = {store.data(), store.shape(0), store.shape(1), store.shape(2), store.shape(3)};
   Require(CheckRotations(ShapeOf(indices), ShapeOf(rotations)));
-  Require(CheckGather(images, AsVector(indices), AsVector(rotations)));
+  const ImageChange change = {height, width, scale, shift};
+  Require(CheckGather(images, AsVector(indices), AsVector(rotations), change));
   std::vector<py::ssize_t> shape(indices.shape(), indices.shape() + indices.ndim());
-  shape.insert(shape.end(), store.shape() + 1, store.shape() + 4);
+  shape.insert(shape.end(),
+               {change.out_height(images.height), change.out_width(images.width), images.channels});
   Array<float> out(shape);
   float* data = out.mutable_data();
   const auto pool = Pool();
   py::gil_scoped_release release;
-  GatherImages(pool->executor(), images, AsVector(indices), AsVector(rotations), scale, shift, data);
+  GatherImages(pool->executor(), images, AsVector(indices), AsVector(rotations), change, data);
   return out;
 }
 
@@ -189,8 +194,8 @@ PYBIND11_MODULE(_core, m) {
   m.def("set_num_threads", SetThreads);
   m.def("pairwise", PairwiseArray);
   m.def("pairwise_grad", PairwiseGradArrays);
-  m.def("mine_semihard", MineSemihardArrays);
-  m.def("triplet_semihard", TripletSemihardArrays);
+  m.def("mine_triplets", MineTripletsArrays);
+  m.def("triplet_loss", TripletLossArrays);
   m.def("sample_episodes", SampleEpisodesArray);
   m.def("gather_images", GatherImagesArray);
   m.def("multiply_add_rate", MultiplyAddRateOfPool);

@@ -90,41 +90,53 @@ absl::Status CheckTriplets(OpKernelContext* context, fslcore::Metric metric) {
       fslcore::CheckTriplets(metric, MatrixOf(context->input(0)), context->input(1).NumElements()));
 }
 
-class TripletSemihardOp : public MetricOp {
+class TripletOp : public MetricOp {
  public:
-  explicit TripletSemihardOp(OpKernelConstruction* context) : MetricOp(context) {
+  explicit TripletOp(OpKernelConstruction* context) : MetricOp(context) {
+    std::string mining;
+    OP_REQUIRES_OK(context, context->GetAttr("mining", &mining));
+    mining_ = fslcore::ParseMining(mining).value();
+  }
+
+ protected:
+  fslcore::Mining mining_;
+};
+
+class TripletLossOp : public TripletOp {
+ public:
+  explicit TripletLossOp(OpKernelConstruction* context) : TripletOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("margin", &margin_));
   }
   void Compute(OpKernelContext* context) override {
     OP_REQUIRES_OK(context, CheckTriplets(context, metric_));
-    Tensor *loss, *grad, *pairs;
+    Tensor *loss, *grad, *triplets;
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({}), &loss));
     OP_REQUIRES_OK(context, context->allocate_output(1, context->input(0).shape(), &grad));
-    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({}), &pairs));
-    const auto result =
-        fslcore::TripletSemihard(ExecutorOf(context), metric_, margin_, MatrixOf(context->input(0)),
-                                 VectorOf<int64_t>(context->input(1)), grad->flat<float>().data());
+    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({}), &triplets));
+    const auto result = fslcore::TripletLossAndGrad(
+        ExecutorOf(context), mining_, metric_, margin_, MatrixOf(context->input(0)),
+        VectorOf<int64_t>(context->input(1)), grad->flat<float>().data());
     loss->scalar<float>()() = result.loss;
-    pairs->scalar<int64_t>()() = result.pairs;
+    triplets->scalar<int64_t>()() = result.triplets;
   }
 
  private:
   float margin_;
 };
 
-class MineSemihardOp : public MetricOp {
+class MineTripletsOp : public TripletOp {
  public:
-  using MetricOp::MetricOp;
+  using TripletOp::TripletOp;
   void Compute(OpKernelContext* context) override {
     OP_REQUIRES_OK(context, CheckTriplets(context, metric_));
     const auto labels = VectorOf<int64_t>(context->input(1));
+    const int64_t triplets = fslcore::CountTriplets(mining_, labels);
     Tensor* outputs[3];
     for (int i = 0; i < 3; ++i)
-      OP_REQUIRES_OK(context,
-                     context->allocate_output(i, TensorShape({fslcore::CountPairs(labels)}), &outputs[i]));
+      OP_REQUIRES_OK(context, context->allocate_output(i, TensorShape({triplets}), &outputs[i]));
     const auto data = [&](int i) { return outputs[i]->flat<int32_t>().data(); };
-    fslcore::MineSemihard(ExecutorOf(context), metric_, MatrixOf(context->input(0)), labels, data(0), data(1),
-                          data(2));
+    fslcore::MineTriplets(ExecutorOf(context), mining_, metric_, MatrixOf(context->input(0)), labels, data(0),
+                          data(1), data(2));
   }
 };
 
@@ -158,8 +170,10 @@ class SampleEpisodesOp : public OpKernel {
 class GatherImagesOp : public OpKernel {
  public:
   explicit GatherImagesOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("scale", &scale_));
-    OP_REQUIRES_OK(context, context->GetAttr("shift", &shift_));
+    OP_REQUIRES_OK(context, context->GetAttr("height", &change_.height));
+    OP_REQUIRES_OK(context, context->GetAttr("width", &change_.width));
+    OP_REQUIRES_OK(context, context->GetAttr("scale", &change_.scale));
+    OP_REQUIRES_OK(context, context->GetAttr("shift", &change_.shift));
   }
   void Compute(OpKernelContext* context) override {
     const Tensor& store = context->input(0);
@@ -170,17 +184,18 @@ class GatherImagesOp : public OpKernel {
                rotations = VectorOf<int64_t>(context->input(2));
     OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckRotations(ShapeOf(context->input(1)),
                                                                   ShapeOf(context->input(2)))));
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckGather(images, indices, rotations)));
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckGather(images, indices, rotations, change_)));
     TensorShape shape = context->input(1).shape();
-    for (int axis = 1; axis < 4; ++axis) shape.AddDim(store.dim_size(axis));
+    for (int64_t size : {change_.out_height(images.height), change_.out_width(images.width), images.channels})
+      shape.AddDim(size);
     Tensor* out;
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &out));
-    fslcore::GatherImages(ExecutorOf(context), images, indices, rotations, scale_, shift_,
+    fslcore::GatherImages(ExecutorOf(context), images, indices, rotations, change_,
                           out->flat<float>().data());
   }
 
  private:
-  float scale_, shift_;
+  fslcore::ImageChange change_;
 };
 
 class AdamStepOp : public OpKernel {
@@ -221,8 +236,8 @@ class AdamStepOp : public OpKernel {
 
 REGISTER_KERNEL_BUILDER(Name("FslcorePairwise").Device(DEVICE_CPU), PairwiseOp);
 REGISTER_KERNEL_BUILDER(Name("FslcorePairwiseGrad").Device(DEVICE_CPU), PairwiseGradOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreTripletSemihard").Device(DEVICE_CPU), TripletSemihardOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreMineSemihard").Device(DEVICE_CPU), MineSemihardOp);
+REGISTER_KERNEL_BUILDER(Name("FslcoreTripletLoss").Device(DEVICE_CPU), TripletLossOp);
+REGISTER_KERNEL_BUILDER(Name("FslcoreMineTriplets").Device(DEVICE_CPU), MineTripletsOp);
 REGISTER_KERNEL_BUILDER(Name("FslcoreSampleEpisodes").Device(DEVICE_CPU), SampleEpisodesOp);
 REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device(DEVICE_CPU), GatherImagesOp);
 REGISTER_KERNEL_BUILDER(Name("FslcoreAdamStep").Device(DEVICE_CPU), AdamStepOp);

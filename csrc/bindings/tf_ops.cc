@@ -51,6 +51,10 @@ absl::Status GatherShape(InferenceContext* c) {
   ShapeHandle store, image, out;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &store));
   TF_RETURN_IF_ERROR(c->Subshape(store, 1, &image));
+  int64_t height, width;
+  TF_RETURN_IF_ERROR(c->GetAttr("height", &height));
+  TF_RETURN_IF_ERROR(c->GetAttr("width", &width));
+  if (height > 0) image = c->MakeShape({c->MakeDim(height), c->MakeDim(width), c->Dim(store, 3)});
   TF_RETURN_IF_ERROR(c->Concatenate(c->input(1), image, &out));
   c->set_output(0, out);
   return absl::OkStatus();
@@ -137,9 +141,10 @@ REGISTER_OP("FslcorePairwiseGrad")
     .Output("dbias: float")
     .SetShapeFn(PairwiseGradShape);
 
-REGISTER_OP("FslcoreTripletSemihard")
+REGISTER_OP("FslcoreTripletLoss")
     .Input("x: float")
     .Input("labels: int64")
+    .Attr("mining: {'semihard', 'hard'}")
     .Attr("metric: {'sqeuclidean', 'euclidean', 'cosine'}")
     .Attr("margin: float")
     .Output("loss: float")
@@ -147,9 +152,10 @@ REGISTER_OP("FslcoreTripletSemihard")
     .Output("num_pairs: int64")
     .SetShapeFn(TripletShape);
 
-REGISTER_OP("FslcoreMineSemihard")
+REGISTER_OP("FslcoreMineTriplets")
     .Input("x: float")
     .Input("labels: int64")
+    .Attr("mining: {'semihard', 'hard'}")
     .Attr("metric: {'sqeuclidean', 'euclidean', 'cosine'}")
     .Output("anchor: int32")
     .Output("positive: int32")
@@ -171,6 +177,8 @@ REGISTER_OP("FslcoreGatherImages")
     .Input("store: uint8")
     .Input("indices: int64")
     .Input("rotations: int64")
+    .Attr("height: int")
+    .Attr("width: int")
     .Attr("scale: float")
     .Attr("shift: float")
     .Output("images: float")

@@ -81,46 +81,50 @@ ffi::Error PairwiseGrad(ffi::ThreadPool pool, F2 x, F2 y, F1 weights, F0 bias, F
 
 // `rows` of the batch are real, the others padding of a bounded dynamic dimension.
 struct Batch {
+  fslcore::Mining mining;
   fslcore::Metric metric;
   fslcore::Matrix<const float> x;
   fslcore::Vector<const int64_t> labels;
 };
 
-ffi::Error MakeBatch(F2& x, L1& labels, I0& rows, std::string_view metric, Batch* batch) {
+ffi::Error MakeBatch(F2& x, L1& labels, I0& rows, std::string_view mining, std::string_view metric,
+                     Batch* batch) {
+  const auto triplets = fslcore::ParseMining(mining);
+  if (!triplets) return Invalid("mining must be semihard or hard, received " + std::string(mining));
   const auto m = fslcore::ParseMetric(metric);
   if (!m) return Invalid("metric is unknown, received " + std::string(metric));
   const std::string problem =
       fslcore::CheckTriplets(*m, MatrixOf(x), static_cast<int64_t>(labels.element_count()));
   if (!problem.empty()) return Invalid(problem);
   const int64_t count = *rows.typed_data();
-  *batch = {*m, {x.typed_data(), count, x.dimensions()[1]}, {labels.typed_data(), count}};
+  *batch = {*triplets, *m, {x.typed_data(), count, x.dimensions()[1]}, {labels.typed_data(), count}};
   return ffi::Error::Success();
 }
 
-ffi::Error TripletSemihard(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<F0> loss,
-                           ffi::Result<F2> grad, ffi::Result<L0> pairs, std::string_view metric,
-                           float margin) {
+ffi::Error TripletLoss(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<F0> loss,
+                       ffi::Result<F2> grad, ffi::Result<L0> triplets, std::string_view mining,
+                       std::string_view metric, float margin) {
   Batch batch;
-  if (auto error = MakeBatch(x, labels, rows, metric, &batch); error.failure()) return error;
+  if (auto error = MakeBatch(x, labels, rows, mining, metric, &batch); error.failure()) return error;
   std::fill(grad->typed_data() + batch.x.rows * batch.x.cols, grad->typed_data() + grad->element_count(),
             0.0f);
-  const auto result = fslcore::TripletSemihard(ExecutorOf(pool), batch.metric, margin, batch.x, batch.labels,
-                                               grad->typed_data());
+  const auto result = fslcore::TripletLossAndGrad(ExecutorOf(pool), batch.mining, batch.metric, margin,
+                                                  batch.x, batch.labels, grad->typed_data());
   *loss->typed_data() = result.loss;
-  *pairs->typed_data() = result.pairs;
+  *triplets->typed_data() = result.triplets;
   return ffi::Error::Success();
 }
 
-ffi::Error MineSemihard(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<I1> anchor,
-                        ffi::Result<I1> positive, ffi::Result<I1> negative, ffi::Result<I0> pairs,
-                        std::string_view metric) {
+ffi::Error MineTriplets(ffi::ThreadPool pool, F2 x, L1 labels, I0 rows, ffi::Result<I1> anchor,
+                        ffi::Result<I1> positive, ffi::Result<I1> negative, ffi::Result<I0> triplets,
+                        std::string_view mining, std::string_view metric) {
   Batch batch;
-  if (auto error = MakeBatch(x, labels, rows, metric, &batch); error.failure()) return error;
+  if (auto error = MakeBatch(x, labels, rows, mining, metric, &batch); error.failure()) return error;
   for (auto* out : {&anchor, &positive, &negative})
     std::fill((*out)->typed_data(), (*out)->typed_data() + (*out)->element_count(), 0);
-  *pairs->typed_data() = static_cast<int32_t>(fslcore::CountPairs(batch.labels));
-  fslcore::MineSemihard(ExecutorOf(pool), batch.metric, batch.x, batch.labels, anchor->typed_data(),
-                        positive->typed_data(), negative->typed_data());
+  *triplets->typed_data() = static_cast<int32_t>(fslcore::CountTriplets(batch.mining, batch.labels));
+  fslcore::MineTriplets(ExecutorOf(pool), batch.mining, batch.metric, batch.x, batch.labels,
+                        anchor->typed_data(), positive->typed_data(), negative->typed_data());
   return ffi::Error::Success();
 }
 
@@ -137,7 +141,9 @@ ffi::Error SampleEpisodes(ffi::ThreadPool pool, L1 labels, L0 seed, L0 first_epi
 }
 
 ffi::Error GatherImages(ffi::ThreadPool pool, U4 store, AnyL indices, AnyL rotations,
-                        ffi::Result<ffi::Buffer<ffi::F32>> out, float scale, float shift) {
+                        ffi::Result<ffi::Buffer<ffi::F32>> out, int64_t height, int64_t width, float scale,
+                        float shift) {
+  const fslcore::ImageChange change = {height, width, scale, shift};
   const auto size = store.dimensions();
   const fslcore::Images images = {store.typed_data(), size[0], size[1], size[2], size[3]};
   const fslcore::Vector<const int64_t> picked = {indices.typed_data(),
@@ -145,9 +151,9 @@ ffi::Error GatherImages(ffi::ThreadPool pool, U4 store, AnyL indices, AnyL rotat
   const fslcore::Vector<const int64_t> turns = {rotations.typed_data(),
                                                 static_cast<int64_t>(rotations.element_count())};
   std::string problem = fslcore::CheckRotations(ShapeOf(indices), ShapeOf(rotations));
-  if (problem.empty()) problem = fslcore::CheckGather(images, picked, turns);
+  if (problem.empty()) problem = fslcore::CheckGather(images, picked, turns, change);
   if (!problem.empty()) return Invalid(problem);
-  fslcore::GatherImages(ExecutorOf(pool), images, picked, turns, scale, shift, out->typed_data());
+  fslcore::GatherImages(ExecutorOf(pool), images, picked, turns, change, out->typed_data());
   return ffi::Error::Success();
 }
 
@@ -278,7 +284,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_pairwise_grad_cpu, PairwiseGrad,
                                   .Attr<std::string_view>("metric")
                                   .Attr<std::string_view>("activation"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_triplet_semihard_cpu, TripletSemihard,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_triplet_loss_cpu, TripletLoss,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<F2>()  // x
@@ -287,10 +293,11 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_triplet_semihard_cpu, TripletSemihard,
                                   .Ret<F0>()  // loss
                                   .Ret<F2>()  // grad
                                   .Ret<L0>()  // num_pairs
+                                  .Attr<std::string_view>("mining")
                                   .Attr<std::string_view>("metric")
                                   .Attr<float>("margin"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_mine_semihard_cpu, MineSemihard,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_mine_triplets_cpu, MineTriplets,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<F2>()  // x
@@ -300,6 +307,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_mine_semihard_cpu, MineSemihard,
                                   .Ret<I1>()  // positive
                                   .Ret<I1>()  // negative
                                   .Ret<I0>()  // num_pairs
+                                  .Attr<std::string_view>("mining")
                                   .Attr<std::string_view>("metric"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_sample_episodes_cpu, SampleEpisodes,
@@ -321,6 +329,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_gather_images_cpu, GatherImages,
                                   .Arg<AnyL>()                   // indices
                                   .Arg<AnyL>()                   // rotations
                                   .Ret<ffi::Buffer<ffi::F32>>()  // images
+                                  .Attr<int64_t>("height")
+                                  .Attr<int64_t>("width")
                                   .Attr<float>("scale")
                                   .Attr<float>("shift"));
 

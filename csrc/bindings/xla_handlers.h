@@ -9,8 +9,8 @@
 
 FSLCORE_HANDLER(fslcore_pairwise_cpu);
 FSLCORE_HANDLER(fslcore_pairwise_grad_cpu);
-FSLCORE_HANDLER(fslcore_triplet_semihard_cpu);
-FSLCORE_HANDLER(fslcore_mine_semihard_cpu);
+FSLCORE_HANDLER(fslcore_triplet_loss_cpu);
+FSLCORE_HANDLER(fslcore_mine_triplets_cpu);
 FSLCORE_HANDLER(fslcore_sample_episodes_cpu);
 FSLCORE_HANDLER(fslcore_gather_images_cpu);
 FSLCORE_HANDLER(fslcore_conv_block_cpu);

@@ -86,10 +86,12 @@ absl::Status CheckBatch(const std::vector<Input>& inputs, const std::string& met
       fslcore::CheckTriplets(fslcore::ParseMetric(metric).value(), ShapeOnly(inputs[0]), inputs[1].dim(0)));
 }
 
-class TripletSemihardXla : public HandlerOp {
+class TripletLossXla : public HandlerOp {
  public:
-  explicit TripletSemihardXla(OpKernelConstruction* context) : HandlerOp(context) {
+  explicit TripletLossXla(OpKernelConstruction* context) : HandlerOp(context) {
+    std::string mining;
     float margin;
+    ReadAttribute(context, "mining", &mining);
     ReadAttribute(context, "metric", &metric_);
     ReadAttribute(context, "margin", &margin);
   }
@@ -101,7 +103,7 @@ class TripletSemihardXla : public HandlerOp {
     inputs->push_back(RowCount(context, (*inputs)[0]));
     const Output loss = {xla::ShapeUtil::MakeShape(xla::F32, {}), {}},
                  pairs = {xla::ShapeUtil::MakeShape(xla::S64, {}), {}};
-    const auto results = Call(context, "fslcore_triplet_semihard", attributes_, *inputs, {loss, grad, pairs});
+    const auto results = Call(context, "fslcore_triplet_loss", attributes_, *inputs, {loss, grad, pairs});
     for (int i = 0; i < 3; ++i) context->SetOutput(i, results[i]);
   }
 
@@ -109,27 +111,31 @@ class TripletSemihardXla : public HandlerOp {
   std::string metric_;
 };
 
-class MineSemihardXla : public HandlerOp {
+class MineTripletsXla : public HandlerOp {
  public:
-  explicit MineSemihardXla(OpKernelConstruction* context) : HandlerOp(context) {
+  explicit MineTripletsXla(OpKernelConstruction* context) : HandlerOp(context) {
+    ReadAttribute(context, "mining", &mining_);
     ReadAttribute(context, "metric", &metric_);
   }
   void Compile(XlaOpKernelContext* context) override {
     auto inputs = Inputs(context);
     if (!inputs) return;
     OP_REQUIRES_OK(context, CheckBatch(*inputs, metric_));
-    const int64_t batch = (*inputs)[0].dim(0), most_pairs = batch * (batch - 1);
+    const int64_t batch = (*inputs)[0].dim(0);
+    // One row has no triplet; with a bound of 1, XLA would make a gather from it a broadcast and lose its
+    // size.
+    const int64_t most = batch == 1 ? 0 : mining_ == "hard" ? batch : batch * (batch - 1);
     inputs->push_back(RowCount(context, (*inputs)[0]));
-    const Output indices = {xla::ShapeUtil::MakeShape(xla::S32, {most_pairs}), {}};
+    const Output indices = {xla::ShapeUtil::MakeShape(xla::S32, {most}), {}};
     const Output pairs = {xla::ShapeUtil::MakeShape(xla::S32, {}), {}};
     const auto results =
-        Call(context, "fslcore_mine_semihard", attributes_, *inputs, {indices, indices, indices, pairs});
+        Call(context, "fslcore_mine_triplets", attributes_, *inputs, {indices, indices, indices, pairs});
     for (int i = 0; i < 3; ++i)
-      context->SetOutput(i, most_pairs == 0 ? results[i] : xla::SetDimensionSize(results[i], results[3], 0));
+      context->SetOutput(i, most == 0 ? results[i] : xla::SetDimensionSize(results[i], results[3], 0));
   }
 
  private:
-  std::string metric_;
+  std::string mining_, metric_;
 };
 
 class SampleEpisodesXla : public HandlerOp {
@@ -156,9 +162,10 @@ class SampleEpisodesXla : public HandlerOp {
 class GatherImagesXla : public HandlerOp {
  public:
   explicit GatherImagesXla(OpKernelConstruction* context) : HandlerOp(context) {
-    float value;
-    ReadAttribute(context, "scale", &value);
-    ReadAttribute(context, "shift", &value);
+    ReadAttribute(context, "height", &change_.height);
+    ReadAttribute(context, "width", &change_.width);
+    ReadAttribute(context, "scale", &change_.scale);
+    ReadAttribute(context, "shift", &change_.shift);
   }
   void Compile(XlaOpKernelContext* context) override {
     const auto inputs = Inputs(context);
@@ -168,13 +175,16 @@ class GatherImagesXla : public HandlerOp {
     OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckRotations(ShapeOf(indices), ShapeOf((*inputs)[2]))));
     std::vector<int64_t> dims = ShapeOf(indices);
     Sizes sizes = indices.sizes;
-    for (int axis = 1; axis < 4; ++axis) {
-      dims.push_back(store.dim(axis));
+    for (int64_t size : {change_.out_height(store.dim(1)), change_.out_width(store.dim(2)), store.dim(3)}) {
+      dims.push_back(size);
       sizes.push_back(std::nullopt);
     }
     const Output out = {xla::ShapeUtil::MakeShape(xla::F32, dims), sizes};
     context->SetOutput(0, Call(context, "fslcore_gather_images", attributes_, *inputs, {out})[0]);
   }
+
+ private:
+  fslcore::ImageChange change_;
 };
 
 class AdamStepXla : public HandlerOp {
@@ -201,8 +211,8 @@ class AdamStepXla : public HandlerOp {
 
 REGISTER_KERNEL_BUILDER(Name("FslcorePairwise").Device("XLA_CPU_JIT"), PairwiseXla);
 REGISTER_KERNEL_BUILDER(Name("FslcorePairwiseGrad").Device("XLA_CPU_JIT"), PairwiseGradXla);
-REGISTER_KERNEL_BUILDER(Name("FslcoreTripletSemihard").Device("XLA_CPU_JIT"), TripletSemihardXla);
-REGISTER_KERNEL_BUILDER(Name("FslcoreMineSemihard").Device("XLA_CPU_JIT"), MineSemihardXla);
+REGISTER_KERNEL_BUILDER(Name("FslcoreTripletLoss").Device("XLA_CPU_JIT"), TripletLossXla);
+REGISTER_KERNEL_BUILDER(Name("FslcoreMineTriplets").Device("XLA_CPU_JIT"), MineTripletsXla);
 REGISTER_KERNEL_BUILDER(Name("FslcoreSampleEpisodes").Device("XLA_CPU_JIT"), SampleEpisodesXla);
 REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device("XLA_CPU_JIT"), GatherImagesXla);
 REGISTER_KERNEL_BUILDER(Name("FslcoreAdamStep").Device("XLA_CPU_JIT"), AdamStepXla);
@@ -210,8 +220,8 @@ REGISTER_KERNEL_BUILDER(Name("FslcoreAdamStep").Device("XLA_CPU_JIT"), AdamStepX
 [[maybe_unused]] const bool kRegistered =
     RegisterHandler("fslcore_pairwise", fslcore_pairwise_cpu) &&
     RegisterHandler("fslcore_pairwise_grad", fslcore_pairwise_grad_cpu) &&
-    RegisterHandler("fslcore_triplet_semihard", fslcore_triplet_semihard_cpu) &&
-    RegisterHandler("fslcore_mine_semihard", fslcore_mine_semihard_cpu) &&
+    RegisterHandler("fslcore_triplet_loss", fslcore_triplet_loss_cpu) &&
+    RegisterHandler("fslcore_mine_triplets", fslcore_mine_triplets_cpu) &&
     RegisterHandler("fslcore_sample_episodes", fslcore_sample_episodes_cpu) &&
     RegisterHandler("fslcore_gather_images", fslcore_gather_images_cpu) &&
     RegisterHandler("fslcore_adam_step", fslcore_adam_step_cpu);

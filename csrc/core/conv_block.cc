@@ -22,8 +22,8 @@ constexpr int64_t kRowsPerPass = 4 * kRowsPerSum;
 // Images per block, so that it has at most `positions` of the output: blocks of nearly equal size.
 int64_t BlockImages(const ConvShape& shape, int64_t positions) {
   const int64_t most = std::max<int64_t>(1, positions / std::max<int64_t>(1, shape.positions_each()));
-  const int64_t blocks = std::max<int64_t>(1, (shape.count + most - 1) / most);
-  return std::max<int64_t>(1, (shape.count + blocks - 1) / blocks);
+  const int64_t blocks = std::max<int64_t>(1, DivideUp(shape.count, most));
+  return std::max<int64_t>(1, DivideUp(shape.count, blocks));
 }
 
 // Per parallel block: enough that register tiles are full although borders are tiles of their own.
@@ -51,7 +51,7 @@ class Panels {
     });
   }
   const float* get() const { return data_; }
-  static int64_t Count(int64_t cols) { return (cols + Simd().panel - 1) / Simd().panel; }
+  static int64_t Count(int64_t cols) { return DivideUp(cols, Simd().panel); }
 
  private:
   Scratch<float> scratch_;
@@ -180,8 +180,8 @@ void ConvBlock(const Executor& executor, const ConvShape& shape, const float* im
   const auto windows = ForwardWindows(shape, block);
   const Panels panels(executor, kernel, depth, filters);
 
-  const int64_t sums_per_block = (block * rows_each + kRowsPerSum - 1) / kRowsPerSum;
-  const int64_t blocks = (shape.count + block - 1) / block;
+  const int64_t sums_per_block = DivideUp(block * rows_each, kRowsPerSum);
+  const int64_t blocks = DivideUp(shape.count, block);
   Scratch<float> means(blocks * sums_per_block * filters), squares(blocks * sums_per_block * filters);
   // Calls body(place of the sum, first row, rows) for the sums of one block of images.
   const auto for_each_sum = [&](int64_t begin, int64_t end, const auto& body) {
@@ -224,7 +224,7 @@ void ConvBlockNormGrad(const Executor& executor, int64_t positions, int64_t filt
   const Scales scales(norm, variance, filters);
   const NormalisedRelu relu = {filters, mean, scales.scale.get(), norm.beta};
 
-  const int64_t blocks = (positions + kRowsPerSum - 1) / kRowsPerSum;
+  const int64_t blocks = DivideUp(positions, kRowsPerSum);
   Scratch<float> sums(blocks * filters), products(blocks * filters);
   ParallelFor(executor, positions, kRowsPerPass, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row += kRowsPerSum) {
@@ -286,7 +286,7 @@ void ConvKernelGrad(const Executor& executor, const ConvShape& shape, const floa
   // Each part of the images has a gradient of its own, and they are added in order: at least 1,024 positions
   // a part, beside which adding them is nothing, and at most 16 parts.
   const int64_t parts = std::clamp<int64_t>(shape.positions() / 1024, 1, 16);
-  const int64_t part_images = std::max<int64_t>(1, (shape.count + parts - 1) / parts);
+  const int64_t part_images = std::max<int64_t>(1, DivideUp(shape.count, parts));
   const int64_t block = std::min(part_images, BlockImages(shape, 512));
   const auto windows = ForwardWindows(shape, block);
   Scratch<float> later_parts((parts - 1) * size);

@@ -24,8 +24,8 @@ struct ConvShape {
   int64_t count, height, width, channels;  // of the images
   int64_t filters, stride;
 
-  int64_t out_height() const { return (height + stride - 1) / stride; }
-  int64_t out_width() const { return (width + stride - 1) / stride; }
+  int64_t out_height() const { return DivideUp(height, stride); }
+  int64_t out_width() const { return DivideUp(width, stride); }
   int64_t image_size() const { return height * width * channels; }       // floats
   int64_t positions_each() const { return out_height() * out_width(); }  // of the output of one image
   int64_t positions() const { return count * positions_each(); }

@@ -9,8 +9,6 @@
 namespace fslcore {
 namespace {
 
-// A hand-off to another thread takes some ten thousand operations.
-constexpr int64_t kWorkWorthAThread = 1 << 19;
 // Rows that meet all panels together: with 512 columns they take 400 KB of the L2 cache, and panels that come
 // from beyond it pass by seldom enough. When y is x, the squares on the diagonal are computed whole: smaller.
 constexpr int64_t kTallestBlock = 192, kSymmetricBlock = 128;
@@ -19,14 +17,14 @@ constexpr int64_t kMirroredColumns = 512;
 // Outputs that fill the caches are written past them, which spares reading what is about to be overwritten.
 constexpr int64_t kStreamedOutput = 16 << 20;
 
-int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+bool Same(Matrix<const float> x, Matrix<const float> y) { return x.data == y.data && x.rows == y.rows; }
 
 // Blocks of equal height, in eights, so that threads end together; higher if there is little work in a row.
 // A function of the shape alone.
 int64_t BlockRows(int64_t rows, int64_t tallest, int64_t multiple, int64_t work_of_row) {
-  const int64_t blocks = std::max<int64_t>(1, RoundUp((rows + tallest - 1) / tallest, 8));
+  const int64_t blocks = std::max<int64_t>(1, RoundUp(DivideUp(rows, tallest), 8));
   const int64_t worthwhile = std::min(tallest, kWorkWorthAThread / std::max<int64_t>(1, work_of_row));
-  return RoundUp(std::max<int64_t>({1, worthwhile, (rows + blocks - 1) / blocks}), multiple);
+  return RoundUp(std::max<int64_t>({1, worthwhile, DivideUp(rows, blocks)}), multiple);
 }
 
 bool UsesScales(Metric metric) {
@@ -107,12 +105,12 @@ void ProjectRows(const Executor& executor, Matrix<const float> unit, const float
   });
 }
 
-GramRows::GramRows(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
-                   Matrix<const float> y)
+GramParts::GramParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+                     Matrix<const float> y)
     : kernel_(kernel),
       x_(x),
       y_(y),
-      y_is_x_(x.data == y.data && x.rows == y.rows),
+      y_is_x_(Same(x, y)),
       unit_x_(kernel.metric == Metric::kCosine ? x.rows * x.cols : 0),
       unit_y_(kernel.metric == Metric::kCosine && !y_is_x_ ? y.rows * y.cols : 0),
       x_scales_(UsesScales(kernel.metric) && !y_is_x_ ? 2 * x.rows : 0),
@@ -137,49 +135,53 @@ GramRows::GramRows(const Executor& executor, const PairwiseKernel& kernel, Matri
       });
 }
 
-void GramRows::Compute(int64_t begin, int64_t end, int64_t first_col, int64_t last_col, float* out,
-                       int64_t stride, bool stream) const {
-  const int64_t padded = RoundUp(y_.rows, Simd().panel);
-  const float* x_scales = (y_is_x_ ? y_scales_ : x_scales_).get();
-  const float* x_sums = x_scales + (y_is_x_ ? padded : x_.rows);
-  const Scratch<float> tiles((end - begin) * x_.cols), sums((end - begin) * Simd().panel);
-  Simd().gram({kernel_.metric,
-               kernel_.activation,
-               end - begin,
-               x_.cols,
-               first_col,
-               last_col,
-               x_.row(begin),
-               y_.data,
-               panels_.get(),
-               x_sums + begin,
-               y_scales_.get() + padded,
-               x_scales + begin,
-               y_scales_.get(),
-               kernel_.weights.data,
-               kernel_.bias,
-               tiles.get(),
-               sums.get(),
-               out,
-               stride,
-               stream});
+GramParts::Rows GramParts::PackRows(int64_t begin, int64_t end) const {
+  Rows rows = {begin, end, Scratch<float>((end - begin) * x_.cols),
+               Scratch<float>((end - begin) * Simd().panel)};
+  Simd().pack_tiles(x_.row(begin), end - begin, x_.cols, rows.tiles.get());
+  return rows;
 }
 
-void GramRows::Compute(int64_t begin, int64_t end, float* out, int64_t stride) const {
-  Compute(begin, end, 0, y_.rows, out, stride, false);
+void GramParts::Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
+                        bool stream) const {
+  const float* y_sums = y_scales_.get() + RoundUp(y_.rows, Simd().panel);
+  GramBlock block = {};
+  block.metric = kernel_.metric;
+  block.activation = kernel_.activation;
+  block.rows = rows.end - rows.begin;
+  block.cols = last - first;
+  block.dim = x_.cols;
+  block.x = x_.row(rows.begin);
+  block.y = y_.row(first);
+  block.tiles = rows.tiles.get();
+  block.panels = panels_.get() + first * y_.cols;
+  if (UsesScales(kernel_.metric)) {
+    block.x_scales = (y_is_x_ ? y_scales_ : x_scales_).get() + rows.begin;
+    block.x_sums = (y_is_x_ ? y_sums : x_scales_.get() + x_.rows) + rows.begin;
+    block.y_scales = y_scales_.get() + first;
+    block.y_sums = y_sums + first;
+  }
+  block.weights = kernel_.weights.data;
+  block.bias = kernel_.bias;
+  block.sums = rows.sums.get();
+  block.out = out;
+  block.out_stride = stride;
+  block.stream = stream;
+  Simd().gram(block);
 }
 
 void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
               Matrix<const float> y, float* out) {
-  const GramRows gram(executor, kernel, x, y);
+  const GramParts gram(executor, kernel, x, y);
   const int64_t cols = y.rows, work_of_row = cols * x.cols;
-  if (x.data == y.data && x.rows == y.rows) {
+  if (Same(x, y)) {
     // Each block of rows from its own diagonal on; what is to the right of that is mirrored.
     ParallelFor(executor, cols, BlockRows(cols, kSymmetricBlock, Simd().panel, work_of_row),
                 [&](int64_t begin, int64_t end) {
+                  const GramParts::Rows rows = gram.PackRows(begin, end);
                   for (int64_t first = begin, last; first < cols; first = last) {
                     last = std::min(first == begin ? end : first + kMirroredColumns, cols);
-                    gram.Compute(begin, end, first, last, out + begin * cols, cols, false);
+                    gram.Compute(rows, first, last, out + begin * cols + first, cols);
                     if (first > begin)
                       Simd().transpose(out + begin * cols + first, cols, end - begin, last - first,
                                        out + first * cols + begin, cols);
@@ -190,9 +192,9 @@ void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<con
   const int64_t alignment = Simd().lanes * static_cast<int64_t>(sizeof(float));
   const bool stream = x.rows * cols * static_cast<int64_t>(sizeof(float)) >= kStreamedOutput &&
                       cols % Simd().lanes == 0 && reinterpret_cast<uintptr_t>(out) % alignment == 0;
-  ParallelFor(executor, x.rows, BlockRows(x.rows, kTallestBlock, 6, work_of_row),
+  ParallelFor(executor, x.rows, BlockRows(x.rows, kTallestBlock, Simd().tile_rows, work_of_row),
               [&](int64_t begin, int64_t end) {
-                gram.Compute(begin, end, 0, cols, out + begin * cols, cols, stream);
+                gram.Compute(gram.PackRows(begin, end), 0, cols, out + begin * cols, cols, stream);
               });
 }
 

@@ -30,9 +30,6 @@ struct PairwiseKernel {
   float bias = 0.0f;                           // weighted_manhattan only
 };
 
-// Rows of `cols` floats that are worth a hand-off to another thread when each float is touched once.
-inline int64_t RowsWorthAThread(int64_t cols) { return std::max<int64_t>(1, (1 << 16) / (cols + 1)); }
-
 // The sentence that says what is wrong with the arguments, or nothing.
 std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
 
@@ -56,20 +53,25 @@ void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix
                   Matrix<const float> y, const float* grad, const float* out,
                   const PairwiseGradients& gradients);
 
-// Rows of a Gram matrix on demand, for callers that reduce them at once and never hold the whole matrix.
-class GramRows {
+// Parts of a Gram matrix on demand, for callers that reduce them at once and never hold the whole matrix.
+class GramParts {
  public:
   // The views must outlive the object; x may be y.
-  GramRows(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
-           Matrix<const float> y);
+  GramParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+            Matrix<const float> y);
 
-  // out[r - begin, c] for r in [begin, end), row after row `stride` floats apart. Safe to call in parallel.
-  void Compute(int64_t begin, int64_t end, float* out, int64_t stride) const;
+  // Rows of x, packed to meet columns.
+  struct Rows {
+    int64_t begin, end;
+    Scratch<float> tiles, sums;
+  };
+  Rows PackRows(int64_t begin, int64_t end) const;
 
-  // The same for the columns from `first_col`, that of a panel, to `last_col`; out is still that of column 0.
-  // With `stream` past the caches, for which the rows of out must be aligned to vectors.
-  void Compute(int64_t begin, int64_t end, int64_t first_col, int64_t last_col, float* out, int64_t stride,
-               bool stream) const;
+  // out[r - rows.begin, c - first] for first <= c < last, row after row `stride` floats apart; `first` is a
+  // multiple of the panel. With `stream` past the caches, for which the rows of out must be aligned to
+  // vectors. Both functions may be called in parallel.
+  void Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
+               bool stream = false) const;
 
  private:
   PairwiseKernel kernel_;

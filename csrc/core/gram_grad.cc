@@ -25,21 +25,19 @@ constexpr int64_t kBlockStride = kBlock + 16;
 constexpr int64_t kMostChunks = 4;
 constexpr int64_t kSerialWork = 1 << 22;  // pairs of numbers below which threads cost more than they give
 
-int64_t Ceil(int64_t n, int64_t divisor) { return (n + divisor - 1) / divisor; }
-
 // How the work is shared out: chunks of rows of x times groups of panels. A function of the shape alone.
 struct Shares {
   int64_t panels, panels_of_group, groups, rows_of_chunk, chunks;
 
   Shares(int64_t rows, int64_t dim) {
-    panels = Ceil(dim, Simd().panel);
+    panels = DivideUp(dim, Simd().panel);
     // 64 columns, or a quarter of them: the dy of a few thousand rows then stays in the L2 cache.
-    panels_of_group = std::max(Ceil(64, Simd().panel), Ceil(panels, 4));
-    groups =
-        std::max<int64_t>(1, Ceil(panels, panels_of_group));  // the coefficients are summed even if dim = 0
-    const int64_t wanted = std::min(kMostChunks, Ceil(8, groups));
-    rows_of_chunk = std::max(kBlock, Ceil(Ceil(rows, wanted), kBlock) * kBlock);
-    chunks = Ceil(rows, rows_of_chunk);
+    panels_of_group = std::max(DivideUp(64, Simd().panel), DivideUp(panels, 4));
+    groups = std::max<int64_t>(
+        1, DivideUp(panels, panels_of_group));  // the coefficients are summed even if dim = 0
+    const int64_t wanted = std::min(kMostChunks, DivideUp(8, groups));
+    rows_of_chunk = std::max(kBlock, RoundUp(DivideUp(rows, wanted), kBlock));
+    chunks = DivideUp(rows, rows_of_chunk);
   }
 };
 

@@ -2,7 +2,10 @@
 #include "core/images.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "core/scratch.h"
 #include "core/simd/kernels.h"
@@ -101,6 +104,62 @@ void Rotate(const Images& store, const uint8_t* image, int64_t turns, uint8_t* o
   walk(image + first * store.channels, row_step, col_step, h, w, store.channels, out);
 }
 
+// The two neighbours of each place along an axis, and how far towards the second one it lies.
+struct Taps {
+  std::vector<int64_t> first, second;
+  std::vector<float> weight;
+
+  // The centre of place i is at (i + 1/2) in / out - 1/2; beyond the border both neighbours are the last.
+  Taps(int64_t in, int64_t out) {
+    const float step = static_cast<float>(in) / static_cast<float>(out);
+    for (int64_t i = 0; i < out; ++i) {
+      const float centre = (static_cast<float>(i) + 0.5f) * step - 0.5f, below = std::floor(centre);
+      first.push_back(std::max<int64_t>(0, static_cast<int64_t>(below)));
+      second.push_back(std::min<int64_t>(in - 1, static_cast<int64_t>(std::ceil(centre))));
+      weight.push_back(centre - below);
+    }
+  }
+};
+
+// Bilinear interpolation, of bytes to floats.
+class Resize {
+ public:
+  Resize(const Images& store, const ImageChange& change)
+      : rows_(store.height, change.height),
+        cols_(store.width, change.width),
+        channels_(store.channels),
+        in_width_(store.width * store.channels),
+        out_width_(change.width * store.channels) {}
+
+  int64_t pixels() const { return static_cast<int64_t>(rows_.weight.size()) * out_width_; }
+
+  // First along the rows, each one of the image at most once as the places move down, then between them.
+  void Apply(const uint8_t* image, float* out) const {
+    Scratch<float> upper(out_width_), lower(out_width_);
+    int64_t in_upper = -1, in_lower = -1;
+    for (size_t r = 0; r < rows_.weight.size(); ++r, out += out_width_) {
+      if (rows_.first[r] == in_lower) std::swap(upper, lower), std::swap(in_upper, in_lower);
+      if (rows_.first[r] != in_upper) ResizeRow(image, in_upper = rows_.first[r], upper.get());
+      if (rows_.second[r] != in_lower) ResizeRow(image, in_lower = rows_.second[r], lower.get());
+      for (int64_t c = 0; c < out_width_; ++c) out[c] = upper[c] + (lower[c] - upper[c]) * rows_.weight[r];
+    }
+  }
+
+ private:
+  void ResizeRow(const uint8_t* image, int64_t row, float* out) const {
+    const uint8_t* in = image + row * in_width_;
+    for (size_t c = 0; c < cols_.weight.size(); ++c)
+      for (int64_t b = 0; b < channels_; ++b) {
+        const auto left = static_cast<float>(in[cols_.first[c] * channels_ + b]);
+        const auto right = static_cast<float>(in[cols_.second[c] * channels_ + b]);
+        *out++ = left + (right - left) * cols_.weight[c];
+      }
+  }
+
+  const Taps rows_, cols_;
+  const int64_t channels_, in_width_, out_width_;
+};
+
 }  // namespace
 
 std::string CheckRotations(const Sizes& indices, const Sizes& rotations) {
@@ -111,7 +170,14 @@ std::string CheckRotations(const Sizes& indices, const Sizes& rotations) {
          ShapeText(rotations);
 }
 
-std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns) {
+std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns,
+                        const ImageChange& change) {
+  if (change.height < 0 || change.width < 0 || (change.height == 0) != (change.width == 0))
+    return "size must be a height and a width of at least 1, received " +
+           ShapeText({change.height, change.width});
+  if (change.resizes() && store.pixels() == 0 && store.count > 0)
+    return "store must have pixels to resize, received images of " +
+           ShapeText({store.height, store.width, store.channels});
   for (int64_t i = 0; i < indices.size; ++i)
     if (indices.data[i] < 0 || indices.data[i] >= store.count)
       return "indices must be in [0, " + std::to_string(store.count) +
@@ -128,21 +194,28 @@ std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vect
 }
 
 void GatherImages(const Executor& executor, const Images& store, Vector<const int64_t> indices,
-                  Vector<const int64_t> turns, float scale, float shift, float* out) {
-  const int64_t pixels = store.pixels();
+                  Vector<const int64_t> turns, const ImageChange& change, float* out) {
   const int64_t run = turns.size > 0 ? indices.size / turns.size : 1;
+  const Resize resize(store, change);
+  const int64_t pixels = change.resizes() ? resize.pixels() : store.pixels();
   // About 64 KB of output per block: enough to hide the hand-off, small enough for one episode to be shared.
   ParallelFor(executor, indices.size, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, pixels)),
               [&](int64_t begin, int64_t end) {
-                Scratch<uint8_t> rotated(pixels);
+                const Scratch<uint8_t> rotated(store.pixels());
                 for (int64_t i = begin; i < end; ++i) {
-                  const uint8_t* image = store.data + indices.data[i] * pixels;
+                  const uint8_t* image = store.data + indices.data[i] * store.pixels();
                   const int64_t turn = turns.size > 0 ? turns.data[i / run] : 0;
                   if (turn != 0) {
                     Rotate(store, image, turn, rotated.get());
                     image = rotated.get();
                   }
-                  Simd().scale_bytes(image, pixels, scale, shift, out + i * pixels);
+                  float* to = out + i * pixels;
+                  if (change.resizes()) {
+                    resize.Apply(image, to);
+                    for (int64_t p = 0; p < pixels; ++p) to[p] = to[p] * change.scale + change.shift;
+                  } else {
+                    Simd().scale_bytes(image, pixels, change.scale, change.shift, to);
+                  }
                 }
               });
 }

@@ -13,6 +13,8 @@
 #include <memory>
 #include <mutex>
 
+#include "core/rounding.h"
+
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -37,12 +39,17 @@ class FlushDenormals {
 #endif
 };
 
+// A hand-off to another thread takes some ten microseconds: operations between registers and caches that are
+// worth one, and rows of `cols` floats of which each is touched once.
+inline constexpr int64_t kWorkWorthAThread = 1 << 19;
+inline int64_t RowsWorthAThread(int64_t cols) { return std::max<int64_t>(1, (1 << 16) / (cols + 1)); }
+
 // Calls body(begin, end) for consecutive ranges of [0, count) of `block` elements (the last may be short).
 template <class Body>
 void ParallelFor(const Executor& executor, int64_t count, int64_t block, const Body& body) {
   if (count <= 0) return;
   block = std::max<int64_t>(1, block);
-  const int64_t blocks = (count + block - 1) / block;
+  const int64_t blocks = DivideUp(count, block);
   auto run = [count, block, &body](int64_t index) {
     FlushDenormals flush;
     body(index * block, std::min(count, (index + 1) * block));

@@ -23,7 +23,7 @@ class MirroredNegatives {
   MirroredNegatives(const Executor& executor, const TripletEdges& edges, int64_t batch)
       : first_(static_cast<size_t>(batch) + 1) {
     const int64_t ranges = std::clamp<int64_t>(edges.room() >> 16, 1, 8);
-    const int64_t range = (batch + ranges - 1) / ranges;
+    const int64_t range = DivideUp(batch, ranges);
     std::vector<int64_t> next(static_cast<size_t>(ranges * batch), 0);  // of a range and a negative
     const auto for_each_edge = [&](int64_t begin, int64_t end, const auto& visit) {
       int64_t* of_range = next.data() + begin / range * batch;
@@ -127,7 +127,7 @@ int64_t TripletEdges::BlockRows(int64_t dim) const {
   const auto batch = static_cast<int64_t>(classes_.members.size());
   // A row has up to three edges for each element of its row of the square.
   const int64_t products = std::max<int64_t>(1, 3 * room() / batch * std::max<int64_t>(dim, 16));
-  return std::clamp<int64_t>((1 << 19) / products, 16, 1024);
+  return std::clamp<int64_t>(kWorkWorthAThread / products, 16, 1024);
 }
 
 void GatherGradient(const Executor& executor, Matrix<const float> x, const TripletEdges& edges, float* grad) {

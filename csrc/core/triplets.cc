@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <numeric>
 #include <vector>
 
 #include "core/classes.h"
 #include "core/gram.h"
-#include "core/negative_search.h"
+#include "core/mining.h"
 #include "core/scratch.h"
 #include "core/simd/kernels.h"
 #include "core/triplet_edges.h"
@@ -16,73 +16,13 @@
 namespace fslcore {
 namespace {
 
-// Rows of distances that a thread holds at a time. All of the packed batch passes by for each block of rows,
-// so tall blocks save memory traffic: 48 rows, or what fits 8 MB, and at least one register tile. Below about
-// half a million products, some 10 us, a block is not worth another thread.
-int64_t BlockRows(int64_t batch, int64_t dim) {
-  const int64_t worthwhile = (1 << 19) / (batch * std::max<int64_t>(dim, 16));
-  return std::clamp<int64_t>((8 << 18) / batch, 6, std::max<int64_t>(48, worthwhile));
-}
-
-int64_t RowStride(int64_t batch) { return (batch + kRowPadding - 1) / kRowPadding * kRowPadding; }
-
-int64_t CountPairs(const Classes& classes) {
-  int64_t pairs = 0;
+int64_t CountTriplets(Mining mining, const Classes& classes) {
+  int64_t triplets = 0;
   if (classes.count() > 1)
-    for (int64_t c = 0; c < classes.count(); ++c) pairs += classes.size(c) * (classes.size(c) - 1);
-  return pairs;
-}
-
-// Mines anchor after anchor of one block of rows.
-class AnchorMiner {
- public:
-  AnchorMiner(const Classes& classes, const Membership& membership)
-      : classes_(classes), membership_(membership), positive_distances_(classes.members.size()) {}
-
-  // The negatives of the anchor's positives, in their order. Overwrites the row of its distances; `stride`
-  // floats can be written.
-  void Mine(int64_t anchor, float* distances, int64_t stride, int32_t* negatives) {
-    const auto batch = static_cast<int64_t>(classes_.members.size());
-    const int64_t own = membership_.class_of[static_cast<size_t>(anchor)], count = classes_.size(own) - 1;
-    float* to_positives = positive_distances_.data();
-    for (const int32_t* p = classes_.begin(own); p != classes_.end(own); ++p) {
-      *to_positives = distances[*p];
-      to_positives += *p != anchor ? 1 : 0;
-      distances[*p] = std::numeric_limits<float>::quiet_NaN();
-    }
-    std::fill(distances + batch, distances + stride, std::numeric_limits<float>::quiet_NaN());
-    search_.Find(distances, stride, positive_distances_.data(), count, negatives);
-    if (negatives[0] < 0) std::fill_n(negatives, count, FirstOfAnotherClass(own));  // all distances are NaN
-  }
-
- private:
-  // Classes are in the order of their labels, not of their first members.
-  int32_t FirstOfAnotherClass(int64_t own) const {
-    const auto& class_of = membership_.class_of;
-    const auto other = std::find_if(class_of.begin(), class_of.end(), [own](int32_t c) { return c != own; });
-    return static_cast<int32_t>(other - class_of.begin());
-  }
-
-  const Classes& classes_;
-  const Membership& membership_;
-  NegativeSearch search_;
-  std::vector<float> positive_distances_;
-};
-
-// Writes the negatives of every anchor that has positives to negatives(anchor), one for each positive.
-template <class NegativesOf>
-void Mine(const Executor& executor, Metric metric, Matrix<const float> x, const Classes& classes,
-          const Membership& membership, const NegativesOf& negatives) {
-  const GramRows gram(executor, {metric}, x, x);
-  const int64_t stride = RowStride(x.rows);
-  ParallelFor(executor, x.rows, BlockRows(x.rows, x.cols), [&](int64_t begin, int64_t end) {
-    Scratch<float> block((end - begin) * stride);
-    AnchorMiner miner(classes, membership);
-    gram.Compute(begin, end, block.get(), stride);
-    for (int64_t anchor = begin; anchor < end; ++anchor)
-      if (classes.size(membership.class_of[static_cast<size_t>(anchor)]) > 1)
-        miner.Mine(anchor, block.get() + (anchor - begin) * stride, stride, negatives(anchor));
-  });
+    for (int64_t c = 0; c < classes.count(); ++c)
+      if (const int64_t size = classes.size(c); size > 1)
+        triplets += mining == Mining::kHard ? size : size * (size - 1);
+  return triplets;
 }
 
 // The distance of two rows and what its gradient with respect to the first is a multiple of: d/dx = slope *
@@ -107,23 +47,27 @@ struct MetricOfSquares {
   }
 };
 
-// The terms of one anchor after another.
+// What the terms of all triplets have in common.
+struct Terms {
+  MetricOfSquares metric;
+  float margin;
+  float share;            // of a term in the loss
+  Matrix<const float> x;  // normalised for cosine
+};
+
+// The terms of the semi-hard triplets of one anchor after another.
 class AnchorTerms {
  public:
-  AnchorTerms(const MetricOfSquares& metric, float margin, float share, Matrix<const float> x,
-              TripletEdges& edges)
-      : metric_(metric),
-        margin_(margin),
-        share_(share),
-        x_(x),
+  AnchorTerms(const Terms& terms, TripletEdges& edges)
+      : terms_(terms),
         edges_(edges),
-        place_(x.rows),
-        choice_(x.rows),
-        active_(x.rows),
-        squares_(x.rows),
-        to_positives_(x.rows),
-        to_negatives_(x.rows) {
-    std::fill_n(place_.get(), x.rows, 0);
+        place_(terms.x.rows),
+        choice_(terms.x.rows),
+        active_(terms.x.rows),
+        squares_(terms.x.rows),
+        to_positives_(terms.x.rows),
+        to_negatives_(terms.x.rows) {
+    std::fill_n(place_.get(), terms.x.rows, 0);
   }
 
   // Their sum. Of the edges of the anchor only the mined negatives are there: one for each positive.
@@ -142,16 +86,16 @@ class AnchorTerms {
     for (int64_t p = 0; p < size; ++p) {
       if (p == rank) continue;
       const int32_t choice = choice_[p - (p > rank ? 1 : 0)];
-      const float term = to_positives_[p].value - to_negatives_[choice].value + margin_;
+      const float term = to_positives_[p].value - to_negatives_[choice].value + terms_.margin;
       const bool active = !(term <= 0.0f);  // NaN is
-      toward[p] = active ? to_positives_[p].slope * share_ : 0.0f;
+      toward[p] = active ? to_positives_[p].slope * terms_.share : 0.0f;
       active_[choice] += active ? 1.0f : 0.0f;
       sum += active ? term : 0.0f;
     }
     toward[rank] = 0.0f;
     float* from = edges_.from_row(anchor);
     for (int64_t k = 0; k < distinct; ++k)
-      from[k] = active_[k] == 0.0f ? 0.0f : active_[k] * (to_negatives_[k].slope * share_);
+      from[k] = active_[k] == 0.0f ? 0.0f : active_[k] * (to_negatives_[k].slope * terms_.share);
     edges_.SetNegatives(anchor, distinct);
     return sum;
   }
@@ -174,31 +118,103 @@ class AnchorTerms {
   }
 
   void EvaluateRows(int64_t anchor, const int32_t* rows, int64_t count, Distance* out) {
-    Simd().squared_distances(x_.row(anchor), x_.data, x_.cols, rows, count, squares_.get());
-    for (int64_t i = 0; i < count; ++i) out[i] = metric_(squares_[i], anchor, rows[i]);
+    const Matrix<const float> x = terms_.x;
+    Simd().squared_distances(x.row(anchor), x.data, x.cols, rows, count, squares_.get());
+    for (int64_t i = 0; i < count; ++i) out[i] = terms_.metric(squares_[i], anchor, rows[i]);
   }
 
-  const MetricOfSquares metric_;
-  const float margin_, share_;
-  const Matrix<const float> x_;
+  const Terms& terms_;
   TripletEdges& edges_;
   const Scratch<int32_t> place_, choice_;  // [batch] by negative; by pair
   const Scratch<float> active_, squares_;
   const Scratch<Distance> to_positives_, to_negatives_;
 };
 
-// Turns the mined negatives into edges; terms [batch] gets the sum of each anchor.
-void EvaluateTerms(const Executor& executor, const MetricOfSquares& metric, float margin, float share,
-                   Matrix<const float> x, TripletEdges& edges, double* terms) {
-  const Classes& classes = edges.classes();
+// The sum of the terms. Gradients of those of many positives share their edges.
+double SumSemihard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
+  const Classes& classes = batch.classes;
+  const Matrix<const float> x = terms.x;
+  TripletEdges edges(classes, batch.membership);
+  MineSemihard(executor, batch, [&](int64_t anchor) { return edges.negative_row(anchor); });
+  std::vector<double> sums(static_cast<size_t>(x.rows), 0.0);  // by anchor, added up in order
   ParallelFor(executor, x.rows, edges.BlockRows(x.cols), [&](int64_t begin, int64_t end) {
-    AnchorTerms anchor_terms(metric, margin, share, x, edges);
+    AnchorTerms anchor_terms(terms, edges);
     for (int64_t i = begin; i < end; ++i) {
       const int32_t anchor = classes.members[static_cast<size_t>(i)];
-      const int32_t own = edges.membership().class_of[static_cast<size_t>(anchor)];
-      terms[anchor] = classes.size(own) > 1 ? anchor_terms.Evaluate(anchor) : 0.0;
+      if (batch.positives(anchor) > 0) sums[static_cast<size_t>(anchor)] = anchor_terms.Evaluate(anchor);
     }
   });
+  GatherGradient(executor, x, edges, grad);
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+// The same for one triplet per anchor.
+double SumHard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
+  const Matrix<const float> x = terms.x;
+  const Scratch<int32_t> positive(x.rows), negative(x.rows);
+  MineHard(executor, batch, positive.get(), negative.get());
+  const Scratch<float> values(x.rows), toward(x.rows), from(x.rows);  // the slopes of active terms
+  ParallelFor(executor, x.rows, RowsWorthAThread(2 * x.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t a = begin; a < end; ++a) {
+      values[a] = toward[a] = from[a] = 0.0f;
+      if (positive[a] < 0) continue;
+      const int32_t rows[2] = {positive[a], negative[a]};
+      float squares[2];
+      Simd().squared_distances(x.row(a), x.data, x.cols, rows, 2, squares);
+      const Distance to_positive = terms.metric(squares[0], a, rows[0]),
+                     to_negative = terms.metric(squares[1], a, rows[1]);
+      const float term = to_positive.value - to_negative.value + terms.margin;
+      if (term <= 0.0f) continue;  // NaN is not
+      values[a] = term;
+      toward[a] = to_positive.slope * terms.share;
+      from[a] = to_negative.slope * terms.share;
+    }
+  });
+  // Threads take different columns, and all anchors in their order.
+  ParallelFor(executor, x.cols, RoundUp(DivideUp(x.cols, 8), kRowPadding), [&](int64_t begin, int64_t end) {
+    const auto add = [&](int64_t row, int64_t other, float slope) {  // slope * (row - other), to both
+      for (int64_t d = begin; d < end; ++d) {
+        const float part = slope * (x.row(row)[d] - x.row(other)[d]);
+        grad[row * x.cols + d] += part;
+        grad[other * x.cols + d] -= part;
+      }
+    };
+    for (int64_t row = 0; row < x.rows; ++row)
+      std::fill(grad + row * x.cols + begin, grad + row * x.cols + end, 0.0f);
+    for (int64_t a = 0; a < x.rows; ++a) {
+      if (toward[a] != 0.0f) add(a, positive[a], toward[a]);
+      if (from[a] != 0.0f) add(a, negative[a], -from[a]);
+    }
+  });
+  return std::accumulate(values.get(), values.get() + x.rows, 0.0);
+}
+
+void ListSemihard(const Executor& executor, const Batch& batch, int32_t* anchor, int32_t* positive,
+                  int32_t* negative) {
+  const int64_t rows = batch.x.rows;
+  std::vector<int64_t> first(static_cast<size_t>(rows) + 1, 0);  // triplet of an anchor
+  for (int64_t a = 0; a < rows; ++a)
+    first[static_cast<size_t>(a) + 1] = first[static_cast<size_t>(a)] + batch.positives(a);
+  MineSemihard(executor, batch, [&](int64_t a) { return negative + first[static_cast<size_t>(a)]; });
+  for (int64_t a = 0; a < rows; ++a) {
+    const int64_t own = batch.class_of(a), at = first[static_cast<size_t>(a)];
+    std::fill_n(anchor + at, batch.positives(a), static_cast<int32_t>(a));
+    std::remove_copy(batch.classes.begin(own), batch.classes.end(own), positive + at,
+                     static_cast<int32_t>(a));
+  }
+}
+
+void ListHard(const Executor& executor, const Batch& batch, int32_t* anchor, int32_t* positive,
+              int32_t* negative) {
+  const int64_t rows = batch.x.rows;
+  const Scratch<int32_t> positive_of(rows), negative_of(rows);
+  MineHard(executor, batch, positive_of.get(), negative_of.get());
+  for (int64_t a = 0; a < rows; ++a) {
+    if (positive_of[a] < 0) continue;
+    *anchor++ = static_cast<int32_t>(a);
+    *positive++ = positive_of[a];
+    *negative++ = negative_of[a];
+  }
 }
 
 }  // namespace
@@ -213,52 +229,43 @@ std::string CheckTriplets(Metric metric, Matrix<const float> x, int64_t labels) 
   return "";
 }
 
-int64_t CountPairs(Vector<const int64_t> labels) { return CountPairs(Classes(labels)); }
-
-void MineSemihard(const Executor& executor, Metric metric, Matrix<const float> x,
-                  Vector<const int64_t> labels, int32_t* anchor, int32_t* positive, int32_t* negative) {
-  const Classes classes(labels);
-  if (CountPairs(classes) == 0) return;
-  const Membership membership(classes);
-  std::vector<int64_t> first_pair(static_cast<size_t>(x.rows), 0);
-  for (size_t a = 1; a < first_pair.size(); ++a)
-    first_pair[a] = first_pair[a - 1] + classes.size(membership.class_of[a - 1]) - 1;
-  Mine(executor, metric, x, classes, membership,
-       [&](int64_t a) { return negative + first_pair[static_cast<size_t>(a)]; });
-  for (int64_t a = 0; a < x.rows; ++a) {
-    const int64_t own = membership.class_of[static_cast<size_t>(a)];
-    const int64_t first = first_pair[static_cast<size_t>(a)];
-    std::fill_n(anchor + first, classes.size(own) - 1, static_cast<int32_t>(a));
-    std::remove_copy(classes.begin(own), classes.end(own), positive + first, static_cast<int32_t>(a));
-  }
+int64_t CountTriplets(Mining mining, Vector<const int64_t> labels) {
+  return CountTriplets(mining, Classes(labels));
 }
 
-TripletLoss TripletSemihard(const Executor& executor, Metric metric, float margin, Matrix<const float> x,
-                            Vector<const int64_t> labels, float* grad) {
+void MineTriplets(const Executor& executor, Mining mining, Metric metric, Matrix<const float> x,
+                  Vector<const int64_t> labels, int32_t* anchor, int32_t* positive, int32_t* negative) {
   const Classes classes(labels);
-  const int64_t pairs = CountPairs(classes);
-  if (pairs == 0) {
+  if (CountTriplets(mining, classes) == 0) return;
+  const Membership membership(classes);
+  const Batch batch = {metric, x, classes, membership};
+  if (mining == Mining::kHard)
+    ListHard(executor, batch, anchor, positive, negative);
+  else
+    ListSemihard(executor, batch, anchor, positive, negative);
+}
+
+TripletLoss TripletLossAndGrad(const Executor& executor, Mining mining, Metric metric, float margin,
+                               Matrix<const float> x, Vector<const int64_t> labels, float* grad) {
+  const Classes classes(labels);
+  const int64_t triplets = CountTriplets(mining, classes);
+  if (triplets == 0) {
     std::fill(grad, grad + x.rows * x.cols, 0.0f);
     return {0.0f, 0};
   }
-  const bool cosine = metric == Metric::kCosine;
-  Scratch<float> unit(cosine ? x.rows * x.cols : 0), norms(cosine ? x.rows : 0);
   const Membership membership(classes);
-  TripletEdges edges(classes, membership);
-  Mine(executor, metric, x, classes, membership, [&](int64_t anchor) { return edges.negative_row(anchor); });
-  if (cosine) {
-    NormaliseRows(executor, x, unit.get(), norms.get());
-    x.data = unit.get();
-  }
-
-  const float share = 1.0f / static_cast<float>(pairs);
-  std::vector<double> terms(static_cast<size_t>(x.rows));  // by anchor, added up in order
-  EvaluateTerms(executor, {metric, norms.get()}, margin, share, x, edges, terms.data());
-  GatherGradient(executor, x, edges, grad);
-  if (cosine) ProjectRows(executor, x, norms.get(), grad);
-  double loss = 0.0;
-  for (double term : terms) loss += term;
-  return {static_cast<float>(loss / static_cast<double>(pairs)), pairs};
+  const Batch batch = {metric, x, classes, membership};
+  const bool cosine = metric == Metric::kCosine;
+  const Scratch<float> unit(cosine ? x.rows * x.cols : 0), norms(cosine ? x.rows : 0);
+  if (cosine) NormaliseRows(executor, x, unit.get(), norms.get());
+  const Terms terms = {{metric, norms.get()},
+                       margin,
+                       1.0f / static_cast<float>(triplets),
+                       {cosine ? unit.get() : x.data, x.rows, x.cols}};
+  const double sum = mining == Mining::kHard ? SumHard(executor, batch, terms, grad)
+                                             : SumSemihard(executor, batch, terms, grad);
+  if (cosine) ProjectRows(executor, terms.x, norms.get(), grad);
+  return {static_cast<float>(sum / static_cast<double>(triplets)), triplets};
 }
 
 }  // namespace fslcore

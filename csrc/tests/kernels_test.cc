@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/adam_step.h"
+#include "core/beyond_search.h"
 #include "core/cpu_level.h"
 #include "core/episodes.h"
 #include "core/gram.h"
@@ -216,20 +217,65 @@ void TestSigmoid() {
   }
 }
 
-void TestTriplets(int64_t batch, int64_t classes) {
+void TestTriplets(Mining mining, int64_t batch, int64_t classes) {
   const int64_t dim = 5;
   const auto x = Integers(batch * dim, 7);
   std::vector<int64_t> labels(static_cast<size_t>(batch));
   for (int64_t i = 0; i < batch; ++i) labels[static_cast<size_t>(i)] = (i * 7) % classes;
+  const Vector<const int64_t> given = {labels.data(), batch};
   Guarded one(batch * dim), three(batch * dim);
   const Matrix<const float> view = {x.data(), batch, dim};
-  const auto a =
-      TripletSemihard(Threads(1), Metric::kEuclidean, 1.0f, view, {labels.data(), batch}, one.get());
-  const auto b =
-      TripletSemihard(Threads(3), Metric::kEuclidean, 1.0f, view, {labels.data(), batch}, three.get());
-  Expect(a.loss == b.loss && a.pairs == b.pairs && one == three, "threads change triplets", batch, classes);
+  const auto a = TripletLossAndGrad(Threads(1), mining, Metric::kEuclidean, 1.0f, view, given, one.get());
+  const auto b = TripletLossAndGrad(Threads(3), mining, Metric::kEuclidean, 1.0f, view, given, three.get());
+  Expect(a.loss == b.loss && a.triplets == b.triplets && one == three, "threads change triplets", batch,
+         classes);
   Expect(one.intact(), "sentinels of triplets", batch, classes);
-  Expect(a.pairs == CountPairs({labels.data(), batch}), "pairs", a.pairs, batch);
+  Expect(a.triplets == CountTriplets(mining, given), "triplets", a.triplets, batch);
+}
+
+// Each row with its own number of limits, at distances that many pairs have, for equals abound.
+void TestBeyondSearch(int64_t batch, int64_t classes) {
+  const int64_t dim = 3, most = 5;
+  auto x = Integers(batch * dim, 11);
+  if (batch > 20) x[static_cast<size_t>(20 * dim)] = NAN;
+  std::vector<int32_t> class_of(static_cast<size_t>(batch));
+  for (int64_t i = 0; i < batch; ++i)
+    class_of[static_cast<size_t>(i)] = static_cast<int32_t>(i * 7 % classes);
+  const float limits[most] = {0.0f, 40.0f, NAN, 3.0f, INFINITY};
+  const Matrix<const float> view = {x.data(), batch, dim};
+  std::vector<float> distances(static_cast<size_t>(batch * batch));
+  Pairwise({}, {}, view, view, distances.data());
+  for (int threads : {1, 3}) {
+    BeyondSearch search(batch, most);
+    for (int64_t row = 0; row < batch; ++row)
+      for (int64_t k = 0; k < row % (most + 1); ++k)
+        if ((row + k) % 4 == 0)
+          search.AddNoLimit(row);
+        else
+          search.AddLimit(row, limits[k]);
+    search.Run(Threads(threads), GramParts({}, {}, view, view), class_of.data());
+    for (int64_t row = 0; row < batch; ++row)
+      for (int64_t k = 0; k < row % (most + 1); ++k) {
+        std::vector<float> others(distances.begin() + row * batch, distances.begin() + (row + 1) * batch);
+        for (size_t i = 0; i < others.size(); ++i)
+          if (class_of[i] == class_of[static_cast<size_t>(row)]) others[i] = NAN;
+        const float limit = (row + k) % 4 == 0 ? -1.0f : limits[k];
+        Expect(search.nearest(row, k) == PlainNearestAbove(others, limit), "nearest beyond", row, k);
+      }
+  }
+}
+
+// Whatever the incoming gradient is, pairs at distance 0 have none.
+void TestGradientAtZero(Metric metric) {
+  const std::vector<float> x = {1.0f, 2.0f, 3.0f, 4.0f, 5.0f}, w(5, 1.0f), grad = {NAN}, out = {0.0f};
+  PairwiseKernel kernel = {metric};
+  if (metric == Metric::kWeightedManhattan) kernel.weights = {w.data(), 5};
+  Guarded dx(5), dy(5);
+  const Matrix<const float> row = {x.data(), 1, 5};
+  PairwiseGrad({}, kernel, row, row, grad.data(), out.data(), {dx.get(), dy.get(), nullptr, nullptr});
+  for (int64_t d = 0; d < 5; ++d)
+    Expect(dx.get()[d] == 0.0f && dy.get()[d] == 0.0f, "gradient at distance 0", static_cast<int64_t>(metric),
+           d);
 }
 
 void TestEpisodesAndImages() {
@@ -249,7 +295,7 @@ void TestEpisodesAndImages() {
   const std::vector<int64_t> turns = {0, 1, 2, 3, 0, 1};
   Guarded out(18 * 25);
   const std::vector<int64_t> picked(late.begin(), late.end());
-  GatherImages(Threads(2), store, {picked.data(), 18}, {turns.data(), 6}, 1.0f, 0.0f, out.get());
+  GatherImages(Threads(2), store, {picked.data(), 18}, {turns.data(), 6}, {}, out.get());
   Expect(out.intact(), "sentinels of images", 0, 0);
   for (int64_t i = 0; i < 18; ++i)
     for (int64_t r = 0; r < 5; ++r)
@@ -309,8 +355,13 @@ int Run() {
   TestStreamedPairwise();
   TestSigmoid();
   for (int64_t batch : kSizes)
-    for (int64_t classes : {1, 2, 5, 200}) TestTriplets(batch, classes);
-  TestTriplets(1300, 2);
+    for (int64_t classes : {1, 2, 5, 200})
+      for (Mining mining : {Mining::kSemihard, Mining::kHard}) TestTriplets(mining, batch, classes);
+  TestTriplets(Mining::kSemihard, 1300, 2);
+  TestTriplets(Mining::kSemihard, 1300, 400);
+  for (int64_t batch : {1, 2, 15, 16, 17, 63, 64, 65, 130, 300})
+    for (int64_t classes : {1, 2, 40}) TestBeyondSearch(batch, classes);
+  for (Metric metric : {Metric::kManhattan, Metric::kWeightedManhattan}) TestGradientAtZero(metric);
   for (int64_t count : {0, 1, 4, 5, 95, 96, 97, 98, 500})
     for (float spread : {1.0f, 1e6f, INFINITY}) TestNegativeSearch(count, spread);
   TestEpisodesAndImages();

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The triplet loss on semi-hard triplets, with its gradient, as several libraries formulate it.
+"""The triplet loss on semi-hard or hard triplets, with its gradient, as several libraries formulate it.
 
-All but PyTorch Metric Learning compute the same number: they differ in the tensors that they form.
+All but PyTorch Metric Learning on semi-hard triplets compute the same number: they differ in the tensors that
+they form.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ Tensor = Any
 MARGIN = 1.0
 # Float32 tensors that are held at a time, as measured: [size, size] and [pairs, dim]; [size, size, size].
 _SQUARES_OF_SORTED, _ROWS_OF_SORTED, _CUBES_OF_TFA, _CUBES_OF_KERAS_FSL = 6, 4, 5, 7
+_SQUARES_OF_MASKED, _SQUARES_OF_METRIC_LEARNING = 6, 6
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,16 @@ class Batch:
         return int((sizes * (sizes - 1) * (self.size - sizes)).sum())
 
 
-def our_entries(batch: Batch) -> dict[str, Entry]:
+def our_entries(batch: Batch, mining: str = "semihard") -> dict[str, Entry]:
     """The NumPy kernel and the op."""
+    function = f"triplet_{mining}"
 
     def kernel() -> list[Any]:
-        result = kernels.triplet_semihard(batch.x, batch.labels, MARGIN)
+        result = getattr(kernels, function)(batch.x, batch.labels, MARGIN)
         return [result.loss, result.grad]
 
     def op(x: Tensor, labels: Tensor) -> Tensor:
-        return ops.triplet_semihard(x, labels, MARGIN).loss
+        return getattr(ops, function)(x, labels, MARGIN).loss
 
     return {
         "fslcore, NumPy": Entry(kernel),
@@ -100,9 +103,25 @@ def peer_entries(batch: Batch) -> dict[str, Entry]:
     return entries
 
 
+def hard_peer_entries(batch: Batch) -> dict[str, Entry]:
+    """Those that mine the hardest triplets, PyTorch Metric Learning if it is installed."""
+    square = 4 * batch.size**2
+    entries = {"TensorFlow, masked, graph": Entry(_graph(masked_rows, batch), _SQUARES_OF_MASKED * square)}
+    if installed("pytorch_metric_learning"):
+        entries["PyTorch Metric Learning"] = Entry(
+            _metric_learning(batch, hard=True), _SQUARES_OF_METRIC_LEARNING * square
+        )
+    return entries
+
+
 def sorted_rows(x: Tensor, labels: Tensor) -> Tensor:
     """Every row of the distance matrix sorted, the negatives found by bisection."""
     return reference.triplet_semihard(x, labels, MARGIN)
+
+
+def masked_rows(x: Tensor, labels: Tensor) -> Tensor:
+    """Every row of the distance matrix searched for its farthest positive and its nearest negative."""
+    return reference.triplet_hard(x, labels, MARGIN)
 
 
 def tiled_masks(x: Tensor, labels: Tensor) -> Tensor:
@@ -165,14 +184,21 @@ def _graph(loss: Callable[..., Tensor], batch: Batch, *, jit: bool = False) -> C
     return lambda: [tensor.numpy() for tensor in loss_and_gradient(x, labels)]
 
 
-def _metric_learning(batch: Batch) -> Callable[[], list[Any]]:
-    """Another loss: every negative within the margin beyond the positive, the mean of the terms above 0."""
+def _metric_learning(batch: Batch, *, hard: bool = False) -> Callable[[], list[Any]]:
+    """Of semi-hard triplets another loss: every negative within the margin beyond the positive.
+
+    It is the mean of the terms above 0; that of the hardest is the mean of all, as ours.
+    """
     import torch
-    from pytorch_metric_learning import distances, losses, miners
+    from pytorch_metric_learning import distances, losses, miners, reducers
 
     distance = distances.LpDistance(normalize_embeddings=False, p=2, power=2)
-    miner = miners.TripletMarginMiner(margin=MARGIN, type_of_triplets="semihard", distance=distance)
-    loss = losses.TripletMarginLoss(margin=MARGIN, distance=distance)
+    if hard:
+        miner = miners.BatchHardMiner(distance=distance)
+        loss = losses.TripletMarginLoss(margin=MARGIN, distance=distance, reducer=reducers.MeanReducer())
+    else:
+        miner = miners.TripletMarginMiner(margin=MARGIN, type_of_triplets="semihard", distance=distance)
+        loss = losses.TripletMarginLoss(margin=MARGIN, distance=distance)
     x, labels = torch.tensor(batch.x, requires_grad=True), torch.tensor(batch.labels)
 
     def call() -> list[Any]:

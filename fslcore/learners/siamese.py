@@ -26,8 +26,8 @@ class Siamese(Learner):
     - on all pairs of a batch (the default): `pk_batches` and a loss on the Gram matrix `[B, B]`, such as
       `losses.BinaryCrossentropy` or, for a distance, `losses.TripletLoss`. A batch of B images gives B² pairs
       for B passes of the encoder;
-    - on embeddings (`output="embeddings"`): `pk_batches` and a loss such as `losses.TripletSemiHardLoss`,
-      with a kernel of the same distance to compare afterwards;
+    - on embeddings (`output="embeddings"`): `pk_batches` and a loss such as `losses.TripletSemiHardLoss` or
+      `losses.TripletHardLoss`, with a kernel of the same distance to compare afterwards;
     - on pairs as the paper does: batches `((left, right), target)` with target 1 for two images of one class.
 
     Without a `loss`, `compile` takes the balanced binary cross-entropy for a kernel between 0 and 1

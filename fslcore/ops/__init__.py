@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fslcore.kernels import (
+from fslcore.arguments import (
     TRIPLET_METRICS,
-    TripletResult,
     as_float,
     as_int64,
+    as_size,
     check_episode_counts,
     check_metric,
     check_pairwise,
     check_store,
 )
+from fslcore.kernels import TripletResult
 from fslcore.ops._library import native_libraries, raw_ops
 from fslcore.ops.convolution import ConvBlockResult, conv_block
 from fslcore.ops.optimization import adam_step
@@ -40,11 +41,13 @@ __all__ = [
     "adam_step",
     "conv_block",
     "gather_images",
+    "mine_hard",
     "mine_semihard",
     "native_libraries",
     "pairwise",
     "pairwise_grad",
     "sample_episodes",
+    "triplet_hard",
     "triplet_semihard",
 ]
 
@@ -146,8 +149,22 @@ def mine_semihard(x: Tensor, labels: Tensor, metric: str = "sqeuclidean") -> tup
         `(anchor, positive, negative)`, int32 [pairs] each, to gather with. Inside XLA each takes
         batch * (batch - 1) integers.
     """
-    check_metric(metric, TRIPLET_METRICS)
-    return tuple(raw_ops.fslcore_mine_semihard(x=_matrix("x", x), labels=_labels(labels), metric=metric))
+    return _mine("semihard", x, labels, metric)
+
+
+def mine_hard(x: Tensor, labels: Tensor, metric: str = "sqeuclidean") -> tuple[Tensor, Tensor, Tensor]:
+    """The hardest triplets of a batch; see `fslcore.kernels.mine_hard`.
+
+    Args:
+        x: [batch, dim] embeddings.
+        labels: Integers [batch].
+        metric: One of `fslcore.kernels.TRIPLET_METRICS`.
+
+    Returns:
+        `(anchor, positive, negative)`, int32 [anchors] each, to gather with. Inside XLA each takes batch
+        integers.
+    """
+    return _mine("hard", x, labels, metric)
 
 
 def triplet_semihard(
@@ -164,12 +181,24 @@ def triplet_semihard(
     Returns:
         A `TripletResult` of tensors; `loss` is differentiable with respect to `x`.
     """
-    check_metric(metric, TRIPLET_METRICS)
-    return TripletResult(
-        *raw_ops.fslcore_triplet_semihard(
-            x=_matrix("x", x), labels=_labels(labels), metric=metric, margin=as_float("margin", margin)
-        )
-    )
+    return _triplet_loss("semihard", x, labels, margin, metric)
+
+
+def triplet_hard(
+    x: Tensor, labels: Tensor, margin: float = 1.0, metric: str = "sqeuclidean"
+) -> TripletResult:
+    """The triplet loss on the hardest triplets; see `fslcore.kernels.triplet_hard`.
+
+    Args:
+        x: [batch, dim] embeddings.
+        labels: Integers [batch].
+        margin: The margin, a Python number.
+        metric: One of `fslcore.kernels.TRIPLET_METRICS`.
+
+    Returns:
+        A `TripletResult` of tensors; `loss` is differentiable with respect to `x`.
+    """
+    return _triplet_loss("hard", x, labels, margin, metric)
 
 
 def sample_episodes(
@@ -213,8 +242,9 @@ def gather_images(
     rotations: Tensor | None = None,
     scale: float = 1 / 255,
     shift: float = 0.0,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Picks, turns and scales images in one pass; see `fslcore.kernels.gather_images`.
+    """Picks, turns, resizes and scales images in one pass; see `fslcore.kernels.gather_images`.
 
     Args:
         store: uint8 [N, height, width, channels].
@@ -222,19 +252,23 @@ def gather_images(
         rotations: Counter-clockwise quarter turns 0..3 for the leading axes of `indices`, or None.
         scale: Multiplied first, a Python number.
         shift: Added then, a Python number.
+        size: (height, width) to resize to, or None.
 
     Returns:
-        float32 [*indices.shape, height, width, channels].
+        float32 [*indices.shape, height, width, channels], height and width those of `size` if it is given.
     """
     store = tf.convert_to_tensor(store)
     if store.shape.rank is not None:
         check_store(tuple(store.shape), store.dtype.name)
     indices = _integers("indices", indices)
     rotations = tf.zeros([0], tf.int64) if rotations is None else _integers("rotations", rotations)
+    height, width = as_size(size)
     return raw_ops.fslcore_gather_images(
         store=store,
         indices=indices,
         rotations=rotations,
+        height=height,
+        width=width,
         scale=as_float("scale", scale),
         shift=as_float("shift", shift),
     )
@@ -251,13 +285,33 @@ def _pairwise_gradient(op: Any, grad: Tensor) -> Tensor:
     )
 
 
-@tf.RegisterGradient("FslcoreTripletSemihard")
-def _triplet_semihard_gradient(op: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+@tf.RegisterGradient("FslcoreTripletLoss")
+def _triplet_loss_gradient(op: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor, None]:
     return grad_loss * op.outputs[1], None
 
 
-for _name in ("FslcoreMineSemihard", "FslcoreSampleEpisodes", "FslcoreGatherImages"):
+for _name in ("FslcoreMineTriplets", "FslcoreSampleEpisodes", "FslcoreGatherImages"):
     tf.no_gradient(_name)
+
+
+def _mine(mining: str, x: Tensor, labels: Tensor, metric: str) -> tuple[Tensor, Tensor, Tensor]:
+    check_metric(metric, TRIPLET_METRICS)
+    return tuple(
+        raw_ops.fslcore_mine_triplets(x=_matrix("x", x), labels=_labels(labels), mining=mining, metric=metric)
+    )
+
+
+def _triplet_loss(mining: str, x: Tensor, labels: Tensor, margin: float, metric: str) -> TripletResult:
+    check_metric(metric, TRIPLET_METRICS)
+    return TripletResult(
+        *raw_ops.fslcore_triplet_loss(
+            x=_matrix("x", x),
+            labels=_labels(labels),
+            mining=mining,
+            metric=metric,
+            margin=as_float("margin", margin),
+        )
+    )
 
 
 def _float32(value: Any) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fslcore.kernels import as_float
+from fslcore.arguments import as_float
 from fslcore.ops import reference
 from fslcore.ops._library import raw_ops
 from fslcore.ops.reference import AdamStepResult

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fslcore.kernels import TRIPLET_METRICS, check_metric, check_pairwise
+from fslcore.arguments import TRIPLET_METRICS, check_metric, check_pairwise
 from fslcore.ops.convolution import ConvBlockResult, check_conv_block
+from fslcore.ops.mining import mine_hard_of_distances, mine_semihard_of_distances
 
 Tensor = Any
 
@@ -94,9 +95,25 @@ def mine_semihard(x: Tensor, labels: Tensor, metric: str = "sqeuclidean") -> tup
     Returns:
         (anchor, positive, negative), int32 [pairs], by anchor and then by positive.
     """
-    check_metric(metric, TRIPLET_METRICS)
-    labels = tf.convert_to_tensor(labels)
-    return mine_semihard_of_distances(_selection_distances(x, metric), labels[:, None] == labels[None, :])
+    return mine_semihard_of_distances(*_distances_and_classes(x, labels, metric))
+
+
+def mine_hard(x: Tensor, labels: Tensor, metric: str = "sqeuclidean") -> tuple[Tensor, Tensor, Tensor]:
+    """The farthest positive and the nearest negative of every anchor that has both.
+
+    Hermans, Beyer and Leibe, "In Defense of the Triplet Loss for Person Re-Identification" (2017), eq. 5. Of
+    equal distances the lowest index wins, NaN distances are chosen only if there is no other, and distances
+    are those of `mine_semihard`.
+
+    Args:
+        x: [batch, dim].
+        labels: Integers, [batch].
+        metric: "sqeuclidean", "euclidean" or "cosine".
+
+    Returns:
+        (anchor, positive, negative), int32 [anchors], by anchor.
+    """
+    return mine_hard_of_distances(*_distances_and_classes(x, labels, metric))
 
 
 def triplet_semihard(
@@ -115,13 +132,24 @@ def triplet_semihard(
     Returns:
         float32 scalar; 0, with gradient 0, for a batch without pairs.
     """
-    x = tf.cast(x, tf.float32)
-    # Gathered along axis 1 of [1, batch, dim]: along axis 0 the gradient would be IndexedSlices.
-    anchor, positive, negative = (
-        tf.gather(x[None], index, axis=1)[0] for index in mine_semihard(x, labels, metric)
-    )
-    distance = _DISTANCES[metric]
-    return _mean_hinge(distance(anchor, positive), distance(anchor, negative), margin)
+    return _mean_of_triplets(x, mine_semihard(x, labels, metric), margin, metric)
+
+
+def triplet_hard(
+    x: Tensor, labels: Tensor, margin: Tensor | float = 1.0, metric: str = "sqeuclidean"
+) -> Tensor:
+    """The mean of max(D[a, p] - D[a, n] + margin, 0) over the triplets of `mine_hard`.
+
+    Args:
+        x: [batch, dim].
+        labels: Integers, [batch].
+        margin: Scalar, in units of the metric.
+        metric: "sqeuclidean", "euclidean" or "cosine".
+
+    Returns:
+        float32 scalar, as of `triplet_semihard`.
+    """
+    return _mean_of_triplets(x, mine_hard(x, labels, metric), margin, metric)
 
 
 def conv_block(
@@ -211,64 +239,39 @@ def triplet_semihard_of_distances(
     Returns:
         float32 scalar, differentiable with respect to `distances`.
     """
+    return _mean_of_distances(distances, mine_semihard_of_distances(distances, same_class), margin)
+
+
+def triplet_hard_of_distances(distances: Tensor, same_class: Tensor, margin: Tensor | float = 1.0) -> Tensor:
+    """`triplet_hard` on a matrix of distances that the caller has computed.
+
+    Args:
+        distances: [batch, batch]; row a holds the distances from a.
+        same_class: bool [batch, batch]: which samples share a class.
+        margin: Scalar, in units of the distances.
+
+    Returns:
+        float32 scalar, differentiable with respect to `distances`.
+    """
+    return _mean_of_distances(distances, mine_hard_of_distances(distances, same_class), margin)
+
+
+def _mean_of_triplets(x: Tensor, mined: tuple[Tensor, ...], margin: Tensor | float, metric: str) -> Tensor:
+    x = tf.cast(x, tf.float32)
+    # Gathered along axis 1 of [1, batch, dim]: along axis 0 the gradient would be IndexedSlices.
+    anchor, positive, negative = (tf.gather(x[None], index, axis=1)[0] for index in mined)
+    distance = _DISTANCES[metric]
+    return _mean_hinge(distance(anchor, positive), distance(anchor, negative), margin)
+
+
+def _mean_of_distances(distances: Tensor, mined: tuple[Tensor, ...], margin: Tensor | float) -> Tensor:
     distances = tf.cast(distances, tf.float32)
-    anchor, positive, negative = mine_semihard_of_distances(distances, same_class)
+    anchor, positive, negative = mined
     return _mean_hinge(
         tf.gather_nd(distances, tf.stack([anchor, positive], axis=1)),
         tf.gather_nd(distances, tf.stack([anchor, negative], axis=1)),
         margin,
     )
-
-
-def mine_semihard_of_distances(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`mine_semihard` on a matrix of distances that the caller has computed.
-
-    Args:
-        distances: float32 [batch, batch]; row a holds the distances from a.
-        same_class: bool [batch, batch]: which samples share a class.
-
-    Returns:
-        (anchor, positive, negative), int32 [pairs], by anchor and then by positive.
-    """
-    # One more column, which is never chosen: an empty batch has something to sort, and `where` more than one
-    # element to look at (XLA broadcasts what it finds in a single one, even if that is nothing).
-    distances = tf.pad(tf.stop_gradient(distances), [[0, 0], [0, 1]])
-    is_negative = tf.pad(~same_class, [[0, 0], [0, 1]])
-    is_pair = tf.pad(same_class & ~tf.eye(tf.shape(same_class)[0], dtype=tf.bool), [[0, 0], [0, 1]])
-    pair = tf.cast(tf.where(is_pair & tf.reduce_any(is_negative, axis=1, keepdims=True)), tf.int32)
-    anchor, positive = pair[:, 0], pair[:, 1]
-
-    eligible = is_negative & ~tf.math.is_nan(distances)
-    farthest = tf.where(
-        tf.reduce_any(eligible, axis=1),
-        tf.argmax(tf.where(eligible, distances, -float("inf")), axis=1, output_type=tf.int32),
-        tf.argmax(tf.cast(is_negative, tf.int32), axis=1, output_type=tf.int32),  # all at NaN: the first one
-    )
-    # Each row by distance and then by index (top_k puts the lower index first), with infinity for whatever
-    # is not eligible. A negative that is infinitely far is lost among those, but it is the farthest one.
-    keys = tf.where(eligible, distances, float("inf"))
-    descending, order = tf.math.top_k(-keys, tf.shape(keys)[1])
-    sortable = tf.math.count_nonzero(keys < float("inf"), axis=1, dtype=tf.int32)
-    threshold = tf.gather_nd(distances, pair)
-    rank = _count_at_most(-descending, anchor, threshold)
-    found = (rank < tf.gather(sortable, anchor)) & ~tf.math.is_nan(threshold)
-    nearest = tf.gather_nd(order, tf.stack([anchor, tf.where(found, rank, 0)], axis=1))
-    return anchor, positive, tf.where(found, nearest, tf.gather(farthest, anchor))
-
-
-def _count_at_most(ascending: Tensor, row: Tensor, threshold: Tensor) -> Tensor:
-    """For each threshold, how many elements of ascending[row] do not exceed it: a bisection.
-
-    tf.searchsorted would want a threshold for every element, and holds batch^3 comparisons under XLA.
-    """
-    width = tf.shape(ascending)[1]
-
-    def halve(span: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        further = count + (span + 1) // 2
-        element = tf.gather_nd(ascending, tf.stack([row, tf.minimum(further, width) - 1], axis=1))
-        return span // 2, tf.where((further <= width) & (element <= threshold), further, count)
-
-    return tf.while_loop(lambda span, _: span > 0, halve, (width, tf.zeros_like(row)))[1]
 
 
 def _mean_hinge(to_positive: Tensor, to_negative: Tensor, margin: Tensor | float) -> Tensor:
@@ -309,6 +312,12 @@ _DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cosine": _cosine,
     "manhattan": lambda x, y: tf.reduce_sum(tf.abs(x - y), axis=-1),
 }
+
+
+def _distances_and_classes(x: Tensor, labels: Tensor, metric: str) -> tuple[Tensor, Tensor]:
+    check_metric(metric, TRIPLET_METRICS)
+    labels = tf.convert_to_tensor(labels)
+    return _selection_distances(x, metric), labels[:, None] == labels[None, :]
 
 
 def _selection_distances(x: Tensor, metric: str) -> Tensor:

@@ -98,6 +98,8 @@ constexpr Pair PairOf(Metric metric) {
                                                 : Pair::kProduct;
 }
 
+constexpr uint32_t kAllLanes = (1u << kLanes) - 1;
+
 // The metric of `kLanes` pairs by their sums. `near` gets a bit for each that must be evaluated again; also
 // where what it was subtracted from overflows, or holds a NaN.
 template <Metric kMetric>
@@ -105,14 +107,14 @@ inline Vec Finished(const GramBlock& g, int64_t row, int64_t col, Vec sum, uint3
   if constexpr (kMetric == Metric::kSqeuclidean || kMetric == Metric::kEuclidean) {
     const Vec norms = Add(Set(g.x_scales[row]), Load(g.y_scales + col));
     sum = Fma(Set(-2.0f), sum, norms);
-    near = ~Bits(Less(Mul(Set(kNear), norms), sum));
+    near = kAllLanes & ~Bits(Less(Mul(Set(kNear), norms), sum));
     if constexpr (kMetric == Metric::kEuclidean) sum = Sqrt(sum);
   } else if constexpr (kMetric == Metric::kManhattan) {
     sum = Fma(Set(2.0f), sum, Sub(Set(-g.x_sums[row]), Load(g.y_sums + col)));
-    near = ~Bits(Less(Mul(Set(kNear), Add(Set(g.x_scales[row]), Load(g.y_scales + col))), sum));
+    near = kAllLanes & ~Bits(Less(Mul(Set(kNear), Add(Set(g.x_scales[row]), Load(g.y_scales + col))), sum));
   } else if constexpr (kMetric == Metric::kCosine) {
     sum = Sub(Set(1.0f), sum);  // rows of x and y are normalised already
-    near = ~Bits(Less(Set(kNear), sum));
+    near = kAllLanes & ~Bits(Less(Set(kNear), sum));
   } else if constexpr (kMetric == Metric::kWeightedManhattan) {
     sum = Add(sum, Set(g.bias));
     if (g.activation == Activation::kSigmoid) sum = Logistic(sum);
@@ -129,45 +131,50 @@ inline float Exact(const float* x, const float* y, int64_t dim) {
                                        : squared;
 }
 
+// One row of a panel; what is computed behind the last column is not written.
 template <Metric kMetric>
 inline void FinishRow(const GramBlock& g, int64_t row, int64_t col, const float* sums) {
-  for (int v = 0; v < kVecs && col < g.last_col; ++v, col += kLanes, sums += kLanes) {
-    const int64_t columns = g.last_col - col;
-    float* out = g.out + row * g.out_stride + col;
-    uint32_t near = 0;
-    const Vec value = Finished<kMetric>(g, row, col, Load(sums), near);
-    if (g.stream && columns >= kLanes && near == 0) {
-      Stream(out, value);
-      continue;
-    }
-    StoreColumns(out, value, columns);
-    for (; near; near &= near - 1) {
-      const int64_t c = __builtin_ctz(near);
-      if (c >= columns || c >= kLanes) break;
-      out[c] = Exact<kMetric>(g.x + row * g.dim, g.y + (col + c) * g.dim, g.dim);
-    }
+  float* out = g.out + row * g.out_stride + col;
+  const int64_t columns = g.cols - col;
+  Vec values[kVecs];
+  uint32_t near[kVecs] = {}, any = 0;
+  for (int v = 0; v < kVecs; ++v) {
+    values[v] = Finished<kMetric>(g, row, col + v * kLanes, Load(sums + v * kLanes), near[v]);
+    any |= near[v];
   }
+  if (columns < kPanel)
+    for (int v = 0; v < kVecs; ++v) StoreColumns(out + v * kLanes, values[v], columns - v * kLanes);
+  else if (g.stream && !any)
+    for (int v = 0; v < kVecs; ++v) Stream(out + v * kLanes, values[v]);
+  else
+    for (int v = 0; v < kVecs; ++v) Store(out + v * kLanes, values[v]);
+  if (!any) return;
+  for (int v = 0; v < kVecs; ++v)
+    for (; near[v]; near[v] &= near[v] - 1) {
+      const int64_t c = v * kLanes + __builtin_ctz(near[v]);
+      if (c < columns) out[c] = Exact<kMetric>(g.x + row * g.dim, g.y + (col + c) * g.dim, g.dim);
+    }
 }
 
 // The rows of x tile by tile, each chunk of kDepth columns of a tile transposed: one stream instead of kRows,
-// which the hardware fetches ahead. The chunk that begins at column k is at tiles + rows * k, the tile that
+// which the hardware fetches ahead. The chunk that begins at column k is at out + rows * k, the tile that
 // begins at row r there at r * (columns of the chunk).
-void PackTiles(const GramBlock& g) {
-  for (int64_t k = 0; k < g.dim; k += kDepth) {
-    const int64_t depth = g.dim - k < kDepth ? g.dim - k : kDepth;
-    ForEachTile(g.rows, [&](auto height, int64_t row) {
-      TransposeNarrow<height.value>(g.x + row * g.dim + k, g.dim, depth, g.tiles + g.rows * k + row * depth);
+void PackTiles(const float* x, int64_t rows, int64_t dim, float* out) {
+  for (int64_t k = 0; k < dim; k += kDepth) {
+    const int64_t depth = dim - k < kDepth ? dim - k : kDepth;
+    ForEachTile(rows, [&](auto height, int64_t row) {
+      TransposeNarrow<height.value>(x + row * dim + k, dim, depth, out + rows * k + row * depth);
     });
   }
 }
 
 template <Metric kMetric>
 void GramPanels(const GramBlock& g) {
-  PackTiles(g);
-  for (int64_t col = g.first_col; col < g.last_col; col += kPanel)
+  for (int64_t col = 0; col < g.cols; col += kPanel)
     for (int64_t k = 0; k == 0 || k < g.dim; k += kDepth) {
       const int64_t depth = g.dim - k < kDepth ? g.dim - k : kDepth;
       const float* panel = g.panels + col * g.dim + k * kPanel;
+      const float* weights = PairOf(kMetric) == Pair::kWeightedAbs ? g.weights + k : nullptr;
       ForEachTile(g.rows, [&](auto height, int64_t row) {
         constexpr int kHeight = height.value;
         const bool last = k + depth >= g.dim;
@@ -179,7 +186,7 @@ void GramPanels(const GramBlock& g) {
         Prefetch(
             {panel + (depth * kPanel / g.rows) * row + depth * kPanel, depth * kPanel / g.rows * kHeight});
         Accumulate<kHeight, PairOf(kMetric)>(
-            {depth, g.tiles + g.rows * k + row * depth, 1, kHeight, panel, g.weights + k}, k == 0, sums);
+            {depth, g.tiles + g.rows * k + row * depth, 1, kHeight, panel, weights}, k == 0, sums);
         if (last)
           for (int r = 0; r < kHeight; ++r) FinishRow<kMetric>(g, row + r, col, sums + r * kPanel);
       });

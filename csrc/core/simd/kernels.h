@@ -9,31 +9,30 @@
 
 namespace fslcore {
 
-// A block of a Gram matrix: out[r, c] = metric(x[r], y[c]) for all rows and for first_col <= c < last_col.
+// A block of a Gram matrix: out[r, c] = metric(x[r], y[c]).
 struct GramBlock {
   Metric metric;
   Activation activation;
-  int64_t rows, dim;
-  int64_t first_col, last_col;  // first_col is that of a panel
-  const float* x;               // [rows, dim]
-  const float* y;               // [cols, dim], for pairs that are evaluated again exactly
-  const float* panels;          // y packed by pack_rows, panel after panel
+  int64_t rows, cols, dim;
+  const float *x, *y;   // [rows, dim], [cols, dim], for pairs that are evaluated again exactly
+  const float* tiles;   // x packed by pack_tiles
+  const float* panels;  // y packed by pack_rows, panel after panel
   // By row; those of y run on to the end of its last panel.
   const float *x_sums, *y_sums;      // sums (manhattan)
   const float *x_scales, *y_scales;  // sums of squares (sqeuclidean, euclidean) or of magnitudes (manhattan)
   const float* weights;              // [dim] (weighted_manhattan)
   float bias;
-  float* tiles;  // [rows, dim] workspace
-  float* sums;   // [rows, panel] workspace
-  float* out;    // [rows, out_stride]
+  float* sums;  // [rows, panel] workspace
+  float* out;   // [rows, out_stride]
   int64_t out_stride;
   bool stream;  // past the caches, into rows that are aligned to vectors
 };
 
 // A block of coefficients of the gradient, between rows of x and rows of y, and one panel of columns of both,
-// packed by pack_columns:
-//   product_grad   dx[r] += sum over c of a[r, c] * y[c]                 dy[c] += sum over r of a[r, c] *
-//   x[r] sign_grad      dx[r] += sum over c of a[r, c] * sign(x[r] - y[c])    dy[c] -= the same summed over r
+// packed by pack_columns. With p(r, c) = y[c] for dx and x[r] for dy (product_grad), or sign(x[r] - y[c]) for
+// dx and its negative for dy (sign_grad):
+//   dx[r] += sum over c of a[r, c] * p(r, c)
+//   dy[c] += sum over r of a[r, c] * p(r, c)
 struct GradBlock {
   int64_t rows, cols;
   const float* a;  // [rows, a_stride]
@@ -82,6 +81,21 @@ struct NormalisedRelu {
   const float *mean, *scale, *beta;
 };
 
+// The search for the nearest row of another class strictly beyond each limit of a row, in the distances of
+// `rows` rows from the columns of a panel. Distances are +0 or above and compared as the integers that their
+// bits are: with beyond = (bits of the limit) + 1, the nearest one has the least (bits - beyond) as an
+// unsigned number, whose range also holds what is not beyond, far above. NaN stands behind the last column.
+struct BeyondBlock {
+  int64_t rows, first_row, first_col;  // first_col is that of a panel
+  const float* distances;              // [rows, panel]
+  const int32_t *class_of, *limits;    // [batch] the class of a row and the number of its limits
+  int64_t most_limits;                 // of any of the columns
+  int64_t stride;                      // between the limits of a row: batch, rounded up to whole panels
+  const uint32_t* beyond;              // [limits, stride]
+  uint32_t* excess;                    // [limits, stride] in and out: only less than this counts
+  int32_t* nearest;                    // [limits, stride] in and out
+};
+
 // Thresholds in increasing order, and for each gap between them the nearest distance that lies in it. A table
 // of equal steps, monotone in the distance, leads to the few thresholds near it.
 struct DistanceGaps {
@@ -101,14 +115,17 @@ constexpr uint64_t NearestKey(uint32_t distance_bits, int64_t index) {
 inline constexpr int64_t kRowPadding = 16;  // the widest vector
 
 struct SimdKernels {
-  int64_t lanes;  // floats of a vector
-  int64_t panel;  // columns of a packed panel
+  int64_t lanes;      // floats of a vector
+  int64_t panel;      // columns of a packed panel
+  int64_t tile_rows;  // rows that meet a panel at a time
 
   // out[c * out_stride + r] = in[r * in_stride + c].
   void (*transpose)(const float* in, int64_t in_stride, int64_t rows, int64_t cols, float* out,
                     int64_t out_stride);
   // out[k * panel + c] = y[first + c, k]; rows beyond `rows` are zero.
   void (*pack_rows)(const float* y, int64_t rows, int64_t dim, int64_t first, float* out);
+  // The tiles of x [rows, dim] that `gram` goes by; out [rows, dim].
+  void (*pack_tiles)(const float* x, int64_t rows, int64_t dim, float* out);
   // out[k * panel + c] = y[k, first + c]; columns beyond `dim` are zero.
   void (*pack_columns)(const float* y, int64_t rows, int64_t dim, int64_t first, float* out);
 
@@ -123,7 +140,9 @@ struct SimdKernels {
   float (*coefficients)(Metric, Activation, const float* grad, const float* out, int64_t n,
                         float* coefficients);
 
-  // The three searches take rows of distances padded with NaN to a multiple of kRowPadding.
+  void (*nearest_of_rows)(const BeyondBlock&);
+  void (*nearest_of_columns)(const BeyondBlock&);
+  // The three searches in rows take distances padded with NaN to a multiple of kRowPadding.
   // Index of the largest distance, the first of equals; -1 if all are NaN.
   int64_t (*farthest)(const float* distances, int64_t n);
   // For each threshold the index of the smallest distance strictly above it, the first of equals; -1 if there

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Fused multiply-adds between registers and nothing else. Included once per instruction set, after
-// rows_body.inl.
+// gram_body.inl.
 
-// As many independent sums as the register tile of gram_body.inl has. A multiply-add takes four cycles or
-// five and two may start in each: with fewer than ten sums the units would wait for results, with more than
-// these the registers would not hold them. Rows and columns, for loops of 24 turns are not unrolled.
-constexpr int kSumRows = 6;
-
+// As many independent sums as the register tile of gram_body.inl has: a multiply-add takes four cycles or
+// five and two may start in each, so that with fewer than ten sums the units would wait for results. Rows and
+// columns, for loops of 24 turns are not unrolled.
 int64_t MultiplyAdds(int64_t steps, float* result) {
   const Vec scale = Set(0.5f), shift = Set(1.0f);  // the sums approach 2: neither infinities nor denormals
-  Vec sums[kSumRows][kVecs];
-  for (int r = 0; r < kSumRows; ++r)
+  Vec sums[kRows][kVecs];
+  for (int r = 0; r < kRows; ++r)
     for (int v = 0; v < kVecs; ++v)
       sums[r][v] = Set(static_cast<float>(3 + r * kVecs + v));  // equal sums would be merged into one
   for (int64_t step = 0; step < steps; ++step)
@@ -20,5 +18,5 @@ int64_t MultiplyAdds(int64_t steps, float* result) {
   for (const auto& row : sums)
     for (const Vec& sum : row) total = Add(total, sum);
   *result = Sum(total);
-  return steps * kSumRows * kVecs * kLanes * 2;
+  return steps * kRows * kVecs * kLanes * 2;
 }

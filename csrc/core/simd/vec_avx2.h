@@ -41,6 +41,20 @@ inline Vec Min(Vec a, Vec b) { return _mm256_min_ps(a, b); }  // b when either i
 inline Vec MinWhere(Mask m, Vec a, Vec b) { return Min(Select(m, a, b), b); }
 inline Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 inline Vec Abs(Vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+inline Vec SetBits(uint32_t bits) { return _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(bits))); }
+inline Vec LoadBits(const uint32_t* p) {
+  return _mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline Vec SubBits(Vec a, Vec b) {
+  return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+inline Vec MinBits(Vec a, Vec b) {
+  return _mm256_castsi256_ps(_mm256_min_epu32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+inline Mask LessBits(Vec a, Vec b) {  // not (b <= a)
+  const __m256i not_less = _mm256_cmpeq_epi32(_mm256_castps_si256(MinBits(a, b)), _mm256_castps_si256(b));
+  return _mm256_castsi256_ps(_mm256_xor_si256(not_less, _mm256_set1_epi32(-1)));
+}
 inline uint32_t Bits(Mask m) { return static_cast<uint32_t>(_mm256_movemask_ps(m)); }
 inline float Least(Vec v) {
   __m128 s = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -52,8 +66,11 @@ inline float Sum(Vec v) {
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
-// a * sign(d): 0 for a zero d, NaN for NaN; d * 2^126 is at least 1 for every normal d.
-inline Vec Signed(Vec a, Vec d) { return Mul(a, Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f))))); }
+// a * sign(d): 0 for a zero d, whatever a is, and NaN for NaN; d * 2^126 is at least 1 for every normal d.
+inline Vec Signed(Vec a, Vec d) {
+  const Vec sign = Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f))));
+  return _mm256_and_ps(Mul(a, sign), _mm256_cmp_ps(d, Set(0.0f), _CMP_NEQ_UQ));
+}
 // 2^n by the float n + 1.5 * 2^23, -127 < n < 128.
 inline Vec PowerOfTwo(Vec shifted) {
   const __m256i n = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);

@@ -36,11 +36,22 @@ inline Vec Min(Vec a, Vec b) { return _mm512_min_ps(a, b); }                    
 inline Vec MinWhere(Mask m, Vec a, Vec b) { return _mm512_mask_min_ps(b, m, a, b); }  // b elsewhere
 inline Vec Max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 inline Vec Abs(Vec a) { return _mm512_abs_ps(a); }
+inline Vec SetBits(uint32_t bits) { return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(bits))); }
+inline Vec LoadBits(const uint32_t* p) { return _mm512_castsi512_ps(_mm512_loadu_si512(p)); }
+inline Vec SubBits(Vec a, Vec b) {
+  return _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+}
+inline Vec MinBits(Vec a, Vec b) {
+  return _mm512_castsi512_ps(_mm512_min_epu32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+}
+inline Mask LessBits(Vec a, Vec b) {
+  return _mm512_cmplt_epu32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b));
+}
 inline uint32_t Bits(Mask m) { return m; }
 inline float Least(Vec v) { return _mm512_reduce_min_ps(v); }
 inline float Sum(Vec v) { return _mm512_reduce_add_ps(v); }
-// a * sign(d): 0 for a zero d, NaN for NaN. The sign bit of d flips a; the table then puts in what zeros and
-// NaNs give.
+// a * sign(d): 0 for a zero d, whatever a is, and NaN for NaN. The sign bit of d flips a; the table then puts
+// in what zeros and NaNs give.
 inline Vec Signed(Vec a, Vec d) {
   const __m512i flipped = _mm512_ternarylogic_epi32(_mm512_castps_si512(a), _mm512_castps_si512(d),
                                                     _mm512_set1_epi32(INT32_MIN), 0x78);

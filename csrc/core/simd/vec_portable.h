@@ -9,6 +9,7 @@ namespace fslcore::portable {
 
 typedef float Vec __attribute__((vector_size(16)));
 typedef int32_t Mask __attribute__((vector_size(16)));
+typedef uint32_t Unsigned __attribute__((vector_size(16)));
 constexpr int kLanes = 4;
 constexpr int kVecs = 2;  // 6 x 2 accumulators, 2 columns and 1 row fit the 16 registers of SSE2
 
@@ -46,6 +47,16 @@ inline Vec Min(Vec a, Vec b) { return a < b ? a : b; }  // b when either is NaN,
 inline Vec MinWhere(Mask m, Vec a, Vec b) { return Min(Select(m, a, b), b); }
 inline Vec Max(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec Abs(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<Mask>(a) & 0x7fffffff); }
+inline Unsigned AsBits(Vec v) { return reinterpret_cast<Unsigned>(v); }
+inline Vec SetBits(uint32_t bits) { return reinterpret_cast<Vec>(Unsigned{bits, bits, bits, bits}); }
+inline Vec LoadBits(const uint32_t* p) {
+  Vec v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline Vec SubBits(Vec a, Vec b) { return reinterpret_cast<Vec>(AsBits(a) - AsBits(b)); }
+inline Mask LessBits(Vec a, Vec b) { return AsBits(a) < AsBits(b); }
+inline Vec MinBits(Vec a, Vec b) { return Select(LessBits(a, b), a, b); }
 inline uint32_t Bits(Mask m) {
   return (m[0] ? 1u : 0u) | (m[1] ? 2u : 0u) | (m[2] ? 4u : 0u) | (m[3] ? 8u : 0u);
 }
@@ -54,8 +65,11 @@ inline float Least(Vec v) {
   return pairs[0] < pairs[1] ? pairs[0] : pairs[1];
 }
 inline float Sum(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
-// a * sign(d): 0 for a zero d, NaN for NaN; d * 2^126 is at least 1 for every normal d.
-inline Vec Signed(Vec a, Vec d) { return Mul(a, Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f))))); }
+// a * sign(d): 0 for a zero d, whatever a is, and NaN for NaN; d * 2^126 is at least 1 for every normal d.
+inline Vec Signed(Vec a, Vec d) {
+  const Vec sign = Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f))));
+  return Select(Equal(d, Set(0.0f)), Set(0.0f), Mul(a, sign));
+}
 // 2^n by the float n + 1.5 * 2^23, -127 < n < 128.
 inline Vec PowerOfTwo(Vec shifted) {
   const Mask n = reinterpret_cast<Mask>(shifted) << 23;
