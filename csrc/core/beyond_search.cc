@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
+#include "core/float_bits.h"
 #include "core/simd/kernels.h"
 
 namespace fslcore {
@@ -17,12 +17,6 @@ namespace {
 constexpr int64_t kTallestBlock = 192;
 
 constexpr uint32_t kInfinityBits = 0x7f800000;
-
-uint32_t FloatBits(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
 
 }  // namespace
 

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
+#include "core/float_bits.h"
 #include "core/simd/kernels.h"
 
 namespace fslcore {
@@ -21,18 +21,7 @@ constexpr int64_t kBucketsPerPositive = 4;
 // Insertion moves an element past those of its bucket only; fuller buckets are rather sorted for good.
 constexpr int64_t kMostInserted = 16;
 
-uint32_t FloatBits(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
-float KeyDistance(uint64_t key) {
-  const auto bits = static_cast<uint32_t>(key >> 32);
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
+float KeyDistance(uint64_t key) { return BitsFloat(static_cast<uint32_t>(key >> 32)); }
 
 int32_t KeyIndex(uint64_t key) { return static_cast<int32_t>(key & 0xffffffffu); }
 

@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 
+#include "core/float_bits.h"
 #include "core/metric.h"
 
 namespace fslcore {

@@ -22,12 +22,6 @@ inline int64_t FirstAbove(const float* distances, int64_t n, float threshold, fl
   return threshold < value ? FirstEqual(distances, n, value) : -1;
 }
 
-inline uint32_t FloatBits(float value) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
 // A candidate for the row of `at`, `distance` away: it takes the place of the nearest one if it is nearer.
 inline void Offer(const BeyondBlock& b, int64_t at, int64_t row, int64_t candidate, float distance) {
   const uint32_t excess = FloatBits(distance) - b.beyond[at];
