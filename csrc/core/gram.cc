@@ -144,7 +144,6 @@ GramParts::Rows GramParts::PackRows(int64_t begin, int64_t end) const {
 
 void GramParts::Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
                         bool stream) const {
-  const float* y_sums = y_scales_.get() + RoundUp(y_.rows, Simd().panel);
   GramBlock block = {};
   block.metric = kernel_.metric;
   block.activation = kernel_.activation;
@@ -156,6 +155,7 @@ void GramParts::Compute(const Rows& rows, int64_t first, int64_t last, float* ou
   block.tiles = rows.tiles.get();
   block.panels = panels_.get() + first * y_.cols;
   if (UsesScales(kernel_.metric)) {
+    const float* y_sums = y_scales_.get() + RoundUp(y_.rows, Simd().panel);
     block.x_scales = (y_is_x_ ? y_scales_ : x_scales_).get() + rows.begin;
     block.x_sums = (y_is_x_ ? y_sums : x_scales_.get() + x_.rows) + rows.begin;
     block.y_scales = y_scales_.get() + first;

@@ -68,8 +68,9 @@ class GramParts {
   Rows PackRows(int64_t begin, int64_t end) const;
 
   // out[r - rows.begin, c - first] for first <= c < last, row after row `stride` floats apart; `first` is a
-  // multiple of the panel. With `stream` past the caches, for which the rows of out must be aligned to
-  // vectors. Both functions may be called in parallel.
+  // multiple of the panel. A single panel may be finished where it was summed: out = rows.sums, stride the
+  // panel. With `stream` past the caches, for which the rows of out must be aligned to vectors. Both
+  // functions may be called in parallel.
   void Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
                bool stream = false) const;
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -131,8 +132,6 @@ class Resize {
         in_width_(store.width * store.channels),
         out_width_(change.width * store.channels) {}
 
-  int64_t pixels() const { return static_cast<int64_t>(rows_.weight.size()) * out_width_; }
-
   // First along the rows, each one of the image at most once as the places move down, then between them.
   void Apply(const uint8_t* image, float* out) const {
     Scratch<float> upper(out_width_), lower(out_width_);
@@ -196,8 +195,9 @@ std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vect
 void GatherImages(const Executor& executor, const Images& store, Vector<const int64_t> indices,
                   Vector<const int64_t> turns, const ImageChange& change, float* out) {
   const int64_t run = turns.size > 0 ? indices.size / turns.size : 1;
-  const Resize resize(store, change);
-  const int64_t pixels = change.resizes() ? resize.pixels() : store.pixels();
+  std::optional<Resize> resize;
+  if (change.resizes()) resize.emplace(store, change);
+  const int64_t pixels = change.out_height(store.height) * change.out_width(store.width) * store.channels;
   // About 64 KB of output per block: enough to hide the hand-off, small enough for one episode to be shared.
   ParallelFor(executor, indices.size, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, pixels)),
               [&](int64_t begin, int64_t end) {
@@ -210,8 +210,8 @@ void GatherImages(const Executor& executor, const Images& store, Vector<const in
                     image = rotated.get();
                   }
                   float* to = out + i * pixels;
-                  if (change.resizes()) {
-                    resize.Apply(image, to);
+                  if (resize) {
+                    resize->Apply(image, to);
                     for (int64_t p = 0; p < pixels; ++p) to[p] = to[p] * change.scale + change.shift;
                   } else {
                     Simd().scale_bytes(image, pixels, change.scale, change.shift, to);

@@ -131,8 +131,10 @@ using Negatives = std::function<int32_t*(int64_t anchor)>;
 void MineTogether(const Executor& executor, const Batch& batch, int64_t most, const Negatives& negatives) {
   const std::vector<int32_t> anchors = AnchorsWith(batch, 1, most);
   if (anchors.empty()) return;
-  BeyondSearch search(batch.x.rows, most);
-  ForEachClass(executor, batch, most + 1, [&](int64_t anchor, const float* distances) {
+  int64_t present = 0;  // which may be far fewer
+  for (int32_t anchor : anchors) present = std::max(present, batch.positives(anchor));
+  BeyondSearch search(batch.x.rows, present);
+  ForEachClass(executor, batch, present + 1, [&](int64_t anchor, const float* distances) {
     for (int64_t p = 0; p <= batch.positives(anchor); ++p)
       if (p != batch.rank(anchor)) search.AddLimit(anchor, distances[p]);
   });

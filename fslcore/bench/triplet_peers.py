@@ -26,7 +26,7 @@ Tensor = Any
 MARGIN = 1.0
 # Float32 tensors that are held at a time, as measured: [size, size] and [pairs, dim]; [size, size, size].
 _SQUARES_OF_SORTED, _ROWS_OF_SORTED, _CUBES_OF_TFA, _CUBES_OF_KERAS_FSL = 6, 4, 5, 7
-_SQUARES_OF_MASKED, _SQUARES_OF_METRIC_LEARNING = 6, 6
+_SQUARES_OF_MASKED, _SQUARES_OF_METRIC_LEARNING = 6, 9
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ struct GramBlock {
   const float *x_scales, *y_scales;  // sums of squares (sqeuclidean, euclidean) or of magnitudes (manhattan)
   const float* weights;              // [dim] (weighted_manhattan)
   float bias;
-  float* sums;  // [rows, panel] workspace
+  float* sums;  // [rows, panel] workspace; out may be the same if it is one panel wide
   float* out;   // [rows, out_stride]
   int64_t out_stride;
   bool stream;  // past the caches, into rows that are aligned to vectors
