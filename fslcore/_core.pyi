@@ -37,8 +37,14 @@ def mine_triplets(
 def triplet_loss(
     x: npt.NDArray[Any], labels: npt.NDArray[Any], mining: str, margin: float, metric: str, /
 ) -> tuple[float, npt.NDArray[np.float32], int]: ...
+
+class Classes:
+    def __init__(self, labels: npt.NDArray[Any], /) -> None: ...
+    @property
+    def count(self) -> int: ...
+
 def sample_episodes(
-    labels: npt.NDArray[Any],
+    classes: Classes,
     n_way: int,
     k_shot: int,
     n_query: int,

@@ -96,7 +96,8 @@ def test_every_contender_delivers_episodes(shape):
     for name, entry in episodes.entries(store, shape).items():
         drawn = entry.call()
         assert len(drawn) == shape.episodes, name
-        for episode in drawn:
+        for parts in drawn:  # an array, or the support and the query
+            episode = np.concatenate(parts, axis=1) if isinstance(parts, tuple) else parts
             assert (episode.shape, episode.dtype) == (
                 (shape.n_way, shape.samples, 28, 28, 1),
                 np.float32,

@@ -85,6 +85,20 @@ def test_an_episode_drawn_alone_is_that_of_the_batch(backend):
         assert_bit_identical(backend.sample_episodes(UNSORTED, 3, 1, 2, 1, 5, e), batch[e : e + 1])
 
 
+@pytest.mark.parametrize("labels", [UNSORTED, OMNIGLOT], ids=["unsorted", "sorted"])
+def test_grouped_labels_draw_the_same(numpy_backend, labels):
+    from fslcore import kernels
+
+    given = labels.copy()
+    classes = kernels.group_labels(given)
+    given[:] = 0  # what was grouped stays
+    assert classes.count == len(np.unique(labels))
+    args = (3, 1, 2, 4, 5)
+    assert_bit_identical(
+        numpy_backend.sample_episodes(classes, *args), numpy_backend.sample_episodes(labels, *args)
+    )
+
+
 def test_seeds_and_episodes_differ(numpy_backend):
     by_seed = [numpy_backend.sample_episodes(OMNIGLOT, 20, 1, 1, 1, seed).tobytes() for seed in range(50)]
     by_episode = [episode.tobytes() for episode in numpy_backend.sample_episodes(OMNIGLOT, 20, 1, 1, 50, 0)]

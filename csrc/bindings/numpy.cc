@@ -133,9 +133,8 @@ py::tuple TripletLossArrays(const Array<float>& x, const Array<int64_t>& labels,
   return py::make_tuple(result.loss, grad, result.triplets);
 }
 
-Array<int32_t> SampleEpisodesArray(const Array<int64_t>& labels, int64_t n_way, int64_t k_shot,
-                                   int64_t n_query, int64_t episodes, int64_t seed, int64_t first_episode) {
-  const Classes classes(AsVector(labels));
+Array<int32_t> SampleEpisodesArray(const Classes& classes, int64_t n_way, int64_t k_shot, int64_t n_query,
+                                   int64_t episodes, int64_t seed, int64_t first_episode) {
   const EpisodeShape shape = {n_way, k_shot, n_query};
   Require(CheckEpisodes(classes, shape, episodes, seed, first_episode));
   Array<int32_t> out({episodes, n_way, shape.samples()});
@@ -196,6 +195,9 @@ PYBIND11_MODULE(_core, m) {
   m.def("pairwise_grad", PairwiseGradArrays);
   m.def("mine_triplets", MineTripletsArrays);
   m.def("triplet_loss", TripletLossArrays);
+  py::class_<Classes>(m, "Classes")
+      .def(py::init([](const Array<int64_t>& labels) { return Classes(AsVector(labels)); }))
+      .def_property_readonly("count", &Classes::count);
   m.def("sample_episodes", SampleEpisodesArray);
   m.def("gather_images", GatherImagesArray);
   m.def("multiply_add_rate", MultiplyAddRateOfPool);

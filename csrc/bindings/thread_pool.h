@@ -4,6 +4,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -38,6 +39,7 @@ class ThreadPool {
               {
                 std::lock_guard<std::mutex> lock(mutex_);
                 tasks_.push_back(std::move(task));
+                ++waiting_;
               }
               wake_.notify_one();
             }};
@@ -46,11 +48,13 @@ class ThreadPool {
  private:
   void Work() {
     for (;;) {
+      LookFor([this] { return waiting_.load(std::memory_order_relaxed) > 0; });  // the next loop of a kernel
       std::unique_lock<std::mutex> lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
       if (stopping_) return;
       std::function<void()> task = std::move(tasks_.front());
       tasks_.pop_front();
+      --waiting_;
       lock.unlock();
       task();
     }
@@ -59,6 +63,7 @@ class ThreadPool {
   int threads_;
   pid_t process_ = getpid();
   bool stopping_ = false;
+  std::atomic<int> waiting_{0};  // tasks_.size(), to be looked at without the mutex
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> tasks_;

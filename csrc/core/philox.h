@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as
 // easy as 1, 2, 3" (SC 2011). A stream is addressed, not advanced: (seed, episode, stream) gives the same
-// numbers on any thread, worker or device.
+// numbers on any thread, worker or device; constexpr, so that a GPU compiler may take it as it is.
 #pragma once
 #include <cstdint>
 
@@ -9,17 +9,17 @@ namespace fslcore {
 
 class PhiloxStream {
  public:
-  PhiloxStream(uint64_t seed, uint64_t episode, uint32_t stream)
+  constexpr PhiloxStream(uint64_t seed, uint64_t episode, uint32_t stream)
       : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)},
         counter_{0, stream, static_cast<uint32_t>(episode), static_cast<uint32_t>(episode >> 32)} {}
 
-  uint32_t Next() {
+  constexpr uint32_t Next() {
     if (used_ == 4) Refill();
     return block_[used_++];
   }
 
   // Uniform in [0, n), without bias: Lemire's multiply-shift with rejection (ACM TOMACS 29(1), 2019).
-  uint32_t Below(uint32_t n) {
+  constexpr uint32_t Below(uint32_t n) {
     uint64_t product = uint64_t{Next()} * n;
     if (static_cast<uint32_t>(product) < n) {
       const uint32_t threshold = (0u - n) % n;
@@ -29,7 +29,7 @@ class PhiloxStream {
   }
 
  private:
-  void Refill() {
+  constexpr void Refill() {
     uint32_t c0 = counter_[0], c1 = counter_[1], c2 = counter_[2], c3 = counter_[3];
     uint32_t k0 = key_[0], k1 = key_[1];
     for (int round = 0; round < 10; ++round) {

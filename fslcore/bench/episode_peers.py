@@ -59,10 +59,11 @@ def peer_entries(store: ImageStore, shape: Shape) -> dict[str, Entry]:
 def _kernels(store: ImageStore, shape: Shape) -> Call:
     count = len(store)
     turned = np.concatenate([store.labels + turn * store.n_classes for turn in range(4)])
+    classes = kernels.group_labels(turned)
 
     def call() -> Any:
         drawn = kernels.sample_episodes(
-            turned, shape.n_way, shape.k_shot, shape.n_query, shape.episodes, seed=0
+            classes, shape.n_way, shape.k_shot, shape.n_query, shape.episodes, seed=0
         )
         return kernels.gather_images(store.images, drawn % count, drawn[:, :, 0] // count)
 
@@ -72,9 +73,9 @@ def _kernels(store: ImageStore, shape: Shape) -> Call:
 def _our_pipeline(store: ImageStore, shape: Shape) -> Call:
     stream = iter(store.episodes(shape.n_way, shape.k_shot, shape.n_query, seed=0, rotations=True))
 
-    def call() -> list[Array]:
+    def call() -> list[tuple[Array, ...]]:
         drawn = [next(stream) for _ in range(shape.episodes)]
-        return [np.concatenate([part.numpy() for part in episode], axis=1) for episode in drawn]
+        return [tuple(part.numpy() for part in episode) for episode in drawn]
 
     return call
 
