@@ -14,12 +14,19 @@ from fslcore import _core
 METRICS: tuple[str, ...] = _core.metrics
 TRIPLET_METRICS = ("sqeuclidean", "euclidean", "cosine")
 ACTIVATIONS = (None, "sigmoid")
+PRECISIONS = ("float32", "tf32", "3xtf32", "bfloat16")
 
 
 def check_metric(metric: str, known: tuple[str, ...]) -> None:
     """Raises ValueError for a metric that is not among `known`."""
     if metric not in known:
         raise ValueError(f"metric must be one of {', '.join(known)}, received {metric!r}")
+
+
+def check_precision(precision: str) -> None:
+    """Raises ValueError for a precision that is not among `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, received {precision!r}")
 
 
 def check_pairwise(metric: str, weights_given: bool, bias_given: bool, activation: str | None) -> None:

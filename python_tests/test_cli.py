@@ -207,7 +207,7 @@ def test_doctor_finds_this_machine_well():
     findings = {finding.subject: finding for finding in doctor.diagnose()}
     assert {finding.state for finding in findings.values()} <= {"ok", "missing"}
     assert findings["SIMD level"].detail.split()[0] in ("avx512", "avx2", "portable")
-    assert {"python", "tensorflow", "threads", "library core", "XLA", "CUDA"} <= set(findings)
+    assert {"python", "tensorflow", "threads", "library core", "XLA", "CUDA kernels"} <= set(findings)
 
 
 def test_doctor_survives_what_is_broken(monkeypatch):

@@ -327,3 +327,22 @@ W = np.ones(3, np.float32)
 )
 def test_bad_arguments_are_rejected_in_one_sentence(backend, reject, args, options, match):
     reject(backend, match, "pairwise", *args, **options)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "3xtf32", "bfloat16"])
+def test_on_a_cpu_every_precision_is_exact(precision):
+    import tensorflow as tf
+
+    from fslcore import ops
+
+    x = np.random.default_rng(0).normal(size=(9, 40)).astype(np.float32)
+    with tf.device("CPU:0"):
+        got, want = ops.pairwise(x, precision=precision), ops.pairwise(x)
+    np.testing.assert_array_equal(got, want)
+
+
+def test_an_unknown_precision_is_rejected():
+    from fslcore import ops
+
+    with pytest.raises(ValueError, match="precision must be one of float32.*received 'half'"):
+        ops.pairwise(np.zeros((2, 2), np.float32), precision="half")

@@ -18,6 +18,9 @@
 #include "core/images.h"
 #include "core/limits.h"
 #include "core/triplets.h"
+#ifdef FSLCORE_WITH_CUDA
+#include "cuda/devices.h"
+#endif
 
 namespace py = pybind11;
 
@@ -186,6 +189,17 @@ PYBIND11_MODULE(_core, m) {
   m.attr("built_for_tensorflow") = FSLCORE_TENSORFLOW_VERSION;
 #else
   m.attr("built_for_tensorflow") = py::none();
+#endif
+#ifdef FSLCORE_WITH_CUDA
+  m.attr("built_for_cuda") = cuda::RuntimeVersion();
+  m.def("cuda_devices", [] {
+    const cuda::Devices devices = cuda::FindDevices();
+    return py::make_tuple(devices.names, devices.problem);
+  });
+#else
+  m.attr("built_for_cuda") = py::none();
+  m.def("cuda_devices",
+        [] { return py::make_tuple(std::vector<std::string>(), "fslcore was built without CUDA"); });
 #endif
   m.def("simd_level", [] { return std::string(CpuLevelName(ActiveCpuLevel())); });
   m.def("best_simd_level", [] { return std::string(CpuLevelName(BestCpuLevel())); });

@@ -118,7 +118,8 @@ absl::Status AdamStepShape(InferenceContext* c) {
 
 #define METRIC_ATTRS                                                                               \
   Attr("metric: {'sqeuclidean', 'euclidean', 'cosine', 'dot', 'manhattan', 'weighted_manhattan'}") \
-      .Attr("activation: {'none', 'sigmoid'}")
+      .Attr("activation: {'none', 'sigmoid'}")                                                     \
+      .Attr("precision: {'float32', 'tf32', '3xtf32', 'bfloat16'}")
 
 REGISTER_OP("FslcorePairwise")
     .Input("x: float")

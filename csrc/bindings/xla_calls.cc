@@ -114,16 +114,17 @@ Input RowCount(XlaOpKernelContext* context, const Input& x) {
   return {rows, xla::ShapeUtil::MakeShape(xla::S32, {}), {}};
 }
 
-bool RegisterHandler(const char* name, XLA_FFI_Handler* handler) {
-  constexpr char kPlatform[] = "Host";
+bool RegisterHandler(const char* name, const char* platform, XLA_FFI_Handler* handler) {
   const XLA_FFI_Api* api = XLA_FFI_GetApi();
   XLA_FFI_Handler_Register_Args args = {};
   args.struct_size = XLA_FFI_Handler_Register_Args_STRUCT_SIZE;
   args.name = {name, std::strlen(name)};
-  args.platform = {kPlatform, sizeof kPlatform - 1};
+  args.platform = {platform, std::strlen(platform)};
   args.bundle = XLA_FFI_Handler_Bundle{nullptr, nullptr, nullptr, handler};
   XLA_FFI_Error* error = api->XLA_FFI_Handler_Register(&args);
-  if (error) LOG(ERROR) << "fslcore could not register " << name << " with XLA: " << TakeMessage(api, error);
+  if (error)
+    LOG(ERROR) << "fslcore could not register " << name << " for " << platform
+               << " with XLA: " << TakeMessage(api, error);
   return !error;
 }
 

@@ -70,7 +70,8 @@ absl::Status CheckRank(const char* name, const Input& input, size_t rank);
 // The number of real rows of x, as an operand: the padding of a dynamic batch is none.
 Input RowCount(XlaOpKernelContext* context, const Input& x);
 
-// Registers a handler with TensorFlow's own XLA; whether that went well, which it says in the log if not.
-bool RegisterHandler(const char* name, XLA_FFI_Handler* handler);
+// Registers a handler with TensorFlow's own XLA for "Host" or "CUDA"; whether that went well, which it says
+// in the log if not.
+bool RegisterHandler(const char* name, const char* platform, XLA_FFI_Handler* handler);
 
 }  // namespace tensorflow::fslcore_bindings

@@ -130,10 +130,10 @@ REGISTER_KERNEL_BUILDER(Name("FslcoreConvInputGrad").Device("XLA_CPU_JIT"), Conv
 REGISTER_KERNEL_BUILDER(Name("FslcoreConvKernelGrad").Device("XLA_CPU_JIT"), ConvKernelGradXla);
 
 [[maybe_unused]] const bool kRegistered =
-    RegisterHandler("fslcore_conv_block", fslcore_conv_block_cpu) &&
-    RegisterHandler("fslcore_conv_block_norm_grad", fslcore_conv_block_norm_grad_cpu) &&
-    RegisterHandler("fslcore_conv_input_grad", fslcore_conv_input_grad_cpu) &&
-    RegisterHandler("fslcore_conv_kernel_grad", fslcore_conv_kernel_grad_cpu);
+    RegisterHandler("fslcore_conv_block", "Host", fslcore_conv_block_cpu) &&
+    RegisterHandler("fslcore_conv_block_norm_grad", "Host", fslcore_conv_block_norm_grad_cpu) &&
+    RegisterHandler("fslcore_conv_input_grad", "Host", fslcore_conv_input_grad_cpu) &&
+    RegisterHandler("fslcore_conv_kernel_grad", "Host", fslcore_conv_kernel_grad_cpu);
 
 }  // namespace
 }  // namespace tensorflow::fslcore_bindings

@@ -25,9 +25,10 @@ fslcore::Matrix<const float> ShapeOnly(const Input& input) { return {nullptr, in
 class PairwiseBase : public HandlerOp {
  public:
   explicit PairwiseBase(OpKernelConstruction* context) : HandlerOp(context) {
-    std::string metric, activation;
+    std::string metric, activation, precision;
     ReadAttribute(context, "metric", &metric);
     ReadAttribute(context, "activation", &activation);
+    ReadAttribute(context, "precision", &precision);
     kernel_.metric = fslcore::ParseMetric(metric).value();
     kernel_.activation = fslcore::ParseActivation(activation).value();
   }
@@ -209,22 +210,37 @@ class AdamStepXla : public HandlerOp {
   }
 };
 
-REGISTER_KERNEL_BUILDER(Name("FslcorePairwise").Device("XLA_CPU_JIT"), PairwiseXla);
-REGISTER_KERNEL_BUILDER(Name("FslcorePairwiseGrad").Device("XLA_CPU_JIT"), PairwiseGradXla);
-REGISTER_KERNEL_BUILDER(Name("FslcoreTripletLoss").Device("XLA_CPU_JIT"), TripletLossXla);
-REGISTER_KERNEL_BUILDER(Name("FslcoreMineTriplets").Device("XLA_CPU_JIT"), MineTripletsXla);
-REGISTER_KERNEL_BUILDER(Name("FslcoreSampleEpisodes").Device("XLA_CPU_JIT"), SampleEpisodesXla);
-REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device("XLA_CPU_JIT"), GatherImagesXla);
+#define REGISTER_ON(device)                                                                 \
+  REGISTER_KERNEL_BUILDER(Name("FslcorePairwise").Device(device), PairwiseXla);             \
+  REGISTER_KERNEL_BUILDER(Name("FslcorePairwiseGrad").Device(device), PairwiseGradXla);     \
+  REGISTER_KERNEL_BUILDER(Name("FslcoreTripletLoss").Device(device), TripletLossXla);       \
+  REGISTER_KERNEL_BUILDER(Name("FslcoreMineTriplets").Device(device), MineTripletsXla);     \
+  REGISTER_KERNEL_BUILDER(Name("FslcoreSampleEpisodes").Device(device), SampleEpisodesXla); \
+  REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device(device), GatherImagesXla)
+
+REGISTER_ON("XLA_CPU_JIT");
 REGISTER_KERNEL_BUILDER(Name("FslcoreAdamStep").Device("XLA_CPU_JIT"), AdamStepXla);
 
 [[maybe_unused]] const bool kRegistered =
-    RegisterHandler("fslcore_pairwise", fslcore_pairwise_cpu) &&
-    RegisterHandler("fslcore_pairwise_grad", fslcore_pairwise_grad_cpu) &&
-    RegisterHandler("fslcore_triplet_loss", fslcore_triplet_loss_cpu) &&
-    RegisterHandler("fslcore_mine_triplets", fslcore_mine_triplets_cpu) &&
-    RegisterHandler("fslcore_sample_episodes", fslcore_sample_episodes_cpu) &&
-    RegisterHandler("fslcore_gather_images", fslcore_gather_images_cpu) &&
-    RegisterHandler("fslcore_adam_step", fslcore_adam_step_cpu);
+    RegisterHandler("fslcore_pairwise", "Host", fslcore_pairwise_cpu) &&
+    RegisterHandler("fslcore_pairwise_grad", "Host", fslcore_pairwise_grad_cpu) &&
+    RegisterHandler("fslcore_triplet_loss", "Host", fslcore_triplet_loss_cpu) &&
+    RegisterHandler("fslcore_mine_triplets", "Host", fslcore_mine_triplets_cpu) &&
+    RegisterHandler("fslcore_sample_episodes", "Host", fslcore_sample_episodes_cpu) &&
+    RegisterHandler("fslcore_gather_images", "Host", fslcore_gather_images_cpu) &&
+    RegisterHandler("fslcore_adam_step", "Host", fslcore_adam_step_cpu);
+
+#if defined(FSLCORE_WITH_CUDA)
+REGISTER_ON("XLA_GPU_JIT");
+
+[[maybe_unused]] const bool kRegisteredForGpu =
+    RegisterHandler("fslcore_pairwise", "CUDA", fslcore_pairwise_cuda) &&
+    RegisterHandler("fslcore_pairwise_grad", "CUDA", fslcore_pairwise_grad_cuda) &&
+    RegisterHandler("fslcore_triplet_loss", "CUDA", fslcore_triplet_loss_cuda) &&
+    RegisterHandler("fslcore_mine_triplets", "CUDA", fslcore_mine_triplets_cuda) &&
+    RegisterHandler("fslcore_sample_episodes", "CUDA", fslcore_sample_episodes_cuda) &&
+    RegisterHandler("fslcore_gather_images", "CUDA", fslcore_gather_images_cuda);
+#endif
 
 }  // namespace
 }  // namespace tensorflow::fslcore_bindings

@@ -7,7 +7,7 @@
 namespace fslcore {
 
 CpuLevel BestCpuLevel() {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(FSLCORE_PORTABLE)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
     return CpuLevel::kAvx512;

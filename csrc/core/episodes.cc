@@ -34,19 +34,30 @@ class Shuffle {
   std::vector<int64_t> swaps_;
 };
 
+std::string AtLeast(const char* name, int64_t least, int64_t received) {
+  if (received >= least) return "";
+  return std::string(name) + " must be at least " + std::to_string(least) + ", received " +
+         std::to_string(received);
+}
+
+std::string FirstOf(const std::vector<std::string>& problems) {
+  for (const std::string& problem : problems)
+    if (!problem.empty()) return problem;
+  return "";
+}
+
 }  // namespace
+
+std::string CheckEpisodeCounts(const EpisodeShape& shape, int64_t episodes) {
+  return FirstOf({AtLeast("n_way", 1, shape.n_way), AtLeast("k_shot", 1, shape.k_shot),
+                  AtLeast("n_query", 0, shape.n_query), AtLeast("episodes", 0, episodes)});
+}
 
 std::string CheckEpisodes(const Classes& classes, const EpisodeShape& shape, int64_t episodes, int64_t seed,
                           int64_t first_episode) {
-  const auto at_least = [](const char* name, int64_t least, int64_t received) {
-    return received >= least ? std::string()
-                             : std::string(name) + " must be at least " + std::to_string(least) +
-                                   ", received " + std::to_string(received);
-  };
-  for (const std::string& problem : {at_least("n_way", 1, shape.n_way), at_least("k_shot", 1, shape.k_shot),
-                                     at_least("n_query", 0, shape.n_query), at_least("episodes", 0, episodes),
-                                     at_least("seed", 0, seed), at_least("first_episode", 0, first_episode)})
-    if (!problem.empty()) return problem;
+  const std::string problem = FirstOf({CheckEpisodeCounts(shape, episodes), AtLeast("seed", 0, seed),
+                                       AtLeast("first_episode", 0, first_episode)});
+  if (!problem.empty()) return problem;
   if (shape.n_way > classes.count())
     return "n_way must be at most the number of classes (" + std::to_string(classes.count()) +
            "), received " + std::to_string(shape.n_way);

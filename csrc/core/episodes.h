@@ -18,6 +18,8 @@ struct EpisodeShape {
   int64_t samples() const { return k_shot + n_query; }
 };
 
+// The sentences that say what is wrong with the arguments, or nothing: with the counts alone, and with all.
+std::string CheckEpisodeCounts(const EpisodeShape& shape, int64_t episodes);
 std::string CheckEpisodes(const Classes& classes, const EpisodeShape& shape, int64_t episodes, int64_t seed,
                           int64_t first_episode);
 

@@ -38,7 +38,7 @@ void TransposeBlock(const uint8_t* in, int64_t in_step, uint8_t* out, int64_t ou
   };
   const auto store = [out, out_step](int column, __m128i two) {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(out + column * out_step), two);
-    _mm_storeh_pd(reinterpret_cast<double*>(out + (column + 1) * out_step), _mm_castsi128_pd(two));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + (column + 1) * out_step), _mm_unpackhi_epi64(two, two));
   };
   const __m128i a = _mm_unpacklo_epi8(row(0), row(1)), b = _mm_unpacklo_epi8(row(2), row(3));
   const __m128i c = _mm_unpacklo_epi8(row(4), row(5)), d = _mm_unpacklo_epi8(row(6), row(7));
@@ -169,14 +169,20 @@ std::string CheckRotations(const Sizes& indices, const Sizes& rotations) {
          ShapeText(rotations);
 }
 
-std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns,
-                        const ImageChange& change) {
+std::string CheckChange(const Images& store, const ImageChange& change) {
   if (change.height < 0 || change.width < 0 || (change.height == 0) != (change.width == 0))
     return "size must be a height and a width of at least 1, received " +
            ShapeText({change.height, change.width});
   if (change.resizes() && store.pixels() == 0 && store.count > 0)
     return "store must have pixels to resize, received images of " +
            ShapeText({store.height, store.width, store.channels});
+  return "";
+}
+
+std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns,
+                        const ImageChange& change) {
+  const std::string problem = CheckChange(store, change);
+  if (!problem.empty()) return problem;
   for (int64_t i = 0; i < indices.size; ++i)
     if (indices.data[i] < 0 || indices.data[i] >= store.count)
       return "indices must be in [0, " + std::to_string(store.count) +

@@ -25,6 +25,8 @@ struct ImageChange {
 // `turns` holds one number of counter-clockwise quarter turns, 0..3, for each run of indices.size /
 // turns.size consecutive indices (a class of an episode, say); it may be empty for none.
 std::string CheckRotations(const Sizes& indices, const Sizes& rotations);
+std::string CheckChange(const Images& store, const ImageChange& change);
+// These look at the values too, and at the change.
 std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns,
                         const ImageChange& change);
 

@@ -26,6 +26,23 @@ inline std::optional<Activation> ParseActivation(std::string_view name) {
   return std::nullopt;
 }
 
+// In which the products of a metric are formed on a GPU; they are always added up in float32. A CPU
+// multiplies in float32 whatever is asked for.
+enum class Precision {
+  kFloat32,   // exact: fused multiply-adds
+  kTf32,      // tensor cores, operands rounded to 11 bits
+  k3xTf32,    // tensor cores, operands as sums of two such numbers, three products: about 21 bits
+  kBfloat16,  // tensor cores, operands rounded to 8 bits
+};
+
+inline constexpr std::array<std::string_view, 4> kPrecisionNames = {"float32", "tf32", "3xtf32", "bfloat16"};
+
+inline std::optional<Precision> ParsePrecision(std::string_view name) {
+  for (size_t i = 0; i < kPrecisionNames.size(); ++i)
+    if (kPrecisionNames[i] == name) return static_cast<Precision>(i);
+  return std::nullopt;
+}
+
 // Computed from one product per pair, <x, y>, rather than one difference per coordinate.
 inline bool IsProductMetric(Metric metric) {
   return metric != Metric::kManhattan && metric != Metric::kWeightedManhattan;

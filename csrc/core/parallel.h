@@ -44,9 +44,8 @@ class FlushDenormals {
 inline constexpr int64_t kWorkWorthAThread = 1 << 19;
 inline int64_t RowsWorthAThread(int64_t cols) { return std::max<int64_t>(1, (1 << 16) / (cols + 1)); }
 
-// Waits for something that is due at once, for some fifty microseconds: about what it takes a sleeping thread to
-// wake on a virtual machine.
-// True if it has come.
+// Waits for something that is due at once, for some fifty microseconds: about what it takes a sleeping thread
+// to wake on a virtual machine. True if it has come.
 template <class Condition>
 bool LookFor(const Condition& condition) {
   for (int look = 0; look < 1500; ++look) {

@@ -70,7 +70,7 @@ def _kernels(store: ImageStore, shape: Shape) -> Call:
     return call
 
 
-def _our_pipeline(store: ImageStore, shape: Shape) -> Call:
+def _our_pipeline(store: ImageStore, shape: Shape) -> Callable[[], list[tuple[Array, ...]]]:
     stream = iter(store.episodes(shape.n_way, shape.k_shot, shape.n_query, seed=0, rotations=True))
 
     def call() -> list[tuple[Array, ...]]:

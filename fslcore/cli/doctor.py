@@ -92,18 +92,23 @@ def _xla() -> list[Finding]:
 def _cuda() -> list[Finding]:
     import tensorflow as tf
 
-    built = (
-        "TensorFlow is built with CUDA"
-        if tf.test.is_built_with_cuda()
-        else "TensorFlow is built without CUDA"
-    )
-    gpus = tf.config.list_physical_devices("GPU")
-    visible = f"{len(gpus)} GPU visible to TensorFlow" if gpus else "no GPU visible to TensorFlow"
-    from fslcore import ops
+    from fslcore import _core
 
-    if "cuda" in ops.native_libraries():
-        return [
-            Finding("CUDA", "ok" if gpus else "missing", f"fslcore's kernels are built for CUDA; {visible}")
-        ]
-    detail = f"fslcore's kernels are not built for CUDA and run on the CPU; {built}; {visible}"
-    return [Finding("CUDA", "missing", detail)]
+    built = _core.built_for_cuda
+    names, problem = _core.cuda_devices()
+    devices = ", ".join(names) if names else problem or "no GPU"
+    for_cuda = "with CUDA" if tf.test.is_built_with_cuda() else "without CUDA"
+    visible = len(tf.config.list_physical_devices("GPU"))
+    return [
+        Finding(
+            "CUDA kernels",
+            "ok" if built and names else "missing",
+            f"built with CUDA {built}; {devices}" if built else "not built: no CUDA compiler was found",
+        ),
+        Finding(
+            "CUDA in TensorFlow",
+            "ok" if visible else "missing",
+            f"TensorFlow is built {for_cuda} and sees {visible} GPUs"
+            + ("" if visible and built else "; everything runs on the CPU"),
+        ),
+    ]

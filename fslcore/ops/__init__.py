@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from fslcore.arguments import (
+    PRECISIONS,
     TRIPLET_METRICS,
     as_float,
     as_int64,
@@ -26,6 +27,7 @@ from fslcore.arguments import (
     check_episode_counts,
     check_metric,
     check_pairwise,
+    check_precision,
     check_store,
 )
 from fslcore.kernels import TripletResult
@@ -35,6 +37,7 @@ from fslcore.ops.optimization import adam_step
 from fslcore.ops.reference import AdamStepResult
 
 __all__ = [
+    "PRECISIONS",
     "AdamStepResult",
     "ConvBlockResult",
     "TripletResult",
@@ -64,6 +67,7 @@ def pairwise(
     weights: Tensor | None = None,
     bias: Tensor | float = 0.0,
     activation: str | None = None,
+    precision: str = "float32",
 ) -> Tensor:
     """The metric of every row of `x` with every row of `y`; see `fslcore.kernels.pairwise`.
 
@@ -74,10 +78,14 @@ def pairwise(
         weights: [dim], for `weighted_manhattan` only; differentiable.
         bias: Scalar, for `weighted_manhattan` only; differentiable.
         activation: None or "sigmoid", for `weighted_manhattan` only.
+        precision: In which a GPU forms the products of `sqeuclidean`, `euclidean`, `cosine` and `dot`, and
+            of their gradients, one of `PRECISIONS`: "float32", exact; or on tensor cores "tf32" (11 bits),
+            "3xtf32" (about 21) or "bfloat16" (8). Sums are in float32. A CPU always takes "float32".
 
     Returns:
         float32 [n, m].
     """
+    check_precision(precision)
     bias_given = not isinstance(bias, Real) or bias != 0
     check_pairwise(metric, weights is not None, bias_given, activation)
     x = _matrix("x", x)
@@ -95,6 +103,7 @@ def pairwise(
         bias=_scalar(bias),
         metric=metric,
         activation=activation or "none",
+        precision=precision,
     )
 
 
@@ -107,6 +116,7 @@ def pairwise_grad(
     weights: Tensor | None = None,
     bias: Tensor | float = 0.0,
     activation: str | None = None,
+    precision: str = "float32",
 ) -> tuple[Tensor, ...]:
     """The gradient of a scalar loss through `pairwise`; see `fslcore.kernels.pairwise_grad`.
 
@@ -118,11 +128,12 @@ def pairwise_grad(
         weights: As for `pairwise`.
         bias: As for `pairwise`.
         activation: As for `pairwise`.
+        precision: As for `pairwise`.
 
     Returns:
         `(dx [n, dim], dy [m, dim])`, for `weighted_manhattan` also `dweights [dim]` and the scalar `dbias`.
     """
-    out = pairwise(x, y, metric, weights=weights, bias=bias, activation=activation)
+    out = pairwise(x, y, metric, weights=weights, bias=bias, activation=activation, precision=precision)
     x = _matrix("x", x)
     gradients = raw_ops.fslcore_pairwise_grad(
         x=x,
@@ -133,6 +144,7 @@ def pairwise_grad(
         out=out,
         metric=metric,
         activation=activation or "none",
+        precision=precision,
     )
     return tuple(gradients) if metric == "weighted_manhattan" else (gradients.dx, gradients.dy)
 
@@ -282,6 +294,7 @@ def _pairwise_gradient(op: Any, grad: Tensor) -> Tensor:
         out=op.outputs[0],
         metric=op.get_attr("metric"),
         activation=op.get_attr("activation"),
+        precision=op.get_attr("precision"),
     )
 
 

@@ -64,4 +64,5 @@ def native_libraries() -> dict[str, NativeLibrary]:
         "numpy": NativeLibrary(Path(_core.__file__), None),
         "tensorflow": NativeLibrary(_DIRECTORY / "_tf_ops.so", None),
         "xla": NativeLibrary(_DIRECTORY / "_tf_xla.so", xla_problem),
+        **({"cuda": NativeLibrary(_DIRECTORY / "libfslcore.so", None)} if _core.built_for_cuda else {}),
     }

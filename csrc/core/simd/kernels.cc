@@ -6,7 +6,7 @@
 namespace fslcore {
 
 const SimdKernels& Simd() {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(FSLCORE_PORTABLE)
   switch (ActiveCpuLevel()) {
     case CpuLevel::kAvx512:
       return avx512::kKernels;
