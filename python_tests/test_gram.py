@@ -344,5 +344,5 @@ def test_on_a_cpu_every_precision_is_exact(precision):
 def test_an_unknown_precision_is_rejected():
     from fslcore import ops
 
-    with pytest.raises(ValueError, match="precision must be one of float32.*received 'half'"):
+    with pytest.raises(ValueError, match=r"precision must be one of float32.*received 'half'"):
         ops.pairwise(np.zeros((2, 2), np.float32), precision="half")

@@ -15,23 +15,27 @@ REGISTERED = jax_ops.register()
 METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan")
 
 
-def devices(platform):
+def why_not(platform):
+    """Why it cannot take part, or None."""
+    if platform not in REGISTERED:
+        return "the library was built without CUDA"
     try:
-        return jax.devices(platform)
+        jax.devices(platform)
     except RuntimeError:
-        return []
+        return "JAX sees no GPU"
+    return None
 
 
-@pytest.fixture(params=["cpu", "cuda"], scope="module", autouse=True)
+@pytest.fixture(params=[p for p in jax_ops.PLATFORMS if not why_not(p)], scope="module", autouse=True)
 def device(request):
     """Everything runs on one device after the other."""
-    if request.param not in REGISTERED:
-        pytest.skip("the library was built without CUDA")
-    found = devices(request.param)
-    if not found:
-        pytest.skip("JAX sees no GPU")
-    with jax.default_device(found[0]):
+    with jax.default_device(jax.devices(request.param)[0]):
         yield request.param
+
+
+def test_a_gpu_takes_part():
+    if why_not("cuda"):
+        pytest.skip(why_not("cuda"))
 
 
 def integers(*shape, seed=0):
