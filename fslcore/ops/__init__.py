@@ -234,7 +234,8 @@ def sample_episodes(
         first_episode: The number of the first episode; may be a tensor.
 
     Returns:
-        int32 [episodes, n_way, k_shot + n_query], positions in `labels`.
+        int32 [episodes, n_way, k_shot + n_query], positions in `labels`. On a GPU, where what is wrong with
+        values is not raised, all -1 if there are too few classes or samples, or a number is negative.
     """
     n_way, k_shot, n_query, episodes = check_episode_counts(n_way, k_shot, n_query, episodes)
     return raw_ops.fslcore_sample_episodes(
@@ -267,7 +268,8 @@ def gather_images(
         size: (height, width) to resize to, or None.
 
     Returns:
-        float32 [*indices.shape, height, width, channels], height and width those of `size` if it is given.
+        float32 [*indices.shape, height, width, channels], height and width those of `size` if it is given. On
+        a GPU, where what is wrong with values is not raised, an image of a wrong index or turn is NaN.
     """
     store = tf.convert_to_tensor(store)
     if store.shape.rank is not None:
