@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What can be known of a package built for GPUs where there is none; conftest.py runs the test bodies on one."""
+"""What can be known of a package built for GPUs where there is none; on one, conftest.py runs all bodies."""
 
 import ctypes
 
