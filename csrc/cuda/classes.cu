@@ -1,34 +1,27 @@
 // SPDX-License-Identifier: MIT
 #include "cuda/classes.h"
 #include "cuda/primitives.h"
+#include "cuda/threads.h"
 
 namespace fslcore::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
-Grid OneThreadEach(int64_t n) { return {DivideUp(n, kThreads), kThreads}; }
-
-__device__ int64_t Here() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
-
-__device__ int64_t RealRows(const int32_t* rows, int64_t n) { return rows ? *rows : n; }
-
 // Padding goes behind everything: it has the largest label there is, comes last, and the sort is stable.
 __global__ void MakeKeys(const int64_t* labels, const int32_t* rows, int64_t n, int64_t* keys,
                          int32_t* positions) {
-  const int64_t i = Here();
+  const int64_t i = ThreadOfGrid();
   if (i >= n) return;
   keys[i] = i < RealRows(rows, n) ? labels[i] : INT64_MAX;
   positions[i] = static_cast<int32_t>(i);
 }
 
 __global__ void MarkStarts(const int64_t* sorted_keys, int64_t n, int32_t* starts) {
-  const int64_t i = Here();
+  const int64_t i = ThreadOfGrid();
   if (i < n) starts[i] = i == 0 || sorted_keys[i] != sorted_keys[i - 1];
 }
 
 __global__ void Index(Classes classes, const int32_t* rows, int64_t n) {
-  const int64_t i = Here(), real = RealRows(rows, n);
+  const int64_t i = ThreadOfGrid(), real = RealRows(rows, n);
   if (i == 0 && real == 0) *classes.count = classes.offsets[0] = 0;
   if (i >= n) return;
   const int32_t member = classes.members[i], number = static_cast<int32_t>(classes.numbers[i]);

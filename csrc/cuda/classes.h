@@ -24,6 +24,8 @@ struct Classes {
   Classes(Parts& parts, int64_t n);
 };
 
+__device__ inline int64_t RealRows(const int32_t* rows, int64_t n) { return rows ? *rows : n; }
+
 // Groups the first *rows labels, or all if rows is null.
 void GroupByClass(Launches& launches, Vector<const int64_t> labels, const int32_t* rows,
                   const Classes& classes);

@@ -9,12 +9,13 @@
 #include "core/philox.h"
 #include "cuda/classes.h"
 #include "cuda/episodes.h"
+#include "cuda/threads.h"
 
 namespace fslcore::cuda {
 namespace {
 
-constexpr int kWarp = 32, kThreads = 256;
-constexpr int kRows = kWarp;  // of draws to a block: its first warp draws them, all of its warps follow them
+constexpr int kRows =
+    kWarpSize;  // of draws to a block: its first warp draws them, all of its warps follow them
 
 struct Workspace {
   Classes classes;
@@ -30,7 +31,7 @@ struct Workspace {
 // What CheckEpisodes says of values that only the device knows.
 __global__ void Refuse(Classes classes, int64_t n_way, int64_t samples, const int64_t* seed,
                        const int64_t* first_episode, int32_t* refused) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t i = ThreadOfGrid();
   const int64_t count = *classes.count;
   if (i == 0 && (*seed < 0 || *first_episode < 0 || n_way > count)) atomicOr(refused, 1);
   if (i < count && classes.offsets[i + 1] - classes.offsets[i] < samples) atomicOr(refused, 1);
@@ -69,9 +70,9 @@ struct MemberRows {
 // By one warp, the last draws first: those that others lead back to must not have been replaced yet.
 template <class Rows>
 __device__ void Follow(const Rows& of, int64_t row, int32_t samples, int32_t* drawn) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  for (int32_t begin = (samples - 1) / kWarp * kWarp; begin >= 0; begin -= kWarp) {
-    const int32_t i = begin + lane, end = begin + kWarp < samples ? begin + kWarp : samples;
+  const int lane = Lane();
+  for (int32_t begin = (samples - 1) / kWarpSize * kWarpSize; begin >= 0; begin -= kWarpSize) {
+    const int32_t i = begin + lane, end = begin + kWarpSize < samples ? begin + kWarpSize : samples;
     int32_t place = i < samples ? drawn[i] : 0;
     for (int32_t swap = end - 2; swap >= 0; --swap)
       if (drawn[swap] == place && swap < i) place = swap;
@@ -98,7 +99,7 @@ __global__ void __launch_bounds__(kThreads)
       out[row * samples + i] = i + static_cast<int32_t>(stream.Below(static_cast<uint32_t>(size - i)));
   }
   __syncthreads();
-  for (int64_t row = first + threadIdx.x / kWarp; row < last; row += kThreads / kWarp)
+  for (int64_t row = first + threadIdx.x / kWarpSize; row < last; row += kThreads / kWarpSize)
     Follow(of, row, static_cast<int32_t>(samples), out + row * samples);
 }
 
@@ -120,8 +121,8 @@ std::string SampleEpisodes(Stream stream, Vector<const int64_t> labels, const Ep
   Launches launches(stream, "drawing episodes");
   GroupByClass(launches, labels, nullptr, classes);
   launches.Fill(own.refused, 0, 1);
-  launches.Run({DivideUp(labels.size + 1, kThreads), kThreads}, Refuse, classes, shape.n_way, samples, seed,
-               first_episode, own.refused);
+  launches.Run(OneThreadEach(labels.size + 1), Refuse, classes, shape.n_way, samples, seed, first_episode,
+               own.refused);
   launches.Run({DivideUp(episodes, kRows), kThreads}, Draw<ClassRows>,
                ClassRows{seed, first_episode, classes.count}, episodes, shape.n_way, own.refused, own.ways);
   launches.Run({DivideUp(rows, kRows), kThreads}, Draw<MemberRows>,

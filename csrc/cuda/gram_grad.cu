@@ -54,7 +54,7 @@ __global__ void AddCopies(const float* from, int64_t copies, int64_t n, float* o
 // rows.
 __global__ void ProjectRows(const float* unit, const float* norms, int64_t rows, int64_t dim,
                             float* gradient) {
-  const int64_t row = RowOfWarp();
+  const int64_t row = WarpOfGrid();
   if (row >= rows) return;
   const float *u = unit + row * dim, norm = norms[row];
   float* g = gradient + row * dim;

@@ -3,23 +3,9 @@
 // row.
 #pragma once
 #include "cuda/tensor_tile.h"
+#include "cuda/threads.h"
 
 namespace fslcore::cuda::gram {
-
-constexpr int kRowThreads = 256, kRowsOfBlock = kRowThreads / 32;
-
-inline Grid OneWarpEach(int64_t rows) { return {DivideUp(rows, kRowsOfBlock), kRowThreads}; }
-
-__device__ inline int64_t RowOfWarp() {
-  return static_cast<int64_t>(blockIdx.x) * kRowsOfBlock + threadIdx.x / 32;
-}
-
-// The same in all lanes, added up in one order.
-template <class T>
-__device__ T WarpSum(T value) {
-  for (int mask = 16; mask > 0; mask /= 2) value += __shfl_xor_sync(~0u, value, mask);
-  return value;
-}
 
 // The sum of f(d) over this lane's share of d < dim.
 template <class F>
@@ -32,7 +18,7 @@ __device__ float LaneSum(int64_t dim, const F& f) {
 // scales[i] = factor * sum of the squares of row i, its entries rounded as they are multiplied.
 template <Precision kPrecision>
 __global__ void SquareRows(const float* x, int64_t rows, int64_t dim, float factor, float* scales) {
-  const int64_t row = RowOfWarp();
+  const int64_t row = WarpOfGrid();
   if (row >= rows) return;
   const float* from = x + row * dim;
   const float sum = WarpSum(LaneSum(dim, [from](int64_t d, float total) {
@@ -46,12 +32,12 @@ __global__ void SquareRows(const float* x, int64_t rows, int64_t dim, float fact
 // overflow when squared.
 template <bool kNorms>
 __global__ void NormaliseRows(const float* x, int64_t rows, int64_t dim, float* unit, float* norms) {
-  const int64_t row = RowOfWarp(), lane = threadIdx.x % 32;
+  const int64_t row = WarpOfGrid(), lane = threadIdx.x % 32;
   if (row >= rows) return;
   const float* from = x + row * dim;
   float largest = 0.0f;
   for (int64_t d = lane; d < dim; d += 32) largest = fmaxf(largest, fabsf(from[d]));
-  for (int mask = 16; mask > 0; mask /= 2) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, mask));
+  largest = WarpMax(largest);
   const float scale = largest > 0.0f ? 1.0f / largest : 1.0f;
   const float length = sqrtf(WarpSum(LaneSum(dim, [from, scale](int64_t d, float sum) {
     const float value = from[d] * scale;

@@ -80,6 +80,4 @@ struct TripletUse {
 void SearchTriplets(Launches& launches, Mining mining, Metric metric, const SearchedBatch& batch,
                     const TripletUse& use);
 
-__device__ inline int64_t RealRows(const int32_t* rows, int64_t n) { return rows ? *rows : n; }
-
 }  // namespace fslcore::cuda::mining

@@ -3,11 +3,11 @@
 // takes one anchor after the other.
 #pragma once
 #include "cuda/mining_block.h"
+#include "cuda/threads.h"
 
 namespace fslcore::cuda::mining {
 
 constexpr int kWarps = kTileThreads / 32;
-constexpr unsigned kWholeWarp = ~0u;
 
 // A row as the terms see it.
 template <Metric kMetric>
@@ -70,7 +70,7 @@ class BlockTriplets {
     double sum = 0.0;
     for (int a = warp_; a < kTileRows; a += kWarps)
       for (int slot = 0; slot < s_.count[a]; slot += kSlots) sum += AddTermsOf(a, slot);
-    for (int mask = 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, mask);
+    sum = WarpSum(sum);
     if (lane_ == 0) s_.sums[warp_] = sum;
     __syncthreads();
     sum = 0.0;

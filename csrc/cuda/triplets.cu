@@ -2,32 +2,13 @@
 #include "cuda/mining.h"
 #include "cuda/mining_use.h"
 #include "cuda/primitives.h"
+#include "cuda/threads.h"
 #include "cuda/triplets.h"
 
 namespace fslcore::cuda {
 namespace {
 
 using namespace mining;
-
-constexpr int kThreads = 256, kWarpSize = 32;
-
-Grid OneThreadEach(int64_t n) { return {DivideUp(n, kThreads), kThreads}; }
-Grid OneWarpEach(int64_t n) { return {DivideUp(n, kThreads / kWarpSize), kThreads}; }
-
-__device__ int64_t Here() { return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
-__device__ int Lane() { return static_cast<int>(threadIdx.x % kWarpSize); }
-
-template <class T>
-__device__ T WarpSum(T value) {
-  for (int mask = kWarpSize / 2; mask > 0; mask /= 2) value += __shfl_xor_sync(kWholeWarp, value, mask);
-  return value;
-}
-
-__device__ float WarpMax(float value) {
-  for (int mask = kWarpSize / 2; mask > 0; mask /= 2)
-    value = fmaxf(value, __shfl_xor_sync(kWholeWarp, value, mask));
-  return value;
-}
 
 // All of the workspace. To list triplets or to count them takes only a part of it.
 struct Workspace {
@@ -82,7 +63,7 @@ __global__ void CountKernel(Mining mining, Classes classes, int64_t* triplets) {
 }
 
 __global__ void CountOfAnchors(Mining mining, SearchedBatch batch, int32_t* of_anchor) {
-  const int64_t i = Here();
+  const int64_t i = ThreadOfGrid();
   if (i >= batch.n) return;
   const Classes& classes = batch.classes;
   const bool real = i < RealRows(batch.rows, batch.n) && *classes.count > 1;
@@ -99,7 +80,7 @@ __global__ void CountWritten(const int64_t* listed_until, int64_t n, int64_t roo
 // How each row is normalised, or its squared length by place; and the largest finite entry of all.
 __global__ void MeasureRows(Metric metric, Matrix<const float> x, SearchedBatch batch, float* scales,
                             float* lengths, uint32_t* largest) {
-  const int64_t i = Here() / kWarpSize;
+  const int64_t i = WarpOfGrid();
   if (i >= x.rows || i >= RealRows(batch.rows, batch.n)) return;
   const float* row = x.data + i * x.cols;
   float greatest = 0.0f, finite = 0.0f;
@@ -170,7 +151,7 @@ __global__ void FinishLoss(const double* sums, int64_t count, const int64_t* tri
 template <Metric kMetric>
 __global__ void FinishGradient(TermRows rows, FixedPoint gradient, const int32_t* real, int64_t n,
                                const int64_t* triplets, float* grad) {
-  const int64_t i = Here() / kWarpSize;
+  const int64_t i = WarpOfGrid();
   if (i >= n) return;
   float* out = grad + i * rows.dim;
   if (i >= RealRows(real, n) || *triplets == 0) {
