@@ -9,13 +9,14 @@
 #include "bench/buffers.h"
 #include "bench/limits.h"
 #include "bench/timing.h"
+#include "core/metric.h"
 
 namespace fslcore::bench {
 
-// A product x x^T, float32 or TF32, of the library that everybody has.
+// A product x x^T of the library that everybody has.
 struct Rival {
   int64_t rows, dim;
-  bool tf32;
+  Precision precision;  // but 3xTF32
 };
 
 struct Case {

@@ -11,10 +11,10 @@
 #include <string_view>
 
 #include "bench/cases.h"
-#include "bench/cublas.h"
 #include "bench/repeats.h"
 #include "bench/report.h"
 #include "cuda/devices.h"
+#include "cuda/library_product.h"
 #include "tests/check.h"
 #include "tests/cuda_tests.h"
 
@@ -82,21 +82,26 @@ std::vector<Repetition> RepeatAll(int repeats) {
   return made;
 }
 
-double RivalMilliseconds(const Timer& timer, const Cublas& cublas, const Rival& rival) {
+double RivalMilliseconds(const Timer& timer, const Rival& rival) {
   const Buffer<float> x = RandomFloats(rival.rows * rival.dim, 1), out(rival.rows * rival.rows);
-  return timer.Milliseconds([&](cuda::Stream) {
-    return cublas.Product(x.rows(rival.dim), x.rows(rival.dim), rival.tf32, out.get());
+  const Buffer<char> workspace(cuda::kLibraryWorkspace);
+  return timer.Milliseconds([&](cuda::Stream stream) {
+    cuda::Launches launches(stream, "a product by cuBLAS");
+    cuda::LibraryProduct(launches, rival.precision, x.rows(rival.dim), x.rows(rival.dim), workspace.get(),
+                         out.get());
+    return launches.problem();
   });
 }
 
-std::vector<Timing> TimeAll(const Timer& timer, const Limits& limits, const Cublas* cublas) {
+std::vector<Timing> TimeAll(const Timer& timer, const Limits& limits) {
   std::vector<Timing> timings;
   PrintTimingHead();
   for (const auto& all : {PairwiseCases(), TripletCases(), EpisodeCases()})
     for (const MakeCase& make : all) {
       const Case made = make();
       Timing timing = {made.name, made.work, timer.Milliseconds(made.run), made.bar, std::nullopt};
-      if (made.rival && cublas) timing.rival_milliseconds = RivalMilliseconds(timer, *cublas, *made.rival);
+      if (made.rival && !cuda::ProductLibrary().empty())
+        timing.rival_milliseconds = RivalMilliseconds(timer, *made.rival);
       Print(timing, limits);
       timings.push_back(timing);
     }
@@ -123,11 +128,10 @@ int Main(const Options& options) {
   std::printf("\nlimits\n");
   report.limits = MeasureLimits(timer);
   Print(report.limits);
-  std::string why;
-  const std::unique_ptr<Cublas> cublas = Cublas::Load(timer.stream(), &why);
-  report.rival = cublas ? cublas->name() : why;
+  const std::string& library = cuda::ProductLibrary();
+  report.rival = library.empty() ? "neither libcublas.so.13 nor libcublas.so.12 can be loaded" : library;
   std::printf("  compared with cuBLAS: %s\n\ntimes\n", report.rival.c_str());
-  report.timings = TimeAll(timer, report.limits, cublas.get());
+  report.timings = TimeAll(timer, report.limits);
 
   if (!options.json.empty()) Require(WriteJson(report, options.json));
   std::printf("\n%s\n", report.passed() ? "all checks passed" : "checks FAILED");

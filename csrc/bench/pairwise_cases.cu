@@ -108,8 +108,7 @@ double BarOf(const Problem& p) {
 Case CaseOf(const Problem& p) {
   Case made = {p.name(), WorkOf(p), BarOf(p), Pairs(p)};
   const bool has_rival = p.precision == Precision::kFloat32 || p.precision == Precision::kTf32;
-  if (IsProductMetric(p.metric) && !p.gradients && has_rival)
-    made.rival = Rival{p.rows, p.dim, p.precision == Precision::kTf32};
+  if (IsProductMetric(p.metric) && !p.gradients && has_rival) made.rival = Rival{p.rows, p.dim, p.precision};
   return made;
 }
 

@@ -45,7 +45,7 @@ struct Triplets {
 Case CaseOf(const Problem& p) {
   const auto rows = static_cast<double>(p.rows), dim = static_cast<double>(p.dim);
   return {p.name(), Work{2 * rows * rows * dim, 1, 4 * 2 * rows * dim}, kBar, Triplets(p),
-          Rival{p.rows, p.dim, false}};
+          Rival{p.rows, p.dim, Precision::kFloat32}};
 }
 
 Repeated LossRepeated(const Problem& p) {

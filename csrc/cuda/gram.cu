@@ -8,8 +8,10 @@
 // times that in 3xTF32, / 989e12 s in bfloat16. Writing the output takes 4 rows * cols / 4.3e12 s, which is
 // longer than the sums in TF32 if dim is less than 230.
 #include "cuda/gram.h"
+#include "cuda/gram_finish.h"
 #include "cuda/gram_rows.h"
 #include "cuda/gram_tiles.h"
+#include "cuda/library_product.h"
 #include "cuda/tensor_tile.h"
 #include "cuda/tile.h"
 
@@ -19,25 +21,12 @@ using namespace gram;
 
 namespace {
 
-// A pair whose distance is below this share of what it was subtracted from is evaluated again, coordinate by
-// coordinate: it has lost seven bits there, and all of them for equal rows.
-constexpr float kNear = 1.0f / 128.0f;
-
 // Tiles of 128 x 128 do twice the arithmetic of those of 64 x 64 for what they read of shared memory, if
 // there are enough of them for the GPU's 132 multiprocessors.
 constexpr int64_t kEnoughTiles = 132;
 
-struct GramArguments {
-  Metric metric;
-  Activation activation;
-  const float *x, *y;  // normalised for cosine
-  int64_t rows, cols, dim;
-  const float *x_scales, *y_scales;  // what products are subtracted from; null for 0, for cosine 0.5
-  const float *weights, *bias;
-  bool symmetric;  // y is x
-  bool x_aligned, y_aligned;
-  float* out;
-};
+// Pairs from which on a library is asked for products by tensor cores: four tiles for each multiprocessor.
+constexpr int64_t kEnoughForLibrary = 4 * kEnoughTiles * kLargeTile * kLargeTile;
 
 template <class Tile>
 union GramMemory {
@@ -105,89 +94,43 @@ __device__ void AddUp(const GramArguments& g, TilePlace place, GramMemory<Tile>&
   }
 }
 
-__device__ bool CanBeNear(Metric metric) {
-  return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean || metric == Metric::kCosine;
-}
-
-__device__ float ScaleOf(const GramArguments& g, const float* scales, int64_t i) {
-  if (scales) return scales[i];
-  return g.metric == Metric::kCosine ? 0.5f : 0.0f;
-}
-
-// The metric of a pair by its sum; `near` if it must be evaluated again, also where what the sum is
-// subtracted from overflows, or holds a NaN.
-__device__ float Finished(const GramArguments& g, float sum, float scales, bool& near) {
-  near = false;
-  switch (g.metric) {
-    case Metric::kSqeuclidean:
-    case Metric::kEuclidean:
-      sum = fmaf(-2.0f, sum, scales);
-      near = !(kNear * scales < sum);
-      return g.metric == Metric::kEuclidean ? sqrtf(sum) : sum;
-    case Metric::kCosine:
-      // Half of |u|^2 + |v|^2, which is 1 but for the rounding of u and v. A zero row is at distance 1.
-      sum = sum == 0.0f ? 1.0f : scales - sum;
-      near = !(kNear < sum);
-      return sum;
-    case Metric::kWeightedManhattan:
-      if (g.bias) sum += *g.bias;
-      return g.activation == Activation::kSigmoid ? 1.0f / (1.0f + expf(-sum)) : sum;
-    default:
-      return sum;
-  }
-}
-
-// By a whole warp, coordinate by coordinate; the same in all lanes.
-__device__ float Exact(const GramArguments& g, int64_t row, int64_t col) {
-  const float *x = g.x + row * g.dim, *y = g.y + col * g.dim;
-  const float squared = WarpSum(LaneSum(g.dim, [x, y](int64_t d, float sum) {
-    const float difference = x[d] - y[d];
-    return fmaf(difference, difference, sum);
-  }));
-  return g.metric == Metric::kEuclidean ? sqrtf(squared)
-         : g.metric == Metric::kCosine  ? 0.5f * squared
-                                        : squared;
-}
-
-// Lane l has columns l, l + 32, ... of its warp's rows.
 template <class Tile>
 __device__ void FinishTile(const GramArguments& g, TilePlace place, float* sums) {
   constexpr int kShare = Tile::kN / 32, kStride = GramMemory<Tile>::kStride;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int64_t first_row = int64_t{place.row} * Tile::kM, first_col = int64_t{place.col} * Tile::kN;
-  float y_scales[kShare];
-  FSLCORE_UNROLL
-  for (int q = 0; q < kShare; ++q) {
-    const int64_t col = first_col + lane + 32 * q;
-    y_scales[q] = col < g.cols ? ScaleOf(g, g.y_scales, col) : 0.0f;
-  }
-  for (int r = warp; r < Tile::kM && first_row + r < g.rows; r += kTileThreads / 32) {
+  const int64_t first_row = int64_t{place.row} * Tile::kM;
+  const RowShare<kShare> share(g, int64_t{place.col} * Tile::kN);
+  for (int r = static_cast<int>(threadIdx.x) / 32; r < Tile::kM && first_row + r < g.rows;
+       r += kTileThreads / 32) {
     const int64_t row = first_row + r;
-    const float x_scale = ScaleOf(g, g.x_scales, row);
+    float* of_row = sums + r * kStride + Lane();
     float values[kShare];
-    unsigned near = 0;
+    FSLCORE_UNROLL
+    for (int q = 0; q < kShare; ++q) values[q] = of_row[32 * q];
+    share.Finish(g, row, values);
     FSLCORE_UNROLL
     for (int q = 0; q < kShare; ++q) {
-      const int64_t col = first_col + lane + 32 * q;
-      bool again;
-      values[q] = Finished(g, sums[r * kStride + lane + 32 * q], x_scale + y_scales[q], again);
-      if (again && col < g.cols && (!g.symmetric || col >= row)) near |= 1u << q;
+      if (g.symmetric) of_row[32 * q] = values[q];
+      if (share.IsWanted(g, row, q)) g.out[row * g.cols + share.Col(q)] = values[q];
     }
-    if (CanBeNear(g.metric) && __any_sync(~0u, near != 0)) {
-      FSLCORE_UNROLL
-      for (int q = 0; q < kShare; ++q)
-        for (unsigned lanes = __ballot_sync(~0u, near >> q & 1u); lanes != 0; lanes &= lanes - 1) {
-          const int which = __ffs(static_cast<int>(lanes)) - 1;
-          const float exact = Exact(g, row, first_col + which + 32 * q);
-          if (lane == which) values[q] = exact;
-        }
-    }
+  }
+}
+
+// Finishes sums that are in `out` already: a block those of 128 x 128 pairs.
+__global__ void __launch_bounds__(kTileThreads) FinishProducts(GramArguments g) {
+  constexpr int kShare = kLargeTile / 32;
+  const TilePlace place = PlaceOfBlock(g, kLargeTile);
+  const int64_t first_row = int64_t{place.row} * kLargeTile;
+  const RowShare<kShare> share(g, int64_t{place.col} * kLargeTile);
+  for (int r = static_cast<int>(threadIdx.x) / 32; r < kLargeTile && first_row + r < g.rows;
+       r += kTileThreads / 32) {
+    float* out = g.out + (first_row + r) * g.cols;
+    float values[kShare];
     FSLCORE_UNROLL
-    for (int q = 0; q < kShare; ++q) {
-      const int64_t col = first_col + lane + 32 * q;
-      if (g.symmetric) sums[r * kStride + lane + 32 * q] = values[q];
-      if (col < g.cols && (!g.symmetric || col >= row)) g.out[row * g.cols + col] = values[q];
-    }
+    for (int q = 0; q < kShare; ++q) values[q] = share.Col(q) < g.cols ? out[share.Col(q)] : 0.0f;
+    share.Finish(g, first_row + r, values);
+    FSLCORE_UNROLL
+    for (int q = 0; q < kShare; ++q)
+      if (share.Col(q) < g.cols) out[share.Col(q)] = values[q];
   }
 }
 
@@ -254,6 +197,23 @@ void RunSquareRows(Launches& launches, Precision precision, Matrix<const float> 
   launches.Run(OneWarpEach(x.rows), kernel, x.data, x.rows, x.cols, factor, scales);
 }
 
+template <Precision kPrecision>
+__global__ void RoundNumbers(const float* from, int64_t n, float* to) {
+  const int64_t i = ThreadOfGrid();
+  if (i < n) to[i] = RoundedTo<kPrecision>(from[i]);
+}
+
+// Rows as tensor cores take them. The library would round them too, in its own way: of rows that are rounded
+// already it has nothing to choose, and their lengths are those that the distances are made with.
+Matrix<const float> Rounded(Launches& launches, Precision precision, Matrix<const float> rows, float* to) {
+  const int64_t n = rows.rows * rows.cols;
+  launches.Run(
+      OneThreadEach(n),
+      precision == Precision::kTf32 ? RoundNumbers<Precision::kTf32> : RoundNumbers<Precision::kBfloat16>,
+      rows.data, n, to);
+  return {to, rows.rows, rows.cols};
+}
+
 // Normalised rows are of length 1 but for rounding; the products of rounded ones are subtracted from what
 // the rounded ones have.
 bool NeedsScales(const PairwiseKernel& kernel) {
@@ -283,13 +243,47 @@ struct GramSide {
   }
 };
 
+// Products by tensor cores are what a library does better than the tiles above, if they are many. It need not
+// give pairs and their mirror images the same bits, so y must not be x.
+bool UsesLibrary(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y) {
+  const bool by_tensor_cores =
+      kernel.precision == Precision::kTf32 || kernel.precision == Precision::kBfloat16;
+  return by_tensor_cores && IsProductMetric(kernel.metric) && !IsSame(x, y) &&
+         x.rows * y.rows >= kEnoughForLibrary && x.cols >= kTileDepth && !ProductLibrary().empty();
+}
+
+struct LibraryMemory {
+  float *x, *y;  // rounded
+  void* workspace;
+
+  LibraryMemory(Parts& parts, Matrix<const float> x_rows, Matrix<const float> y_rows)
+      : x(parts.Take<float>(x_rows.rows * x_rows.cols)),
+        y(parts.Take<float>(y_rows.rows * y_rows.cols)),
+        workspace(parts.Take<char>(kLibraryWorkspace)) {}
+};
+
+GramArguments ArgumentsOf(const PairwiseKernel& kernel, const GramSide& x, const GramSide& y, bool symmetric,
+                          float* out) {
+  GramArguments g = {};
+  g.metric = kernel.metric;
+  g.activation = kernel.activation;
+  g.x = x.rows.data, g.y = y.rows.data;
+  g.rows = x.rows.rows, g.cols = y.rows.rows, g.dim = x.rows.cols;
+  g.x_scales = x.scales, g.y_scales = y.scales;
+  g.weights = kernel.weights.data, g.bias = kernel.bias;
+  g.symmetric = symmetric;
+  g.x_aligned = IsAligned(g.x, g.dim), g.y_aligned = IsAligned(g.y, g.dim);
+  g.out = out;
+  return g;
+}
+
 }  // namespace
 
 int64_t PairwiseWorkspace(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y) {
   Parts parts(nullptr);
   GramSide(parts, kernel, x);
   if (!IsSame(x, y)) GramSide(parts, kernel, y);
-  return parts.bytes();
+  return parts.bytes() + (UsesLibrary(kernel, x, y) ? PairwiseByLibraryWorkspace(x, y) : 0);
 }
 
 std::string PairwiseInTiles(int side, Stream stream, const PairwiseKernel& kernel, Matrix<const float> x,
@@ -305,23 +299,38 @@ std::string PairwiseInTiles(int side, Stream stream, const PairwiseKernel& kerne
     y_side = GramSide(parts, kernel, y);
     y_side.Prepare(launches, kernel);
   }
-  GramArguments g = {};
-  g.metric = kernel.metric;
-  g.activation = kernel.activation;
-  g.x = x_side.rows.data, g.y = y_side.rows.data;
-  g.rows = x.rows, g.cols = y.rows, g.dim = x.cols;
-  g.x_scales = x_side.scales, g.y_scales = y_side.scales;
-  g.weights = kernel.weights.data, g.bias = kernel.bias;
-  g.symmetric = symmetric;
-  g.x_aligned = IsAligned(g.x, g.dim), g.y_aligned = IsAligned(g.y, g.dim);
-  g.out = out;
+  const GramArguments g = ArgumentsOf(kernel, x_side, y_side, symmetric, out);
   side == kLargeTile ? RunTilesOf<kLargeTile>(launches, kernel.precision, g)
                      : RunTilesOf<kSmallTile>(launches, kernel.precision, g);
   return launches.problem();
 }
 
+int64_t PairwiseByLibraryWorkspace(Matrix<const float> x, Matrix<const float> y) {
+  Parts parts(nullptr);
+  LibraryMemory(parts, x, y);
+  return parts.bytes();
+}
+
+std::string PairwiseByLibrary(Stream stream, const PairwiseKernel& kernel, Matrix<const float> x,
+                              Matrix<const float> y, void* workspace, float* out) {
+  Launches launches(stream, "pairwise by a library");
+  if (x.rows == 0 || y.rows == 0) return launches.problem();
+  Parts parts(workspace);
+  GramSide x_side(parts, kernel, x), y_side(parts, kernel, y);
+  x_side.Prepare(launches, kernel);
+  y_side.Prepare(launches, kernel);
+  const LibraryMemory memory(parts, x, y);
+  LibraryProduct(launches, kernel.precision, Rounded(launches, kernel.precision, x_side.rows, memory.x),
+                 Rounded(launches, kernel.precision, y_side.rows, memory.y), memory.workspace, out);
+  const GramArguments g = ArgumentsOf(kernel, x_side, y_side, /*symmetric=*/false, out);
+  if (kernel.metric != Metric::kDot)
+    launches.Run({Tiles(g.rows, g.cols, kLargeTile, false), kTileThreads}, FinishProducts, g);
+  return launches.problem();
+}
+
 std::string Pairwise(Stream stream, const PairwiseKernel& kernel, Matrix<const float> x,
                      Matrix<const float> y, void* workspace, float* out) {
+  if (UsesLibrary(kernel, x, y)) return PairwiseByLibrary(stream, kernel, x, y, workspace, out);
   const bool enough = Tiles(x.rows, y.rows, kLargeTile, IsSame(x, y)) >= kEnoughTiles;
   return PairwiseInTiles(enough ? kLargeTile : kSmallTile, stream, kernel, x, y, workspace, out);
 }

@@ -59,8 +59,10 @@ class Launches {
   }
 
   void Check(cudaError_t error) {
-    if (error != cudaSuccess && problem_.empty())
-      problem_ = std::string(what_) + " on the GPU: " + cudaGetErrorString(error);
+    if (error != cudaSuccess) Fail(cudaGetErrorString(error));
+  }
+  void Fail(const std::string& problem) {
+    if (problem_.empty()) problem_ = std::string(what_) + " on the GPU: " + problem;
   }
 
   Stream stream() const { return stream_; }

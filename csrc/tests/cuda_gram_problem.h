@@ -55,13 +55,20 @@ class DeviceRows {
   DeviceArray<float> array_;
 };
 
+constexpr int kByLibrary = -1;  // as the side of tiles
+
+// Whether a library forms the products if it is asked to.
+inline bool IsForLibrary(Metric metric, Precision precision) {
+  return IsProductMetric(metric) && (precision == Precision::kTf32 || precision == Precision::kBfloat16);
+}
+
 struct Problem {
   Metric metric = Metric::kSqeuclidean;
   int64_t rows = 1, cols = 1, dim = 1;
   Precision precision = Precision::kFloat32;
   Activation activation = Activation::kNone;
   int64_t shift = 0;  // of what is read and written, in floats
-  int side = 0;       // of the tiles; 0 leaves it to the library
+  int side = 0;       // of the tiles; 0 leaves it to Pairwise
   Floats x = {}, y = {};
   bool y_is_x = false;
   Floats weights = {};
@@ -118,11 +125,14 @@ inline Floats From(const Floats& values, int64_t shift) { return {values.begin()
 
 inline Floats OnDevice(const Problem& p) {
   const DeviceProblem device(p);
-  DeviceArray<char> workspace(cuda::PairwiseWorkspace(device.kernel, device.x_view, device.y_view));
+  int64_t bytes = cuda::PairwiseWorkspace(device.kernel, device.x_view, device.y_view);
+  if (p.side == kByLibrary) bytes += cuda::PairwiseByLibraryWorkspace(device.x_view, device.y_view);
+  DeviceArray<char> workspace(bytes);
   DeviceArray<float> out(p.shift + p.rows * p.cols);
   float* to = out.get() + p.shift;
+  const auto pairwise = p.side == kByLibrary ? cuda::PairwiseByLibrary : cuda::Pairwise;
   const std::string problem =
-      p.side == 0 ? cuda::Pairwise(nullptr, device.kernel, device.x_view, device.y_view, workspace.get(), to)
+      p.side <= 0 ? pairwise(nullptr, device.kernel, device.x_view, device.y_view, workspace.get(), to)
                   : cuda::PairwiseInTiles(p.side, nullptr, device.kernel, device.x_view, device.y_view,
                                           workspace.get(), to);
   Expect(problem.empty(), "pairwise says nothing", p.key(), p.rows);

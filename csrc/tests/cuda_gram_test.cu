@@ -36,6 +36,11 @@ void TestSizes() {
         p.precision = precision, p.shift = size.shift;
         TestIntegers(p);
       }
+      if (IsForLibrary(metric, precision)) {
+        Problem p = IntegerProblem(metric, 131, 260, 18);
+        p.precision = precision, p.shift = 1, p.side = kByLibrary;
+        TestIntegers(p);
+      }
       if (metric != Metric::kSqeuclidean && !all) continue;
       Problem large = IntegerProblem(metric, 67, 129, precision == Precision::kFloat32 ? 18 : 3);
       large.precision = precision, large.side = cuda::kLargeTile;
@@ -53,11 +58,15 @@ void TestAccuracy() {
       for (int64_t i = 0; i < 20 * p.dim; ++i)
         p.y[static_cast<size_t>(i)] =
             p.x[static_cast<size_t>(i)] + (i % 7 == 0 && i >= 10 * p.dim ? 0x1p-12f : 0.0f);
-      const Floats out = OnDevice(p);
-      ExpectNear(p, out);
-      if (metric == Metric::kDot || p.weighted()) continue;
-      for (size_t i = 0; i < 10; ++i)
-        Expect(out[i * 26 + i] == 0.0f, "distance of equal rows", p.key(), static_cast<int64_t>(i));
+      for (int side : {0, kByLibrary}) {
+        if (side == kByLibrary && !IsForLibrary(metric, precision)) continue;
+        p.side = side;
+        const Floats out = OnDevice(p);
+        ExpectNear(p, out);
+        if (metric == Metric::kDot || p.weighted()) continue;
+        for (size_t i = 0; i < 10; ++i)
+          Expect(out[i * 26 + i] == 0.0f, "distance of equal rows", p.key(), static_cast<int64_t>(i));
+      }
     }
   // Rounding errors that do not average out, in rows that are almost near enough to be evaluated again.
   for (Precision precision : kPrecisions) {
