@@ -237,9 +237,8 @@ def accuracy_versus_way(
         raise ValueError(
             f"ways must hold a number up to the {store.n_classes} classes of the store, received {ways}"
         )
-    tables = [
-        kernels.sample_episodes(store.labels, n_way, k_shot, n_query, episodes, seed) for n_way in possible
-    ]
+    classes = kernels.group_labels(store.labels)
+    tables = [kernels.sample_episodes(classes, n_way, k_shot, n_query, episodes, seed) for n_way in possible]
     curves = {}
     for name, learner in learners.items():
         embeddings = _embed_all(learner, store, batch_size)

@@ -270,7 +270,7 @@ def triplet_hard(
 def group_labels(labels: npt.ArrayLike) -> Classes:
     """Groups labels by class, for `sample_episodes` to take in place of the labels.
 
-    Of a store with many images this takes as long as drawing hundreds of episodes: worth doing once.
+    Of a store with many images this takes as long as drawing a hundred episodes: worth doing once.
 
     Args:
         labels: Integers [N], one per image.

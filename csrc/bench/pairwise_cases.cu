@@ -9,7 +9,7 @@ namespace fslcore::bench {
 namespace {
 
 // Percent of the limit, by what does the work.
-constexpr double kProductBar = 60, kTensorBar = 40, kDifferenceBar = 60, kGradientBar = 50;
+constexpr double kProductBar = 80, kTensorBar = 60, kDifferenceBar = 70, kGradientBar = 50;
 
 struct Problem {
   Metric metric;

@@ -119,7 +119,7 @@ absl::Status AdamStepShape(InferenceContext* c) {
 #define METRIC_ATTRS                                                                               \
   Attr("metric: {'sqeuclidean', 'euclidean', 'cosine', 'dot', 'manhattan', 'weighted_manhattan'}") \
       .Attr("activation: {'none', 'sigmoid'}")                                                     \
-      .Attr("precision: {'float32', 'tf32', '3xtf32', 'bfloat16'}")
+      .Attr("precision: {'float32', 'tf32', '3xtf32', 'bfloat16'} = 'float32'")
 
 REGISTER_OP("FslcorePairwise")
     .Input("x: float")

@@ -33,14 +33,17 @@ ffi::Error WithWorkspace(ffi::ScratchAllocator& scratch, int64_t bytes, const Ru
   return Ran(run(workspace));
 }
 
+cuda::PairwiseKernel KernelOf(const PairwiseAttributes& a, F1& weights, F0& bias) {
+  return {a.metric, a.activation, VectorOf<float>(weights), bias.typed_data(), a.precision};
+}
+
 ffi::Error Pairwise(Stream stream, ffi::ScratchAllocator scratch, F2 x, F2 y, F1 weights, F0 bias,
                     ffi::Result<F2> out, std::string_view metric, std::string_view activation,
                     std::string_view precision) {
   PairwiseAttributes a;
   if (auto error = ReadPairwise(x, y, weights, metric, activation, precision, &a); error.failure())
     return error;
-  const cuda::PairwiseKernel kernel = {a.metric, a.activation, VectorOf<float>(weights), bias.typed_data(),
-                                       a.precision};
+  const cuda::PairwiseKernel kernel = KernelOf(a, weights, bias);
   return WithWorkspace(
       scratch, cuda::PairwiseWorkspace(kernel, MatrixOf(x), MatrixOf(y)), [&](void* workspace) {
         return cuda::Pairwise(stream, kernel, MatrixOf(x), MatrixOf(y), workspace, out->typed_data());
@@ -54,8 +57,7 @@ ffi::Error PairwiseGrad(Stream stream, ffi::ScratchAllocator scratch, F2 x, F2 y
   PairwiseAttributes a;
   if (auto error = ReadPairwise(x, y, weights, metric, activation, precision, &a); error.failure())
     return error;
-  const cuda::PairwiseKernel kernel = {a.metric, a.activation, VectorOf<float>(weights), bias.typed_data(),
-                                       a.precision};
+  const cuda::PairwiseKernel kernel = KernelOf(a, weights, bias);
   const cuda::PairwiseGradients gradients = {dx->typed_data(), dy->typed_data(),
                                              weights.element_count() > 0 ? dweights->typed_data() : nullptr,
                                              dbias->typed_data()};
