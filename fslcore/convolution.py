@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Convolution, batch normalisation and ReLU as one Keras layer, compiled for training on CPUs."""
+"""Convolution, batch normalisation, ReLU and pooling as one Keras layer, compiled for training on CPUs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shape = tuple[int | None, ...]
 
 @keras.saving.register_keras_serializable(package="fslcore")
 class ConvBlock(keras.Layer):
-    """Conv2D(filters, 3, padding="same", use_bias=False), BatchNormalization and ReLU in one.
+    """Conv2D(filters, 3, padding="same", use_bias=False), BatchNormalization, ReLU and MaxPooling2D in one.
 
     Training runs `fslcore.ops.conv_block`, or its plain TensorFlow twin beside a GPU; inference, and training
     while the layer is frozen, normalise by the moving averages. Weights, sums and averages are float32
@@ -25,19 +25,22 @@ class ConvBlock(keras.Layer):
 
     Args:
         filters: How many.
-        strides: 1 or 2.
+        strides: 1 or 2, of the convolution.
+        pool_size: 2, or 1 for no pooling.
         momentum: Of the moving averages; read at each call.
         epsilon: Added to the variance.
         **kwargs: For `keras.Layer`.
 
     Raises:
-        ValueError: For other filters, strides or epsilon, or inputs without four axes or known channels.
+        ValueError: For other filters, strides, pool_size or epsilon, or inputs without four axes or known
+            channels.
     """
 
     def __init__(
         self,
         filters: int,
         strides: int = 2,
+        pool_size: int = 1,
         momentum: float = 0.9,
         epsilon: float = 1e-3,
         **kwargs: Any,
@@ -46,7 +49,7 @@ class ConvBlock(keras.Layer):
         if filters < 1:
             raise ValueError(f"filters must be at least 1, received filters={filters}")
         self.filters = filters
-        self.strides, self.epsilon = check_conv_block(strides, epsilon)
+        self.strides, self.pool_size, self.epsilon = check_conv_block(strides, pool_size, epsilon)
         self.momentum = momentum
 
     def build(self, input_shape: Shape) -> None:
@@ -69,13 +72,19 @@ class ConvBlock(keras.Layer):
         self.moving_variance = weight("moving_variance", (self.filters,), "ones", trainable=False)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Images to [batch, ceil(height / strides), ceil(width / strides), filters]."""
+        """Images to outputs, whose shape `compute_output_shape` tells."""
         images = tf.cast(inputs, tf.float32)
         kernel, gamma, beta = (tf.convert_to_tensor(w) for w in (self.kernel, self.gamma, self.beta))
         if training and self.trainable:
             block = conv_block if has_conv_block() else reference.conv_block
             outputs, mean, variance = block(
-                images, kernel, gamma, beta, strides=self.strides, epsilon=self.epsilon
+                images,
+                kernel,
+                gamma,
+                beta,
+                strides=self.strides,
+                pool_size=self.pool_size,
+                epsilon=self.epsilon,
             )
             self._move(self.moving_mean, mean)
             self._move(self.moving_variance, variance)
@@ -85,12 +94,16 @@ class ConvBlock(keras.Layer):
             offset = beta - tf.convert_to_tensor(self.moving_mean) * scale
             convolved = tf.nn.conv2d(images, kernel * scale, self.strides, "SAME")
             outputs = tf.nn.relu(tf.nn.bias_add(convolved, offset))
+            if self.pool_size > 1:
+                outputs = tf.nn.max_pool2d(outputs, self.pool_size, self.pool_size, "VALID")
         return tf.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(batch, ceil(height / strides), ceil(width / strides), filters)."""
+        """(batch, out_height, out_width, filters), out_height = floor(ceil(height / strides) / pool_size)."""
         batch, height, width, _ = input_shape
-        height, width = (None if size is None else -(-size // self.strides) for size in (height, width))
+        height, width = (
+            None if size is None else -(-size // self.strides) // self.pool_size for size in (height, width)
+        )
         return (batch, height, width, self.filters)
 
     def get_config(self) -> dict[str, Any]:
@@ -99,6 +112,7 @@ class ConvBlock(keras.Layer):
             **super().get_config(),
             "filters": self.filters,
             "strides": self.strides,
+            "pool_size": self.pool_size,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
         }

@@ -53,7 +53,15 @@ def VinyalsNet(input_shape: Shape = (28, 28, 3)) -> keras.Sequential:
     Returns:
         The encoder.
     """
-    return _four_blocks(input_shape, use_bias=True, momentum=0.99, name="vinyals_net")
+    stack = [keras.Input(input_shape)]
+    for _ in range(4):
+        stack += [
+            layers.Conv2D(64, 3, padding="same"),
+            FusedBatchNormalization(momentum=0.99),
+            layers.ReLU(),
+            layers.MaxPooling2D(),
+        ]
+    return keras.Sequential([*stack, layers.Flatten()], name="vinyals_net")
 
 
 def conv4(input_shape: Shape = (28, 28, 1), momentum: float = 0.9) -> keras.Sequential:
@@ -70,7 +78,8 @@ def conv4(input_shape: Shape = (28, 28, 1), momentum: float = 0.9) -> keras.Sequ
     Returns:
         The encoder.
     """
-    return _four_blocks(input_shape, use_bias=False, momentum=momentum, name="conv4")
+    blocks = [ConvBlock(64, strides=1, pool_size=2, momentum=momentum) for _ in range(4)]
+    return keras.Sequential([keras.Input(input_shape), *blocks, layers.Flatten()], name="conv4")
 
 
 def conv4_classifier(n_way: int, input_shape: Shape = (28, 28, 1)) -> keras.Sequential:
@@ -153,15 +162,3 @@ def KochNet(input_shape: Shape = (105, 105, 3), variant: str = "keras-fsl") -> k
         ],
         name="koch_net",
     )
-
-
-def _four_blocks(input_shape: Shape, use_bias: bool, momentum: float, name: str) -> keras.Sequential:
-    stack = [keras.Input(input_shape)]
-    for _ in range(4):
-        stack += [
-            layers.Conv2D(64, 3, padding="same", use_bias=use_bias),
-            FusedBatchNormalization(momentum=momentum),
-            layers.ReLU(),
-            layers.MaxPooling2D(),
-        ]
-    return keras.Sequential([*stack, layers.Flatten()], name=name)

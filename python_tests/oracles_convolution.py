@@ -53,12 +53,12 @@ def convolve_grad(images: ArrayLike, kernel: ArrayLike, grad: ArrayLike, strides
 
 
 class ConvBlock(NamedTuple):
-    """Convolution, batch normalisation, ReLU."""
+    """Convolution, batch normalisation, ReLU and pooling."""
 
-    convolved: Array  # [B, OH, OW, F]
+    maps: Array  # [B, MH, MW, F]
     mean: Array  # [F]
     variance: Array  # [F], biased
-    outputs: Array  # [B, OH, OW, F]
+    outputs: Array  # [B, MH / pool_size, MW / pool_size, F], rounded down
 
 
 def conv_block(
@@ -67,14 +67,32 @@ def conv_block(
     gamma: ArrayLike,  # [F]
     beta: ArrayLike,  # [F]
     strides: int = 2,
+    pool_size: int = 1,
     epsilon: float = 1e-3,
 ) -> ConvBlock:
     """Statistics over batch and positions."""
-    convolved = convolve(images, kernel, strides)
-    mean = np.mean(convolved, axis=(0, 1, 2))
-    variance = np.mean((convolved - mean) ** 2, axis=(0, 1, 2))
-    normalised = (convolved - mean) / np.sqrt(variance + epsilon)
-    return ConvBlock(convolved, mean, variance, np.maximum(np.asarray(gamma) * normalised + beta, 0))
+    maps = convolve(images, kernel, strides)
+    mean = np.mean(maps, axis=(0, 1, 2))
+    variance = np.mean((maps - mean) ** 2, axis=(0, 1, 2))
+    values = np.maximum(np.asarray(gamma) * (maps - mean) / np.sqrt(variance + epsilon) + beta, 0)
+    return ConvBlock(maps, mean, variance, np.max(pooling_windows(values, pool_size), axis=0))
+
+
+def pooling_windows(maps: Array, pool_size: int) -> Array:
+    """The pool_size^2 elements of each window, row by row: [pool_size^2, B, OH, OW, F]."""
+    height, width = (size // pool_size * pool_size for size in maps.shape[1:3])
+    offsets = itertools.product(range(pool_size), repeat=2)
+    return np.stack([maps[:, r:height:pool_size, c:width:pool_size] for r, c in offsets])
+
+
+def pool_grad(maps: Array, grad: Array, pool_size: int) -> Array:
+    """The gradient of sum(grad * pooled maps): that of each window goes to the first of its largest."""
+    winner = np.argmax(pooling_windows(maps, pool_size), axis=0)
+    maps_grad = np.zeros_like(maps)
+    for image, row, col, channel in np.ndindex(*grad.shape):
+        r, c = divmod(winner[image, row, col, channel], pool_size)
+        maps_grad[image, row * pool_size + r, col * pool_size + c, channel] = grad[image, row, col, channel]
+    return maps_grad
 
 
 class ConvBlockGradient(NamedTuple):
@@ -89,24 +107,26 @@ class ConvBlockGradient(NamedTuple):
 def conv_block_grad(
     images: ArrayLike,
     kernel: ArrayLike,
-    gamma: ArrayLike,
-    beta: ArrayLike,
-    grad: ArrayLike,  # [B, OH, OW, F]
+    gamma: ArrayLike,  # [F]
+    beta: ArrayLike,  # [F]
+    grad: ArrayLike,  # like the outputs
     strides: int = 2,
+    pool_size: int = 1,
     epsilon: float = 1e-3,
 ) -> ConvBlockGradient:
-    """By the chain rule, one step after the other: ReLU, scale, variance, mean, convolution."""
-    block = conv_block(images, kernel, gamma, beta, strides, epsilon)
+    """By the chain rule, one step after the other: pooling, ReLU, scale, variance, mean, convolution."""
+    block = conv_block(images, kernel, gamma, beta, strides, 1, epsilon)
     axes = (0, 1, 2)
     count = block.outputs[..., 0].size
-    deviation, centred = np.sqrt(block.variance + epsilon), block.convolved - block.mean
-    of_scaled = np.where(block.outputs > 0, grad, 0)
+    deviation, centred = np.sqrt(block.variance + epsilon), block.maps - block.mean
+    of_relu = pool_grad(block.outputs, np.asarray(grad, np.float64), pool_size)
+    of_scaled = np.where(block.outputs > 0, of_relu, 0)
     of_normalised = of_scaled * np.asarray(gamma, np.float64)
     of_variance = np.sum(of_normalised * centred, axes) * -0.5 / deviation**3
     of_centred = of_normalised / deviation + of_variance * 2 * centred / count
-    of_convolved = of_centred - np.sum(of_centred, axes) / count
+    of_maps = of_centred - np.sum(of_centred, axes) / count
     return ConvBlockGradient(
-        *convolve_grad(images, kernel, of_convolved, strides),
+        *convolve_grad(images, kernel, of_maps, strides),
         np.sum(of_scaled * centred / deviation, axes),
         np.sum(of_scaled, axes),
     )

@@ -45,44 +45,27 @@ def results_and_gradients(block, mode, arrays, grad, **options):
     return [np.asarray(part) for part in mode(run)(*(tf.constant(a) for a in (*arrays, grad)))]
 
 
-# The convolution and its gradients, on integers -----------------------------------------------------
+# The convolution, on integers -----------------------------------------------------------------------
 
 
 @pytest.mark.each_level
 @pytest.mark.parametrize("filters", CHANNELS)
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("strides", [1, 2])
-def test_convolution_and_its_gradients_are_exact(strides, channels, filters):
+def test_the_convolution_is_exact(strides, channels, filters):
     for height in range(1, 10):
         width = height * 4 % 9 + 1  # every size from 1 to 9 in each direction, square and not
         images, kernel, scale, shift = arguments(height, 2, height, width, channels, filters)
-        want = oracles.convolve(images, kernel, strides)
         block = raw_ops.fslcore_conv_block(
-            images=images, kernel=kernel, gamma=scale, beta=shift, strides=strides, epsilon=1.0
+            images=images, kernel=kernel, gamma=scale, beta=shift, strides=strides, pool_size=1, epsilon=1.0
         )
-        np.testing.assert_array_equal(block.convolved, float32_exactly(want))
-
-        grad = integers(9, *want.shape)
-        images_grad, kernel_grad = oracles.convolve_grad(images, kernel, grad, strides)
-        got = raw_ops.fslcore_conv_input_grad(images=images, kernel=kernel, grad=grad, strides=strides)
-        np.testing.assert_array_equal(got, float32_exactly(images_grad))
-        got = raw_ops.fslcore_conv_kernel_grad(images=images, grad=grad, strides=strides)
-        np.testing.assert_array_equal(got, float32_exactly(kernel_grad))
-
-
-@pytest.mark.each_level
-def test_a_kernel_gradient_of_many_parts_is_exact():
-    # 30 x 49 positions a part and more, none of them full: 200 * 49 / 1024 = 9 parts.
-    images, grad = integers(0, 200, 14, 14, 3), integers(1, 200, 7, 7, 20)
-    _, want = oracles.convolve_grad(images, np.zeros((3, 3, 3, 20)), grad, 2)
-    got = raw_ops.fslcore_conv_kernel_grad(images=images, grad=grad, strides=2)
-    np.testing.assert_array_equal(got, float32_exactly(want))
+        np.testing.assert_array_equal(block.maps, float32_exactly(oracles.convolve(images, kernel, strides)))
 
 
 # The block ------------------------------------------------------------------------------------------
 
 
-def check_block(got, arrays, grad, strides, epsilon):
+def check_block(got, arrays, grad, strides, pool_size=1, epsilon=1e-3):
     """Against the oracle; bounds to first order in the unit roundoff.
 
     With a = |c| + mean |c| the centred values are good to gamma(n) a in any order of summation, the variance
@@ -90,33 +73,38 @@ def check_block(got, arrays, grad, strides, epsilon):
     mean(a^2) / (variance + epsilon). The convolutions add 9 * channels terms; 32 roundings are the rest.
     """
     images, kernel, scale, shift = arrays
-    want = oracles.conv_block(*arrays, strides, epsilon)
-    want_grad = oracles.conv_block_grad(*arrays, grad, strides, epsilon)
+    want = oracles.conv_block(*arrays, strides, pool_size, epsilon)
+    want_grad = oracles.conv_block_grad(*arrays, grad, strides, pool_size, epsilon)
     axes = (0, 1, 2)
-    c, positions = np.abs(want.convolved), want.convolved[..., 0].size
+    c, positions = np.abs(want.maps), want.maps[..., 0].size
     a = c + np.mean(c, axes)
     inverse = 1 / np.sqrt(want.variance + epsilon)
     spread = np.mean(a**2, axes) * inverse**2
     roundings = 9 * max(kernel.shape[2:]) + 4 * positions + 32
 
-    before_relu = scale * (want.convolved - want.mean) * inverse + shift
+    before_relu = scale * (want.maps - want.mean) * inverse + shift
     magnitude = np.abs(scale) * a * inverse * (1 + spread / 2) + np.abs(shift)
     bound = gamma(2 * positions + 32) * magnitude
     assert np.all(np.abs(before_relu) > bound), "choose data for which rounding decides no ReLU"
-    d = np.where(before_relu > 0, np.abs(grad), 0)
+    windows, bounds = (oracles.pooling_windows(part, pool_size) for part in (before_relu, bound))
+    behind = np.max(windows, axis=0) - windows
+    clear = (behind > 2 * np.max(bounds, axis=0)) | (behind == 0) | (windows < 0)
+    assert np.all(clear), "choose data for which rounding decides no maximum"
+    bound = np.max(bounds, axis=0)
+    d = np.abs(oracles.pool_grad(np.maximum(before_relu, 0), grad, pool_size)) * (before_relu > 0)
 
     outputs, mean, variance, images_grad, kernel_grad, scale_grad, shift_grad = got
     assert_gradient_close(mean, want.mean, np.mean(c, axes), positions + 8)
     assert_gradient_close(variance, want.variance, np.mean(a**2, axes), 2 * positions + 16)
     assert np.all(np.abs(outputs - want.outputs) <= bound)
-    assert_bit_identical(outputs > 0, before_relu > 0)
+    assert_bit_identical(outputs > 0, np.max(windows, axis=0) > 0)
     assert_gradient_close(shift_grad, want_grad.beta, np.sum(d, axes), positions + 8)
     of_scale = np.sum(d * a, axes) * inverse * (1 + spread / 2)
     assert_gradient_close(scale_grad, want_grad.gamma, of_scale, roundings)
-    of_convolved = (np.abs(scale) * inverse) * (
+    of_maps = (np.abs(scale) * inverse) * (
         (d + np.mean(d, axes)) * (1 + spread / 2) + a * inverse**2 * np.mean(d * a, axes) * (1 + 1.5 * spread)
     )
-    of_images, of_kernel = oracles.convolve_grad(np.abs(images), np.abs(kernel), of_convolved, strides)
+    of_images, of_kernel = oracles.convolve_grad(np.abs(images), np.abs(kernel), of_maps, strides)
     assert_gradient_close(images_grad, want_grad.images, of_images, roundings)
     assert_gradient_close(kernel_grad, want_grad.kernel, of_kernel, roundings)
 
@@ -130,21 +118,68 @@ SHAPES = [
 
 @pytest.mark.parametrize("mode", MODES, ids=name)
 @pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_IDS)
+@pytest.mark.parametrize("pool_size", [1, 2])
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_values_and_gradients(mode, block, strides, shape):
+def test_values_and_gradients(mode, block, strides, pool_size, shape):
     arrays = arguments(0, *shape)
-    grad = normal(8, *oracles.convolve(*arrays[:2], strides).shape)
-    got = results_and_gradients(block, mode, arrays, grad, strides=strides, epsilon=0.25)
-    check_block(got, arrays, grad, strides, 0.25)
+    options = {"strides": strides, "pool_size": pool_size, "epsilon": 0.25}
+    grad = normal(8, *oracles.conv_block(*arrays, **options).outputs.shape)
+    got = results_and_gradients(block, mode, arrays, grad, **options)
+    check_block(got, arrays, grad, **options)
 
 
 @pytest.mark.each_level
+@pytest.mark.parametrize("pool_size", [1, 2])
 @pytest.mark.parametrize("filters", [1, 17, 64])
-def test_values_and_gradients_of_the_op(filters):
+def test_values_and_gradients_of_the_op(filters, pool_size):
     arrays = arguments(3, 5, 8, 5, 3, filters)
-    grad = normal(8, 5, 4, 3, filters)
-    check_block(results_and_gradients(ops.conv_block, eager, arrays, grad), arrays, grad, 2, 1e-3)
+    grad = normal(8, *oracles.conv_block(*arrays, pool_size=pool_size).outputs.shape)
+    got = results_and_gradients(ops.conv_block, eager, arrays, grad, pool_size=pool_size)
+    check_block(got, arrays, grad, strides=2, pool_size=pool_size)
+
+
+@pytest.mark.each_level
+@pytest.mark.parametrize("pool_size", [1, 2])
+def test_the_kernel_gradient_of_many_parts(pool_size):
+    arrays = arguments(0, 200, 14, 14, 3, 20)  # 200 * 49 positions / 512: the 16 parts that there are at most
+    grad = normal(8, 200, 7 // pool_size, 7 // pool_size, 20)
+    want = results_and_gradients(reference.conv_block, eager, arrays, grad, pool_size=pool_size)
+    got = results_and_gradients(ops.conv_block, eager, arrays, grad, pool_size=pool_size)
+    for part, wanted in zip(got, want, strict=True):
+        np.testing.assert_allclose(part, wanted, rtol=0, atol=gamma(9800) * np.abs(wanted).max())
+
+
+@pytest.mark.each_level
+@pytest.mark.parametrize("mode", MODES, ids=name)
+def test_maps_that_are_not_kept(mode):
+    arrays = arguments(0, 22, 28, 28, 1, 64)  # 4.4 MB of maps
+    grad = normal(8, 22, 14, 14, 64)
+    options = {"strides": 1, "pool_size": 2}
+    names = ("images", "kernel", "gamma", "beta")
+    block = raw_ops.fslcore_conv_block(**dict(zip(names, arrays, strict=True)), **options, epsilon=1e-3)
+    assert block.maps.shape == (0, 28, 28, 64)
+    want = results_and_gradients(reference.conv_block, eager, arrays, grad, **options)
+    got = results_and_gradients(ops.conv_block, mode, arrays, grad, **options)
+    for part, wanted in zip(got, want, strict=True):
+        np.testing.assert_allclose(part, wanted, rtol=0, atol=gamma(17248) * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("mode", MODES, ids=name)
+def test_a_gradient_of_the_images_is_made_only_if_asked_for(mode):
+    arrays = [tf.constant(a) for a in arguments(0, 3, 6, 5, 4, 16)]
+
+    def run(watched):
+        def gradients(images, *weights):
+            with tf.GradientTape() as tape:
+                tape.watch((images, *weights) if watched else weights)
+                loss = tf.reduce_sum(ops.conv_block(images, *weights).outputs ** 3)
+            return tape.gradient(loss, weights)
+
+        return mode(gradients)(*arrays)
+
+    for alone, together in zip(run(False), run(True), strict=True):
+        np.testing.assert_array_equal(alone, together)
 
 
 def test_compiled_and_eager_agree_to_the_bit():
@@ -340,6 +375,7 @@ def test_bad_shapes(wrong, sentence):
     ("options", "sentence"),
     [
         ({"strides": 3}, "strides must be 1 or 2, received strides=3"),
+        ({"pool_size": 3}, "pool_size must be 1 or 2, received pool_size=3"),
         ({"epsilon": 0.0}, "epsilon must be positive and finite, received epsilon=0.0"),
         ({"epsilon": float("nan")}, "epsilon must be positive and finite, received epsilon=nan"),
     ],
@@ -349,20 +385,25 @@ def test_bad_options(block, options, sentence):
         block(*(tf.ones(shape) for shape in GOOD.values()), **options)
 
 
-def test_gradient_ops_check_their_arguments():
-    images, kernel, grad, row = (
-        tf.ones((2, 5, 4, 3)),
-        tf.ones((3, 3, 3, 6)),
-        tf.ones((2, 3, 2, 6)),
-        tf.ones(6),
-    )
-    bad = tf.ones((2, 2, 2, 6))
-    sentence = r"grad must have shape \[2, 3, 2, 6\], received shape \[2, 2, 2, 6\]"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
-        raw_ops.fslcore_conv_input_grad(images=images, kernel=kernel, grad=bad, strides=2)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
-        raw_ops.fslcore_conv_kernel_grad(images=images, grad=bad, strides=2)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
-        raw_ops.fslcore_conv_block_norm_grad(
-            grad=bad, convolved=grad, mean=row, variance=row, gamma=row, beta=row, epsilon=1e-3
-        )
+def test_the_gradient_op_checks_its_arguments():
+    good = {
+        "grad": (2, 1, 1, 6),
+        "images": (2, 5, 4, 3),
+        "kernel": (3, 3, 3, 6),
+        "gamma": (6,),
+        "beta": (6,),
+        "maps": (2, 3, 2, 6),
+        "mean": (6,),
+        "variance": (6,),
+    }
+
+    def call(wrong):
+        tensors = {argument: tf.ones(shape) for argument, shape in {**good, **wrong}.items()}
+        raw_ops.fslcore_conv_block_grad(**tensors, strides=2, pool_size=2, epsilon=1e-3, with_images=True)
+
+    call({})
+    for argument, shape in good.items():
+        wrong = (shape[0] + 1, *shape[1:])
+        sentence = rf"{argument if argument != 'images' else 'grad'} must have shape"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
+            call({argument: wrong})

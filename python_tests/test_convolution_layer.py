@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The layer is Conv2D, BatchNormalization and ReLU in one: equal in training and in inference, and saved."""
+"""The layer is four of Keras in one: equal in training and in inference, and saved."""
 
 import keras
 import numpy as np
@@ -13,27 +13,28 @@ from fslcore.convolution import ConvBlock
 UNIT = 2.0**-24
 
 
-def built(strides=2, dtype="float32"):
-    """A layer of 5 filters on 3 channels, and Keras' three layers with the same weights."""
+def built(strides=2, pool_size=1, dtype="float32"):
+    """A layer of 5 filters on 3 channels, and Keras' layers with the same weights."""
     keras.utils.set_random_seed(0)
-    layer = ConvBlock(5, strides=strides, dtype=dtype)
+    layer = ConvBlock(5, strides=strides, pool_size=pool_size, dtype=dtype)
     layer.build((None, 7, 6, 3))
     layer.gamma.assign(np.linspace(0.5, 1.5, 5))
     layer.beta.assign(np.linspace(-0.5, 0.5, 5))
     layer.moving_mean.assign(np.linspace(-1.0, 1.0, 5))
     layer.moving_variance.assign(np.linspace(1.0, 2.0, 5))
-    three = keras.Sequential(
+    several = keras.Sequential(
         [
             keras.Input((7, 6, 3)),
             keras.layers.Conv2D(5, 3, strides, padding="same", use_bias=False),
             keras.layers.BatchNormalization(momentum=0.9),
             keras.layers.ReLU(),
+            keras.layers.MaxPooling2D(pool_size),
         ]
     )
-    for ours, theirs in zip(layer.weights, three.weights, strict=True):
+    for ours, theirs in zip(layer.weights, several.weights, strict=True):
         assert ours.name == theirs.name
         theirs.assign(ours)
-    return layer, three
+    return layer, several
 
 
 def step(layer, x, training, mode):
@@ -66,11 +67,12 @@ def implementation(request, monkeypatch):
 
 @pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
-@pytest.mark.parametrize("strides", [1, 2])
-def test_the_layer_equals_three_keras_layers(mode, strides, training):
-    layer, three = built(strides)
+@pytest.mark.parametrize(("strides", "pool_size"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_the_layer_equals_the_layers_of_keras(mode, strides, pool_size, training):
+    layer, several = built(strides, pool_size)
+    assert layer.compute_output_shape((4, 7, 6, 3)) == (4, *several.output_shape[1:])
     x = normal(1, 4, 7, 6, 3)
-    for part, want in zip(step(layer, x, training, mode), step(three, x, training, mode), strict=True):
+    for part, want in zip(step(layer, x, training, mode), step(several, x, training, mode), strict=True):
         # The two round sums of up to 4 * 42 positions and 27 products in different orders, and what they sum
         # is at most some 30 times the largest result.
         np.testing.assert_allclose(part, want, rtol=0, atol=30 * (168 + 27) * UNIT * np.abs(want).max())

@@ -226,18 +226,30 @@ def test_convolution_by_hand():
     )
 
 
+def test_pooling_by_hand():
+    maps = np.zeros((1, 3, 4, 1))  # the last row belongs to no window
+    maps[0, :, :, 0] = [[1, 5, 2, 2], [5, 0, 2, 2], [9, 9, 9, 9]]
+    grad = np.float64([3, 7]).reshape(1, 1, 2, 1)
+    want = [[0, 3, 7, 0], [0, 0, 0, 0], [0, 0, 0, 0]]  # the first of equals
+    np.testing.assert_array_equal(oracles_convolution.pool_grad(maps, grad, 2)[0, ..., 0], want)
+
+
+@pytest.mark.parametrize("pool_size", [1, 2])
 @pytest.mark.parametrize("strides", [1, 2])
-def test_conv_block_grad_by_finite_differences(strides):
+def test_conv_block_grad_by_finite_differences(strides, pool_size):
     rng = np.random.default_rng(5)
-    points = [rng.normal(size=shape) for shape in ((2, 3, 4, 2), (3, 3, 2, 3), (3,), (3,))]
-    block = oracles_convolution.conv_block(*points, strides)
+    points = [rng.normal(size=shape) for shape in ((2, 5, 4, 2), (3, 3, 2, 3), (3,), (3,))]
+    options = (strides, pool_size)
+    block = oracles_convolution.conv_block(*points, *options)
     grad = rng.normal(size=block.outputs.shape)
-    centred = (block.convolved - block.mean) / np.sqrt(block.variance + 1e-3)
-    assert np.min(np.abs(points[2] * centred + points[3])) > 1e-3  # no kink of the ReLU within a step
-    for i, got in enumerate(oracles_convolution.conv_block_grad(*points, grad, strides)):
+    values = points[2] * (block.maps - block.mean) / np.sqrt(block.variance + 1e-3) + points[3]
+    assert np.min(np.abs(values)) > 1e-3  # no kink of the ReLU within a step, nor of the maximum
+    sorted_windows = np.sort(oracles_convolution.pooling_windows(values, pool_size), axis=0)
+    assert np.min(np.diff(sorted_windows, axis=0), initial=1.0) > 1e-3
+    for i, got in enumerate(oracles_convolution.conv_block_grad(*points, grad, *options)):
 
         def objective(point, i=i):
             changed = [*points[:i], point, *points[i + 1 :]]
-            return np.sum(grad * oracles_convolution.conv_block(*changed, strides).outputs)
+            return np.sum(grad * oracles_convolution.conv_block(*changed, *options).outputs)
 
         np.testing.assert_allclose(got, central_difference(objective, points[i]), rtol=0, atol=1e-7)

@@ -32,10 +32,10 @@ using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
 
 // Replaced under the GIL; a running call keeps its own reference. Never destroyed: at the end of the process
 // its threads end with it, and in a forked child they do not exist and could not be joined.
-std::shared_ptr<ThreadPool>& g_pool = *new std::shared_ptr<ThreadPool>;
+std::shared_ptr<ThreadPool>& g_pool = *new std::shared_ptr<ThreadPool>(std::make_shared<ThreadPool>(1));
 
 void SetThreads(int threads) {
-  if (g_pool && g_pool->process() != getpid()) new std::shared_ptr<ThreadPool>(g_pool);  // leaked on purpose
+  if (g_pool->process() != getpid()) new std::shared_ptr<ThreadPool>(g_pool);  // leaked on purpose
   g_pool = std::make_shared<ThreadPool>(threads);
 }
 

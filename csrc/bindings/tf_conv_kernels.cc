@@ -10,108 +10,83 @@ namespace {
 const float* DataOf(const Tensor& t) { return t.flat<float>().data(); }
 float* DataOf(Tensor* t) { return t->flat<float>().data(); }
 
-fslcore::ConvShape ConvShapeOf(const Tensor& images, int64_t filters, int64_t stride) {
-  return {images.dim_size(0), images.dim_size(1), images.dim_size(2), images.dim_size(3), filters, stride};
-}
-
-class ConvBlockOp : public OpKernel {
+// What the ops share: their attributes, and what four of their inputs are.
+class ConvBlockBase : public OpKernel {
  public:
-  explicit ConvBlockOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit ConvBlockBase(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("strides", &strides_));
+    OP_REQUIRES_OK(context, context->GetAttr("pool_size", &pool_size_));
     OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
   }
-  void Compute(OpKernelContext* context) override {
-    const Tensor &images = context->input(0), &kernel = context->input(1), &gamma = context->input(2),
-                 &beta = context->input(3);
-    OP_REQUIRES_OK(context,
-                   CheckSentence(fslcore::CheckConvBlock(ShapeOf(images), ShapeOf(kernel), ShapeOf(gamma),
-                                                         ShapeOf(beta), strides_, epsilon_)));
-    const fslcore::ConvShape shape = ConvShapeOf(images, kernel.dim_size(3), strides_);
-    const TensorShape maps({shape.count, shape.out_height(), shape.out_width(), shape.filters});
-    Tensor *outputs, *convolved, *mean, *variance;
-    OP_REQUIRES_OK(context, context->allocate_output(0, maps, &outputs));
-    OP_REQUIRES_OK(context, context->allocate_output(1, maps, &convolved));
-    OP_REQUIRES_OK(context, context->allocate_output(2, gamma.shape(), &mean));
-    OP_REQUIRES_OK(context, context->allocate_output(3, gamma.shape(), &variance));
-    fslcore::ConvBlock(ExecutorOf(context), shape, DataOf(images), DataOf(kernel),
-                       {DataOf(gamma), DataOf(beta), epsilon_},
-                       {DataOf(outputs), DataOf(convolved), DataOf(mean), DataOf(variance)});
+
+ protected:
+  fslcore::ConvBlockShape ShapeFor(const Tensor& images, const Tensor& kernel) const {
+    return {{images.dim_size(0), images.dim_size(1), images.dim_size(2), images.dim_size(3),
+             kernel.dim_size(3), strides_},
+            pool_size_};
+  }
+  // Images, kernel, gamma and beta from input `first` on.
+  fslcore::ConvBlockInputs InputsFrom(OpKernelContext* context, int first) const {
+    const auto data = [&](int i) { return DataOf(context->input(first + i)); };
+    return {data(0), data(1), data(2), data(3), epsilon_};
   }
 
- private:
-  int64_t strides_;
+  int64_t strides_, pool_size_;
   float epsilon_;
 };
 
-class ConvBlockNormGradOp : public OpKernel {
+class ConvBlockOp : public ConvBlockBase {
  public:
-  explicit ConvBlockNormGradOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
+  using ConvBlockBase::ConvBlockBase;
+  void Compute(OpKernelContext* context) override {
+    const auto sizes = [&](int i) { return ShapeOf(context->input(i)); };
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlock(sizes(0), sizes(1), sizes(2), sizes(3),
+                                                                  strides_, pool_size_, epsilon_)));
+    const auto shape = ShapeFor(context->input(0), context->input(1));
+    const auto& conv = shape.conv;
+    const int64_t kept = fslcore::KeepsMaps(conv) ? conv.count : 0;
+    const TensorShape of_outputs({conv.count, shape.out_height(), shape.out_width(), conv.filters}),
+        of_maps({kept, conv.map_height(), conv.map_width(), conv.filters}), row({conv.filters});
+    Tensor *outputs, *maps, *mean, *variance;
+    OP_REQUIRES_OK(context, context->allocate_output(0, of_outputs, &outputs));
+    OP_REQUIRES_OK(context, context->allocate_output(1, of_maps, &maps));
+    OP_REQUIRES_OK(context, context->allocate_output(2, row, &mean));
+    OP_REQUIRES_OK(context, context->allocate_output(3, row, &variance));
+    fslcore::ConvBlock(ExecutorOf(context), shape, InputsFrom(context, 0),
+                       {DataOf(outputs), DataOf(maps), DataOf(mean), DataOf(variance)});
+  }
+};
+
+class ConvBlockGradOp : public ConvBlockBase {
+ public:
+  explicit ConvBlockGradOp(OpKernelConstruction* context) : ConvBlockBase(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("with_images", &with_images_));
   }
   void Compute(OpKernelContext* context) override {
     const auto sizes = [&](int i) { return ShapeOf(context->input(i)); };
     const auto data = [&](int i) { return DataOf(context->input(i)); };
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlockNormGrad(
-                                sizes(0), sizes(1), sizes(2), sizes(3), sizes(4), sizes(5), epsilon_)));
-    const Tensor& convolved = context->input(1);
-    Tensor *dconvolved, *dgamma, *dbeta;
-    OP_REQUIRES_OK(context,
-                   context->forward_input_or_allocate_output({0}, 0, convolved.shape(), &dconvolved));
-    OP_REQUIRES_OK(context, context->allocate_output(1, context->input(4).shape(), &dgamma));
-    OP_REQUIRES_OK(context, context->allocate_output(2, context->input(5).shape(), &dbeta));
-    const int64_t filters = convolved.dim_size(3);
-    fslcore::ConvBlockNormGrad(ExecutorOf(context), filters > 0 ? convolved.NumElements() / filters : 0,
-                               filters, data(0), data(1), data(2), data(3), {data(4), data(5), epsilon_},
-                               {DataOf(dconvolved), DataOf(dgamma), DataOf(dbeta)});
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlockGrad(sizes(0), sizes(1), sizes(2), sizes(3),
+                                                                      sizes(4), sizes(5), sizes(6), sizes(7),
+                                                                      strides_, pool_size_, epsilon_)));
+    TensorShape of_images = context->input(1).shape();
+    if (!with_images_) of_images.set_dim(0, 0);
+    Tensor *images, *kernel, *gamma, *beta;
+    OP_REQUIRES_OK(context, context->allocate_output(0, of_images, &images));
+    OP_REQUIRES_OK(context, context->allocate_output(1, context->input(2).shape(), &kernel));
+    OP_REQUIRES_OK(context, context->allocate_output(2, context->input(3).shape(), &gamma));
+    OP_REQUIRES_OK(context, context->allocate_output(3, context->input(4).shape(), &beta));
+    fslcore::ConvBlockGrad(
+        ExecutorOf(context), ShapeFor(context->input(1), context->input(2)), InputsFrom(context, 1),
+        {data(5), data(6), data(7)}, data(0),
+        {with_images_ ? DataOf(images) : nullptr, DataOf(kernel), DataOf(gamma), DataOf(beta)});
   }
 
  private:
-  float epsilon_;
-};
-
-class ConvInputGradOp : public OpKernel {
- public:
-  explicit ConvInputGradOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("strides", &strides_));
-  }
-  void Compute(OpKernelContext* context) override {
-    const Tensor &images = context->input(0), &kernel = context->input(1), &grad = context->input(2);
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvInputGrad(ShapeOf(images), ShapeOf(kernel),
-                                                                      ShapeOf(grad), strides_)));
-    Tensor* out;
-    OP_REQUIRES_OK(context, context->allocate_output(0, images.shape(), &out));
-    fslcore::ConvInputGrad(ExecutorOf(context), ConvShapeOf(images, kernel.dim_size(3), strides_),
-                           DataOf(kernel), DataOf(grad), DataOf(out));
-  }
-
- private:
-  int64_t strides_;
-};
-
-class ConvKernelGradOp : public OpKernel {
- public:
-  explicit ConvKernelGradOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("strides", &strides_));
-  }
-  void Compute(OpKernelContext* context) override {
-    const Tensor &images = context->input(0), &grad = context->input(1);
-    OP_REQUIRES_OK(context,
-                   CheckSentence(fslcore::CheckConvKernelGrad(ShapeOf(images), ShapeOf(grad), strides_)));
-    Tensor* out;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, TensorShape({3, 3, images.dim_size(3), grad.dim_size(3)}), &out));
-    fslcore::ConvKernelGrad(ExecutorOf(context), ConvShapeOf(images, grad.dim_size(3), strides_),
-                            DataOf(images), DataOf(grad), DataOf(out));
-  }
-
- private:
-  int64_t strides_;
+  bool with_images_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("FslcoreConvBlock").Device(DEVICE_CPU), ConvBlockOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreConvBlockNormGrad").Device(DEVICE_CPU), ConvBlockNormGradOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreConvInputGrad").Device(DEVICE_CPU), ConvInputGradOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreConvKernelGrad").Device(DEVICE_CPU), ConvKernelGradOp);
+REGISTER_KERNEL_BUILDER(Name("FslcoreConvBlockGrad").Device(DEVICE_CPU), ConvBlockGradOp);
 
 }  // namespace
 }  // namespace tensorflow::fslcore_bindings

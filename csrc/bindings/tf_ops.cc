@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The TensorFlow ops: names, attributes and shape functions. Their public face, with gradients and
 // documentation, is fslcore/ops.
+#include "core/conv_block.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -62,42 +63,53 @@ absl::Status GatherShape(InferenceContext* c) {
 
 // [batch, out_height, out_width, filters] of images [batch, height, width, channels] and a 3x3 kernel.
 absl::Status ConvBlockShape(InferenceContext* c) {
-  ShapeHandle images, kernel, out;
-  int64_t strides;
+  ShapeHandle images, kernel, maps, outputs;
+  int64_t strides, pool_size;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &images));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &kernel));
   TF_RETURN_IF_ERROR(c->GetAttr("strides", &strides));
-  TF_RETURN_IF_ERROR(c->ReplaceDim(images, 3, c->Dim(kernel, 3), &out));
+  TF_RETURN_IF_ERROR(c->GetAttr("pool_size", &pool_size));
+  TF_RETURN_IF_ERROR(c->ReplaceDim(images, 3, c->Dim(kernel, 3), &maps));
+  outputs = maps;
   for (int axis = 1; axis < 3; ++axis) {
     DimensionHandle size;
     TF_RETURN_IF_ERROR(c->Add(c->Dim(images, axis), strides - 1, &size));
     TF_RETURN_IF_ERROR(c->Divide(size, strides, /*evenly_divisible=*/false, &size));
-    TF_RETURN_IF_ERROR(c->ReplaceDim(out, axis, size, &out));
+    TF_RETURN_IF_ERROR(c->ReplaceDim(maps, axis, size, &maps));
+    TF_RETURN_IF_ERROR(c->Divide(size, pool_size, /*evenly_divisible=*/false, &size));
+    TF_RETURN_IF_ERROR(c->ReplaceDim(outputs, axis, size, &outputs));
   }
-  c->set_output(0, out);
-  c->set_output(1, out);
+  bool known = true;
+  int64_t sizes[4];
+  for (int axis = 0; axis < 4; ++axis) {
+    sizes[axis] = c->Value(c->Dim(images, axis));
+    known = known && c->ValueKnown(c->Dim(images, axis));
+  }
+  known = known && c->ValueKnown(c->Dim(kernel, 3));
+  if (!known)
+    TF_RETURN_IF_ERROR(c->ReplaceDim(maps, 0, c->UnknownDim(), &maps));
+  else if (!fslcore::KeepsMaps(
+               {sizes[0], sizes[1], sizes[2], sizes[3], c->Value(c->Dim(kernel, 3)), strides}))
+    TF_RETURN_IF_ERROR(c->ReplaceDim(maps, 0, c->MakeDim(0), &maps));
+  c->set_output(0, outputs);
+  c->set_output(1, maps);
   c->set_output(2, c->Vector(c->Dim(kernel, 3)));
   c->set_output(3, c->Vector(c->Dim(kernel, 3)));
   return absl::OkStatus();
 }
 
-absl::Status ConvBlockNormGradShape(InferenceContext* c) {
-  c->set_output(0, c->input(1));
-  c->set_output(1, c->input(4));
-  c->set_output(2, c->input(5));
-  return absl::OkStatus();
-}
-
-absl::Status ConvInputGradShape(InferenceContext* c) {
-  c->set_output(0, c->input(0));
-  return absl::OkStatus();
-}
-
-absl::Status ConvKernelGradShape(InferenceContext* c) {
-  ShapeHandle images, grad;
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &images));
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &grad));
-  c->set_output(0, c->MakeShape({c->MakeDim(3), c->MakeDim(3), c->Dim(images, 3), c->Dim(grad, 3)}));
+absl::Status ConvBlockGradShape(InferenceContext* c) {
+  bool with_images;
+  TF_RETURN_IF_ERROR(c->GetAttr("with_images", &with_images));
+  ShapeHandle grad, images, kernel;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &grad));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &images));
+  kernel = c->MakeShape({c->MakeDim(3), c->MakeDim(3), c->Dim(images, 3), c->Dim(grad, 3)});
+  if (!with_images) TF_RETURN_IF_ERROR(c->ReplaceDim(images, 0, c->MakeDim(0), &images));
+  c->set_output(0, images);
+  c->set_output(1, kernel);
+  c->set_output(2, c->input(3));  // gamma
+  c->set_output(3, c->input(4));  // beta
   return absl::OkStatus();
 }
 
@@ -190,41 +202,33 @@ REGISTER_OP("FslcoreConvBlock")
     .Input("kernel: float")
     .Input("gamma: float")
     .Input("beta: float")
-    .Attr("strides: int")
+    .Attr("strides: int >= 1")
+    .Attr("pool_size: int >= 1")
     .Attr("epsilon: float")
     .Output("outputs: float")
-    .Output("convolved: float")
+    .Output("maps: float")  // of no image, where the gradient makes them again
     .Output("mean: float")
     .Output("variance: float")
     .SetShapeFn(ConvBlockShape);
 
-REGISTER_OP("FslcoreConvBlockNormGrad")
+REGISTER_OP("FslcoreConvBlockGrad")
     .Input("grad: float")
-    .Input("convolved: float")
-    .Input("mean: float")
-    .Input("variance: float")
+    .Input("images: float")
+    .Input("kernel: float")
     .Input("gamma: float")
     .Input("beta: float")
+    .Input("maps: float")
+    .Input("mean: float")
+    .Input("variance: float")
+    .Attr("strides: int >= 1")
+    .Attr("pool_size: int >= 1")
     .Attr("epsilon: float")
-    .Output("convolved_grad: float")
+    .Attr("with_images: bool")
+    .Output("images_grad: float")  // of no image without `with_images`
+    .Output("kernel_grad: float")
     .Output("gamma_grad: float")
     .Output("beta_grad: float")
-    .SetShapeFn(ConvBlockNormGradShape);
-
-REGISTER_OP("FslcoreConvInputGrad")
-    .Input("images: float")  // for their shape alone
-    .Input("kernel: float")
-    .Input("grad: float")
-    .Attr("strides: int")
-    .Output("images_grad: float")
-    .SetShapeFn(ConvInputGradShape);
-
-REGISTER_OP("FslcoreConvKernelGrad")
-    .Input("images: float")
-    .Input("grad: float")
-    .Attr("strides: int")
-    .Output("kernel_grad: float")
-    .SetShapeFn(ConvKernelGradShape);
+    .SetShapeFn(ConvBlockGradShape);
 
 REGISTER_OP("FslcoreAdamStep")
     .Input("weights: N * float")

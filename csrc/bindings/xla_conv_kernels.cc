@@ -15,7 +15,11 @@ namespace {
 
 class ConvOp : public HandlerOp {
  public:
-  using HandlerOp::HandlerOp;
+  explicit ConvOp(OpKernelConstruction* context) : HandlerOp(context) {
+    ReadAttribute(context, "strides", &strides_);
+    ReadAttribute(context, "pool_size", &pool_size_);
+    ReadAttribute(context, "epsilon", &epsilon_);
+  }
 
  protected:
   // All inputs, or a failure set on the context.
@@ -35,105 +39,71 @@ class ConvOp : public HandlerOp {
   static void SetOutputs(XlaOpKernelContext* context, const std::vector<xla::XlaOp>& results) {
     for (int i = 0; i < static_cast<int>(results.size()); ++i) context->SetOutput(i, results[i]);
   }
+
+  int64_t strides_, pool_size_;
+  float epsilon_;
 };
 
 class ConvBlockXla : public ConvOp {
  public:
-  explicit ConvBlockXla(OpKernelConstruction* context) : ConvOp(context) {
-    ReadAttribute(context, "strides", &strides_);
-    ReadAttribute(context, "epsilon", &epsilon_);
-  }
+  using ConvOp::ConvOp;
   void Compile(XlaOpKernelContext* context) override {
     auto inputs = ConvInputs(context);
     if (!inputs) return;
     const auto sizes = [&](size_t i) { return ShapeOf((*inputs)[i]); };
     OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlock(sizes(0), sizes(1), sizes(2), sizes(3),
-                                                                  strides_, epsilon_)));
+                                                                  strides_, pool_size_, epsilon_)));
     const Input images = (*inputs)[0], beta = (*inputs)[3];
-    const fslcore::ConvShape shape = {images.dim(0), images.dim(1), images.dim(2),
-                                      images.dim(3), beta.dim(0),   strides_};
-    const Output maps = {xla::ShapeUtil::MakeShape(
-                             xla::F32, {shape.count, shape.out_height(), shape.out_width(), shape.filters}),
-                         images.sizes};
+    const fslcore::ConvBlockShape shape = {
+        {images.dim(0), images.dim(1), images.dim(2), images.dim(3), beta.dim(0), strides_}, pool_size_};
+    const auto of = [&](int64_t count, int64_t height, int64_t width) {
+      return xla::ShapeUtil::MakeShape(xla::F32, {count, height, width, shape.conv.filters});
+    };
+    const bool keeps = fslcore::KeepsMaps(shape.conv);
+    const Output outputs = {of(shape.conv.count, shape.out_height(), shape.out_width()), images.sizes};
+    const Output maps = {of(keeps ? shape.conv.count : 0, shape.conv.map_height(), shape.conv.map_width()),
+                         keeps ? images.sizes : Sizes(images.sizes.size())};
     inputs->push_back(RowCount(context, images));
     SetOutputs(context, Call(context, "fslcore_conv_block", attributes_, *inputs,
-                             {maps, maps, Like(beta), Like(beta)}));
+                             {outputs, maps, Like(beta), Like(beta)}));
   }
-
- private:
-  int64_t strides_;
-  float epsilon_;
 };
 
-class ConvBlockNormGradXla : public ConvOp {
+class ConvBlockGradXla : public ConvOp {
  public:
-  explicit ConvBlockNormGradXla(OpKernelConstruction* context) : ConvOp(context) {
-    ReadAttribute(context, "epsilon", &epsilon_);
+  explicit ConvBlockGradXla(OpKernelConstruction* context) : ConvOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("with_images", &with_images_));
+    attributes_.push_back(Attribute("with_images", int64_t{with_images_}));
   }
   void Compile(XlaOpKernelContext* context) override {
     auto inputs = ConvInputs(context);
     if (!inputs) return;
     const auto sizes = [&](size_t i) { return ShapeOf((*inputs)[i]); };
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlockNormGrad(
-                                sizes(0), sizes(1), sizes(2), sizes(3), sizes(4), sizes(5), epsilon_)));
-    const std::vector<Output> outputs = {Like((*inputs)[1]), Like((*inputs)[4]), Like((*inputs)[5])};
-    inputs->push_back(RowCount(context, (*inputs)[1]));
-    SetOutputs(context, Call(context, "fslcore_conv_block_norm_grad", attributes_, *inputs, outputs));
+    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlockGrad(sizes(0), sizes(1), sizes(2), sizes(3),
+                                                                      sizes(4), sizes(5), sizes(6), sizes(7),
+                                                                      strides_, pool_size_, epsilon_)));
+    const Input images = (*inputs)[1];
+    Output of_images = Like(images);
+    if (!with_images_) {
+      of_images.shape.set_dimensions(0, 0);
+      of_images.sizes[0].reset();
+    }
+    const std::vector<Output> outputs = {of_images, Like((*inputs)[2]), Like((*inputs)[3]),
+                                         Like((*inputs)[4])};
+    inputs->push_back(RowCount(context, images));
+    SetOutputs(context, Call(context, "fslcore_conv_block_grad", attributes_, *inputs, outputs));
   }
 
  private:
-  float epsilon_;
-};
-
-class ConvInputGradXla : public ConvOp {
- public:
-  explicit ConvInputGradXla(OpKernelConstruction* context) : ConvOp(context) {
-    ReadAttribute(context, "strides", &strides_);
-  }
-  void Compile(XlaOpKernelContext* context) override {
-    const auto inputs = ConvInputs(context);
-    if (!inputs) return;
-    const Input &images = (*inputs)[0], &kernel = (*inputs)[1], &grad = (*inputs)[2];
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvInputGrad(ShapeOf(images), ShapeOf(kernel),
-                                                                      ShapeOf(grad), strides_)));
-    SetOutputs(context, Call(context, "fslcore_conv_input_grad", attributes_,
-                             {kernel, grad, RowCount(context, images)}, {Like(images)}));
-  }
-
- private:
-  int64_t strides_;
-};
-
-class ConvKernelGradXla : public ConvOp {
- public:
-  explicit ConvKernelGradXla(OpKernelConstruction* context) : ConvOp(context) {
-    ReadAttribute(context, "strides", &strides_);
-  }
-  void Compile(XlaOpKernelContext* context) override {
-    const auto inputs = ConvInputs(context);
-    if (!inputs) return;
-    const Input &images = (*inputs)[0], &grad = (*inputs)[1];
-    OP_REQUIRES_OK(context,
-                   CheckSentence(fslcore::CheckConvKernelGrad(ShapeOf(images), ShapeOf(grad), strides_)));
-    const Output kernel = {xla::ShapeUtil::MakeShape(xla::F32, {3, 3, images.dim(3), grad.dim(3)}), {}};
-    SetOutputs(context, Call(context, "fslcore_conv_kernel_grad", attributes_,
-                             {images, grad, RowCount(context, images)}, {kernel}));
-  }
-
- private:
-  int64_t strides_;
+  bool with_images_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("FslcoreConvBlock").Device("XLA_CPU_JIT"), ConvBlockXla);
-REGISTER_KERNEL_BUILDER(Name("FslcoreConvBlockNormGrad").Device("XLA_CPU_JIT"), ConvBlockNormGradXla);
-REGISTER_KERNEL_BUILDER(Name("FslcoreConvInputGrad").Device("XLA_CPU_JIT"), ConvInputGradXla);
-REGISTER_KERNEL_BUILDER(Name("FslcoreConvKernelGrad").Device("XLA_CPU_JIT"), ConvKernelGradXla);
+REGISTER_KERNEL_BUILDER(Name("FslcoreConvBlockGrad").Device("XLA_CPU_JIT"), ConvBlockGradXla);
 
 [[maybe_unused]] const bool kRegistered =
     RegisterHandler("fslcore_conv_block", "Host", fslcore_conv_block_cpu) &&
-    RegisterHandler("fslcore_conv_block_norm_grad", "Host", fslcore_conv_block_norm_grad_cpu) &&
-    RegisterHandler("fslcore_conv_input_grad", "Host", fslcore_conv_input_grad_cpu) &&
-    RegisterHandler("fslcore_conv_kernel_grad", "Host", fslcore_conv_kernel_grad_cpu);
+    RegisterHandler("fslcore_conv_block_grad", "Host", fslcore_conv_block_grad_cpu);
 
 }  // namespace
 }  // namespace tensorflow::fslcore_bindings

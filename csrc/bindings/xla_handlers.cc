@@ -106,66 +106,47 @@ ffi::Error GatherImages(ffi::ThreadPool pool, U4 store, AnyL indices, AnyL rotat
 // `rows` of the batch are real here too; the results for the others are zero.
 void FillFrom(ffi::Result<F4>& out, int64_t row) {
   const auto size = out->dimensions();
-  std::fill(out->typed_data() + row * size[1] * size[2] * size[3], out->typed_data() + out->element_count(),
-            0.0f);
+  std::fill(out->typed_data() + std::min(row, size[0]) * size[1] * size[2] * size[3],
+            out->typed_data() + out->element_count(), 0.0f);
 }
 
-ConvShape ConvShapeOf(ffi::Span<const int64_t> images, I0& rows, int64_t filters, int64_t strides) {
-  return {*rows.typed_data(), images[1], images[2], images[3], filters, strides};
+ConvBlockShape ConvBlockShapeOf(F4 images, I0& rows, F4 kernel, int64_t strides, int64_t pool_size) {
+  const auto size = images.dimensions();
+  return {{*rows.typed_data(), size[1], size[2], size[3], kernel.dimensions()[3], strides}, pool_size};
+}
+
+ConvBlockInputs ConvBlockInputsOf(F4 images, F4 kernel, F1 gamma, F1 beta, float epsilon) {
+  return {images.typed_data(), kernel.typed_data(), gamma.typed_data(), beta.typed_data(), epsilon};
 }
 
 ffi::Error ConvBlock(ffi::ThreadPool pool, F4 images, F4 kernel, F1 gamma, F1 beta, I0 rows,
-                     ffi::Result<F4> outputs, ffi::Result<F4> convolved, ffi::Result<F1> mean,
-                     ffi::Result<F1> variance, int64_t strides, float epsilon) {
-  const std::string problem =
-      CheckConvBlock(ShapeOf(images), ShapeOf(kernel), ShapeOf(gamma), ShapeOf(beta), strides, epsilon);
+                     ffi::Result<F4> outputs, ffi::Result<F4> maps, ffi::Result<F1> mean,
+                     ffi::Result<F1> variance, int64_t strides, int64_t pool_size, float epsilon) {
+  const std::string problem = CheckConvBlock(ShapeOf(images), ShapeOf(kernel), ShapeOf(gamma), ShapeOf(beta),
+                                             strides, pool_size, epsilon);
   if (!problem.empty()) return Invalid(problem);
-  const auto shape = ConvShapeOf(images.dimensions(), rows, kernel.dimensions()[3], strides);
-  FillFrom(outputs, shape.count);
-  FillFrom(convolved, shape.count);
-  fslcore::ConvBlock(
-      ExecutorOf(pool), shape, images.typed_data(), kernel.typed_data(),
-      {gamma.typed_data(), beta.typed_data(), epsilon},
-      {outputs->typed_data(), convolved->typed_data(), mean->typed_data(), variance->typed_data()});
+  const auto shape = ConvBlockShapeOf(images, rows, kernel, strides, pool_size);
+  FillFrom(outputs, shape.conv.count);
+  FillFrom(maps, shape.conv.count);
+  fslcore::ConvBlock(ExecutorOf(pool), shape, ConvBlockInputsOf(images, kernel, gamma, beta, epsilon),
+                     {outputs->typed_data(), maps->typed_data(), mean->typed_data(), variance->typed_data()});
   return ffi::Error::Success();
 }
 
-ffi::Error ConvBlockNormGrad(ffi::ThreadPool pool, F4 grad, F4 convolved, F1 mean, F1 variance, F1 gamma,
-                             F1 beta, I0 rows, ffi::Result<F4> convolved_grad, ffi::Result<F1> gamma_grad,
-                             ffi::Result<F1> beta_grad, float epsilon) {
+ffi::Error ConvBlockGrad(ffi::ThreadPool pool, F4 grad, F4 images, F4 kernel, F1 gamma, F1 beta, F4 maps,
+                         F1 mean, F1 variance, I0 rows, ffi::Result<F4> images_grad,
+                         ffi::Result<F4> kernel_grad, ffi::Result<F1> gamma_grad, ffi::Result<F1> beta_grad,
+                         int64_t strides, int64_t pool_size, float epsilon, int64_t with_images) {
   const std::string problem =
-      CheckConvBlockNormGrad(ShapeOf(grad), ShapeOf(convolved), ShapeOf(mean), ShapeOf(variance),
-                             ShapeOf(gamma), ShapeOf(beta), epsilon);
+      CheckConvBlockGrad(ShapeOf(grad), ShapeOf(images), ShapeOf(kernel), ShapeOf(gamma), ShapeOf(beta),
+                         ShapeOf(maps), ShapeOf(mean), ShapeOf(variance), strides, pool_size, epsilon);
   if (!problem.empty()) return Invalid(problem);
-  const auto size = convolved.dimensions();
-  FillFrom(convolved_grad, *rows.typed_data());
-  fslcore::ConvBlockNormGrad(
-      ExecutorOf(pool), *rows.typed_data() * size[1] * size[2], size[3], grad.typed_data(),
-      convolved.typed_data(), mean.typed_data(), variance.typed_data(),
-      {gamma.typed_data(), beta.typed_data(), epsilon},
-      {convolved_grad->typed_data(), gamma_grad->typed_data(), beta_grad->typed_data()});
-  return ffi::Error::Success();
-}
-
-ffi::Error ConvInputGrad(ffi::ThreadPool pool, F4 kernel, F4 grad, I0 rows, ffi::Result<F4> images_grad,
-                         int64_t strides) {
-  const std::string problem =
-      CheckConvInputGrad(ShapeOf(*images_grad), ShapeOf(kernel), ShapeOf(grad), strides);
-  if (!problem.empty()) return Invalid(problem);
-  const auto shape = ConvShapeOf(images_grad->dimensions(), rows, grad.dimensions()[3], strides);
-  FillFrom(images_grad, shape.count);
-  fslcore::ConvInputGrad(ExecutorOf(pool), shape, kernel.typed_data(), grad.typed_data(),
-                         images_grad->typed_data());
-  return ffi::Error::Success();
-}
-
-ffi::Error ConvKernelGrad(ffi::ThreadPool pool, F4 images, F4 grad, I0 rows, ffi::Result<F4> kernel_grad,
-                          int64_t strides) {
-  const std::string problem = CheckConvKernelGrad(ShapeOf(images), ShapeOf(grad), strides);
-  if (!problem.empty()) return Invalid(problem);
-  fslcore::ConvKernelGrad(ExecutorOf(pool),
-                          ConvShapeOf(images.dimensions(), rows, grad.dimensions()[3], strides),
-                          images.typed_data(), grad.typed_data(), kernel_grad->typed_data());
+  const auto shape = ConvBlockShapeOf(images, rows, kernel, strides, pool_size);
+  FillFrom(images_grad, shape.conv.count);
+  fslcore::ConvBlockGrad(ExecutorOf(pool), shape, ConvBlockInputsOf(images, kernel, gamma, beta, epsilon),
+                         {maps.typed_data(), mean.typed_data(), variance.typed_data()}, grad.typed_data(),
+                         {with_images ? images_grad->typed_data() : nullptr, kernel_grad->typed_data(),
+                          gamma_grad->typed_data(), beta_grad->typed_data()});
   return ffi::Error::Success();
 }
 
@@ -233,44 +214,33 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_block_cpu, ConvBlock,
                                   .Arg<F1>()  // beta
                                   .Arg<I0>()  // rows
                                   .Ret<F4>()  // outputs
-                                  .Ret<F4>()  // convolved
+                                  .Ret<F4>()  // maps
                                   .Ret<F1>()  // mean
                                   .Ret<F1>()  // variance
                                   .Attr<int64_t>("strides")
+                                  .Attr<int64_t>("pool_size")
                                   .Attr<float>("epsilon"));
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_block_norm_grad_cpu, ConvBlockNormGrad,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_block_grad_cpu, ConvBlockGrad,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<F4>()  // grad
-                                  .Arg<F4>()  // convolved
-                                  .Arg<F1>()  // mean
-                                  .Arg<F1>()  // variance
+                                  .Arg<F4>()  // images
+                                  .Arg<F4>()  // kernel
                                   .Arg<F1>()  // gamma
                                   .Arg<F1>()  // beta
-                                  .Arg<I0>()  // rows
-                                  .Ret<F4>()  // convolved_grad
-                                  .Ret<F1>()  // gamma_grad
-                                  .Ret<F1>()  // beta_grad
-                                  .Attr<float>("epsilon"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_input_grad_cpu, ConvInputGrad,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<F4>()  // kernel
-                                  .Arg<F4>()  // grad
+                                  .Arg<F4>()  // maps
+                                  .Arg<F1>()  // mean
+                                  .Arg<F1>()  // variance
                                   .Arg<I0>()  // rows
                                   .Ret<F4>()  // images_grad
-                                  .Attr<int64_t>("strides"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_kernel_grad_cpu, ConvKernelGrad,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<F4>()  // images
-                                  .Arg<F4>()  // grad
-                                  .Arg<I0>()  // rows
                                   .Ret<F4>()  // kernel_grad
-                                  .Attr<int64_t>("strides"));
+                                  .Ret<F1>()  // gamma_grad
+                                  .Ret<F1>()  // beta_grad
+                                  .Attr<int64_t>("strides")
+                                  .Attr<int64_t>("pool_size")
+                                  .Attr<float>("epsilon")
+                                  .Attr<int64_t>("with_images"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_adam_step_cpu, AdamStep,
                               ffi::Ffi::Bind()

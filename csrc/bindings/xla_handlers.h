@@ -14,9 +14,7 @@ FSLCORE_HANDLER(fslcore_mine_triplets_cpu);
 FSLCORE_HANDLER(fslcore_sample_episodes_cpu);
 FSLCORE_HANDLER(fslcore_gather_images_cpu);
 FSLCORE_HANDLER(fslcore_conv_block_cpu);
-FSLCORE_HANDLER(fslcore_conv_block_norm_grad_cpu);
-FSLCORE_HANDLER(fslcore_conv_input_grad_cpu);
-FSLCORE_HANDLER(fslcore_conv_kernel_grad_cpu);
+FSLCORE_HANDLER(fslcore_conv_block_grad_cpu);
 FSLCORE_HANDLER(fslcore_adam_step_cpu);
 
 // Only where the library is built with CUDA.

@@ -1,75 +1,77 @@
 // SPDX-License-Identifier: MIT
 // The block of which small encoders are stacked, forward and backward, float32:
 //
-//   convolved = conv(images, kernel)     3x3, no bias, channels last, SAME padding as in TensorFlow
-//   outputs   = max(0, gamma * (convolved - mean) / sqrt(variance + epsilon) + beta)
+//   maps    = conv(images, kernel)     3x3, as in convolution.h
+//   outputs = the largest of each pool x pool of max(0, gamma * (maps - mean) / sqrt(variance + epsilon) +
+//   beta)
 //
-// with the mean and the biased variance of `convolved` over the batch and all positions (Ioffe and Szegedy,
-// "Batch normalization", ICML 2015). The window of output (r, c) starts at (r * stride - top, c * stride -
-// left), where top = max((out_height - 1) * stride + 3 - height, 0) / 2, rounded down, and left likewise.
+// with the mean and the biased variance of the maps over the batch and all positions (Ioffe and Szegedy,
+// "Batch normalization", ICML 2015). An odd last row or column belongs to no window of a pool of 2.
 //
-// The gradient of ReLU at 0 is 0. A batch without positions has mean, variance and gradients 0. Results do
-// not depend on the number of threads. Beside the results, memory for a packed copy of the kernel, for 16
-// bytes per position of a block of images, and for up to 16 gradients of the kernel.
+// The gradient of ReLU at 0 is 0, and that of the maximum goes to the first of equals, row by row. A batch
+// without positions has mean, variance and gradients 0. Results do not depend on the number of threads.
 #pragma once
 #include <cstdint>
 #include <string>
 
+#include "core/convolution.h"
 #include "core/parallel.h"
 #include "core/sizes.h"
 
 namespace fslcore {
 
-struct ConvShape {
-  int64_t count, height, width, channels;  // of the images
-  int64_t filters, stride;
+struct ConvBlockShape {
+  ConvShape conv;
+  int64_t pool;  // 1 or 2
 
-  int64_t out_height() const { return DivideUp(height, stride); }
-  int64_t out_width() const { return DivideUp(width, stride); }
-  int64_t image_size() const { return height * width * channels; }       // floats
-  int64_t positions_each() const { return out_height() * out_width(); }  // of the output of one image
-  int64_t positions() const { return count * positions_each(); }
+  int64_t out_height() const { return conv.map_height() / pool; }
+  int64_t out_width() const { return conv.map_width() / pool; }
+  int64_t outputs_size() const { return out_height() * out_width() * conv.filters; }  // for one image
 };
+
+// Whether the maps are kept for the gradient. To convolve few channels again takes no longer than to read
+// maps from memory, where they would need 16 times as much as 28 x 28 images of one channel; unless they are
+// small.
+inline bool KeepsMaps(const ConvShape& shape) {
+  return shape.channels > 3 || shape.positions() * shape.filters <= int64_t{1} << 20;
+}
 
 // The sentence that says what is wrong with the arguments, or nothing.
 std::string CheckConvBlock(const Sizes& images, const Sizes& kernel, const Sizes& gamma, const Sizes& beta,
-                           int64_t stride, float epsilon);
-std::string CheckConvBlockNormGrad(const Sizes& grad, const Sizes& convolved, const Sizes& mean,
-                                   const Sizes& variance, const Sizes& gamma, const Sizes& beta,
-                                   float epsilon);
-std::string CheckConvInputGrad(const Sizes& images, const Sizes& kernel, const Sizes& grad, int64_t stride);
-std::string CheckConvKernelGrad(const Sizes& images, const Sizes& grad, int64_t stride);
+                           int64_t stride, int64_t pool, float epsilon);
+std::string CheckConvBlockGrad(const Sizes& grad, const Sizes& images, const Sizes& kernel,
+                               const Sizes& gamma, const Sizes& beta, const Sizes& maps, const Sizes& mean,
+                               const Sizes& variance, int64_t stride, int64_t pool, float epsilon);
 
-// What the normalisation is made of, [filters] each.
-struct ConvNorm {
-  const float *gamma, *beta;
+struct ConvBlockInputs {
+  const float* images;        // [count, height, width, channels]
+  const float* kernel;        // [3, 3, channels, filters]
+  const float *gamma, *beta;  // [filters]
   float epsilon;
 };
 
 struct ConvBlockResults {
   float* outputs;          // [count, out_height, out_width, filters]
-  float* convolved;        // the same shape: what the gradient needs
+  float* maps;             // [count, map_height, map_width, filters], if they are kept
   float *mean, *variance;  // [filters]
 };
 
-// images [count, height, width, channels], kernel [3, 3, channels, filters].
-void ConvBlock(const Executor& executor, const ConvShape& shape, const float* images, const float* kernel,
-               const ConvNorm& norm, const ConvBlockResults& results);
+void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,
+               const ConvBlockResults& results);
 
-struct ConvNormGradients {
-  float* convolved;     // [positions, filters]; may be the incoming gradient itself
-  float *gamma, *beta;  // [filters]
+// Of the results, what the gradient needs.
+struct ConvBlockSaved {
+  const float* maps;
+  const float *mean, *variance;
 };
 
-// From the gradient with respect to the outputs, [positions, filters], back through ReLU and normalisation.
-void ConvBlockNormGrad(const Executor& executor, int64_t positions, int64_t filters, const float* grad,
-                       const float* convolved, const float* mean, const float* variance, const ConvNorm& norm,
-                       const ConvNormGradients& gradients);
+struct ConvBlockGradients {
+  float* images;  // or null, if nobody asks for it
+  float *kernel, *gamma, *beta;
+};
 
-// From `grad`, with respect to `convolved`, to the gradient of the images or of the kernel.
-void ConvInputGrad(const Executor& executor, const ConvShape& shape, const float* kernel, const float* grad,
-                   float* images_grad);
-void ConvKernelGrad(const Executor& executor, const ConvShape& shape, const float* images, const float* grad,
-                    float* kernel_grad);
+// `grad` with respect to the outputs.
+void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,
+                   const ConvBlockSaved& saved, const float* grad, const ConvBlockGradients& gradients);
 
 }  // namespace fslcore

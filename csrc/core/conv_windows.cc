@@ -107,16 +107,16 @@ std::vector<AxisGroup> BackwardAxis(int64_t size, int64_t out_size, int64_t stri
 }  // namespace
 
 std::vector<WindowGroup> ForwardWindows(const ConvShape& shape, int64_t images) {
-  return Windows(ForwardAxis(shape.height, shape.out_height(), shape.stride),
-                 ForwardAxis(shape.width, shape.out_width(), shape.stride),
+  return Windows(ForwardAxis(shape.height, shape.map_height(), shape.stride),
+                 ForwardAxis(shape.width, shape.map_width(), shape.stride),
                  {shape.height, shape.width, shape.channels},
-                 {shape.out_height(), shape.out_width(), shape.filters}, images);
+                 {shape.map_height(), shape.map_width(), shape.filters}, images);
 }
 
 std::vector<WindowGroup> BackwardWindows(const ConvShape& shape, int64_t images) {
-  return Windows(BackwardAxis(shape.height, shape.out_height(), shape.stride),
-                 BackwardAxis(shape.width, shape.out_width(), shape.stride),
-                 {shape.out_height(), shape.out_width(), shape.filters},
+  return Windows(BackwardAxis(shape.height, shape.map_height(), shape.stride),
+                 BackwardAxis(shape.width, shape.map_width(), shape.stride),
+                 {shape.map_height(), shape.map_width(), shape.filters},
                  {shape.height, shape.width, shape.channels}, images);
 }
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/conv_block.h"
+#include "core/convolution.h"
 #include "core/simd/kernels.h"
 
 namespace fslcore {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Convolution, batch normalisation and ReLU in one compiled op, for training small encoders on a CPU."""
+"""Convolution, batch normalisation, ReLU and pooling in one compiled op, to train small encoders on a CPU."""
 
 from __future__ import annotations
 
@@ -34,14 +34,17 @@ def conv_block(
     beta: Tensor,
     *,
     strides: int = 2,
+    pool_size: int = 1,
     epsilon: float = 1e-3,
 ) -> ConvBlockResult:
     """max(0, gamma * (c - mean) / sqrt(variance + epsilon) + beta), c the 3x3 convolution of the images.
 
     The padding is TensorFlow's SAME, and there is no bias: the normalisation would cancel it. Mean and
-    variance are those of the batch itself (Ioffe and Szegedy, "Batch normalization", ICML 2015).
-    Differentiable with respect to the first four arguments; the gradient of ReLU at 0 is 0. The bits of the
-    results do not depend on the number of threads.
+    variance are those of the batch itself (Ioffe and Szegedy, "Batch normalization", ICML 2015). With a
+    `pool_size` of 2, the outputs are the largest of each 2 x 2; an odd last row or column is dropped.
+    Differentiable with respect to the first four arguments; the gradient of ReLU at 0 is 0, and that of a
+    maximum goes to the first of equals, row by row. The bits of the results do not depend on the number of
+    threads.
 
     Args:
         images: [batch, height, width, channels]; an empty batch has mean, variance and gradients 0.
@@ -49,15 +52,16 @@ def conv_block(
         gamma: [filters].
         beta: [filters].
         strides: 1 or 2, a Python number.
+        pool_size: 1 or 2, a Python number.
         epsilon: Positive, a Python number.
 
     Returns:
-        A `ConvBlockResult`; out_height = ceil(height / strides), and out_width likewise.
+        A `ConvBlockResult`; out_height = floor(ceil(height / strides) / pool_size), and out_width likewise.
 
     Raises:
         ValueError: For arguments of other shapes or values, where they show them while tracing.
     """
-    strides, epsilon = check_conv_block(strides, epsilon)
+    strides, pool_size, epsilon = check_conv_block(strides, pool_size, epsilon)
     images, kernel, gamma, beta = (tf.cast(tensor, tf.float32) for tensor in (images, kernel, gamma, beta))
     _check_axes("images", images)
     _check_axes("kernel", kernel)
@@ -66,29 +70,37 @@ def conv_block(
         _check_shape("gamma", gamma, [kernel.shape[3]])
         _check_shape("beta", beta, [kernel.shape[3]])
     outputs, _, mean, variance = raw_ops.fslcore_conv_block(
-        images=images, kernel=kernel, gamma=gamma, beta=beta, strides=strides, epsilon=epsilon
+        images=images,
+        kernel=kernel,
+        gamma=gamma,
+        beta=beta,
+        strides=strides,
+        pool_size=pool_size,
+        epsilon=epsilon,
     )
     return ConvBlockResult(outputs, tf.stop_gradient(mean), tf.stop_gradient(variance))
 
 
-def check_conv_block(strides: int, epsilon: float) -> tuple[int, float]:
+def check_conv_block(strides: int, pool_size: int, epsilon: float) -> tuple[int, int, float]:
     """The options of `conv_block`.
 
     Args:
         strides: 1 or 2.
+        pool_size: 1 or 2.
         epsilon: Positive.
 
     Returns:
-        Both, as a Python int and float.
+        All three, as Python ints and float.
 
     Raises:
         ValueError: For others.
     """
-    if strides not in (1, 2):
-        raise ValueError(f"strides must be 1 or 2, received strides={strides}")
+    for argument, value in (("strides", strides), ("pool_size", pool_size)):
+        if value not in (1, 2):
+            raise ValueError(f"{argument} must be 1 or 2, received {argument}={value}")
     if not (epsilon > 0 and math.isfinite(epsilon)):
         raise ValueError(f"epsilon must be positive and finite, received epsilon={epsilon}")
-    return int(strides), float(epsilon)
+    return int(strides), int(pool_size), float(epsilon)
 
 
 def has_conv_block() -> bool:
@@ -97,25 +109,24 @@ def has_conv_block() -> bool:
 
 
 @tf.RegisterGradient("FslcoreConvBlock")
-def _conv_block_gradient(op: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+def _conv_block_gradient(op: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     images, kernel, gamma, beta = op.inputs
-    _, convolved, mean, variance = op.outputs
-    strides = op.get_attr("strides")
-    convolved_grad, gamma_grad, beta_grad = raw_ops.fslcore_conv_block_norm_grad(
+    _, maps, mean, variance = op.outputs
+    # A tape says which gradients nobody asked for: that of the first block's images, mostly.
+    with_images = 0 not in (getattr(op, "skip_input_indices", None) or ())
+    images_grad, *gradients = raw_ops.fslcore_conv_block_grad(
         grad=grad,
-        convolved=convolved,
-        mean=mean,
-        variance=variance,
+        images=images,
+        kernel=kernel,
         gamma=gamma,
         beta=beta,
-        epsilon=op.get_attr("epsilon"),
+        maps=maps,
+        mean=mean,
+        variance=variance,
+        with_images=with_images,
+        **{name: op.get_attr(name) for name in ("strides", "pool_size", "epsilon")},
     )
-    # Ops of their own, so that TensorFlow leaves out the gradient of images that nobody asked for.
-    images_grad = raw_ops.fslcore_conv_input_grad(
-        images=images, kernel=kernel, grad=convolved_grad, strides=strides
-    )
-    kernel_grad = raw_ops.fslcore_conv_kernel_grad(images=images, grad=convolved_grad, strides=strides)
-    return images_grad, kernel_grad, gamma_grad, beta_grad
+    return (images_grad if with_images else None, *gradients)
 
 
 def _check_axes(name: str, tensor: Tensor) -> None:

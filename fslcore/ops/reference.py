@@ -159,6 +159,7 @@ def conv_block(
     beta: Tensor,
     *,
     strides: int = 2,
+    pool_size: int = 1,
     epsilon: float = 1e-3,
 ) -> ConvBlockResult:
     """max(0, gamma * (c - mean) / sqrt(variance + epsilon) + beta), c the 3x3 convolution of the images.
@@ -169,20 +170,23 @@ def conv_block(
         gamma: [filters].
         beta: [filters].
         strides: 1 or 2.
+        pool_size: 1 or 2; with 2, the outputs are the largest of each 2 x 2.
         epsilon: Positive.
 
     Returns:
         A `ConvBlockResult`.
 
     Raises:
-        ValueError: For other strides or another epsilon.
+        ValueError: For other strides, another pool_size or epsilon.
     """
-    strides, epsilon = check_conv_block(strides, epsilon)
+    strides, pool_size, epsilon = check_conv_block(strides, pool_size, epsilon)
     images, kernel, gamma, beta = (tf.cast(tensor, tf.float32) for tensor in (images, kernel, gamma, beta))
     convolved = tf.nn.conv2d(images, kernel, strides, "SAME")
     mean = tf.reduce_mean(convolved, axis=[0, 1, 2])
     variance = tf.reduce_mean(tf.square(convolved - mean), axis=[0, 1, 2])
     outputs = tf.nn.relu((convolved - mean) * (gamma * tf.math.rsqrt(variance + epsilon)) + beta)
+    if pool_size > 1:
+        outputs = tf.nn.max_pool2d(outputs, pool_size, pool_size, "VALID")
     return ConvBlockResult(outputs, tf.stop_gradient(mean), tf.stop_gradient(variance))
 
 

@@ -125,43 +125,81 @@ void Moments(const float* x, int64_t rows, int64_t cols, float* mean, float* squ
 // The one formula of the output, so that forward and backward agree on its sign.
 inline Vec Normalised(Vec centred, Vec scale, Vec beta) { return Fma(centred, scale, beta); }
 
-void NormalisedReluRows(const NormalisedRelu& n, const float* x, int64_t rows, float* out) {
-  ForEachColumns(n.cols, [&](auto columns) {
-    constexpr int kWidth = decltype(columns)::kWidth;
-    Vec mean[kWidth], scale[kWidth], beta[kWidth];
+// Calls body(offset of the window in x, offset of its result) for all windows.
+template <int kPool, class Body>
+inline void ForEachWindow(const PoolWindows& w, int64_t cols, const Body& body) {
+  for (int64_t row = 0, out = 0; row < w.rows; ++row)
+    for (int64_t col = 0; col < w.width; ++col, out += cols)
+      body(row * kPool * w.x_row + col * kPool * cols, out);
+}
+
+// NormalisedRelu for some of its columns.
+template <int kWidth>
+struct ReluColumns {
+  Vec mean[kWidth], scale[kWidth], beta[kWidth];
+
+  template <class Cols>
+  ReluColumns(const NormalisedRelu& n, Cols columns) {
     for (int v = 0; v < kWidth; ++v) {
       mean[v] = columns.Read(n.mean, v);
       scale[v] = columns.Read(n.scale, v);
       beta[v] = columns.Read(n.beta, v);
     }
-    for (int64_t at = 0; at < rows * n.cols; at += n.cols)
+  }
+  Vec Value(Vec centred, int v) const { return Normalised(centred, scale[v], beta[v]); }
+};
+
+// The elements of a window, row by row.
+template <int kPool>
+struct WindowElements {
+  static constexpr int kCount = kPool * kPool;
+  int64_t at[kCount];
+  WindowElements(int64_t first, int64_t x_row, int64_t cols) {
+    for (int e = 0; e < kCount; ++e) at[e] = first + e / kPool * x_row + e % kPool * cols;
+  }
+};
+
+template <int kPool>
+void PooledReluOf(const NormalisedRelu& n, const PoolWindows& windows, const float* x, float* out) {
+  ForEachColumns(n.cols, [&](auto columns) {
+    constexpr int kWidth = decltype(columns)::kWidth;
+    const ReluColumns<kWidth> relu(n, columns);
+    ForEachWindow<kPool>(windows, n.cols, [&](int64_t first, int64_t result) {
+      const WindowElements<kPool> elements(first, windows.x_row, n.cols);
       for (int v = 0; v < kWidth; ++v) {
-        const Vec value = Normalised(Sub(columns.Read(x + at, v), mean[v]), scale[v], beta[v]);
-        columns.Write(out + at, v, Max(Set(0.0f), value));
+        Vec largest = Set(0.0f);
+        for (const int64_t at : elements.at)
+          largest = Max(largest, relu.Value(Sub(columns.Read(x + at, v), relu.mean[v]), v));
+        columns.Write(out + result, v, largest);
       }
+    });
   });
 }
 
-void NormalisedReluSums(const NormalisedRelu& n, const float* grad, const float* x, int64_t rows, float* sums,
-                        float* products) {
+template <int kPool>
+void PooledReluSumsOf(const NormalisedRelu& n, const PoolWindows& windows, const float* x, const float* grad,
+                      float* sums, float* products) {
   ForEachColumns(n.cols, [&](auto columns) {
     constexpr int kWidth = decltype(columns)::kWidth;
+    const ReluColumns<kWidth> relu(n, columns);
     const Vec zero = Set(0.0f);
-    Vec mean[kWidth], scale[kWidth], beta[kWidth], sum[kWidth], product[kWidth];
-    for (int v = 0; v < kWidth; ++v) {
-      mean[v] = columns.Read(n.mean, v);
-      scale[v] = columns.Read(n.scale, v);
-      beta[v] = columns.Read(n.beta, v);
-      sum[v] = product[v] = zero;
-    }
-    for (int64_t at = 0; at < rows * n.cols; at += n.cols)
+    Vec sum[kWidth], product[kWidth];
+    for (int v = 0; v < kWidth; ++v) sum[v] = product[v] = zero;
+    ForEachWindow<kPool>(windows, n.cols, [&](int64_t first, int64_t result) {
+      const WindowElements<kPool> elements(first, windows.x_row, n.cols);
       for (int v = 0; v < kWidth; ++v) {
-        const Vec centred = Sub(columns.Read(x + at, v), mean[v]);
-        const Mask positive = Less(zero, Normalised(centred, scale[v], beta[v]));
-        const Vec d = Select(positive, columns.Read(grad + at, v), zero);
+        Vec largest = zero, winner = zero;  // its distance from the mean
+        for (const int64_t at : elements.at) {
+          const Vec centred = Sub(columns.Read(x + at, v), relu.mean[v]), value = relu.Value(centred, v);
+          const Mask larger = Less(largest, value);
+          largest = Select(larger, value, largest);
+          winner = Select(larger, centred, winner);
+        }
+        const Vec d = Select(Less(zero, largest), columns.Read(grad + result, v), zero);
         sum[v] = Add(sum[v], d);
-        product[v] = Fma(d, centred, product[v]);
+        product[v] = Fma(d, winner, product[v]);
       }
+    });
     for (int v = 0; v < kWidth; ++v) {
       columns.Write(sums, v, sum[v]);
       columns.Write(products, v, product[v]);
@@ -169,25 +207,51 @@ void NormalisedReluSums(const NormalisedRelu& n, const float* grad, const float*
   });
 }
 
-void NormalisedReluGrad(const NormalisedRelu& n, const float* grad, const float* x, int64_t rows,
-                        const float* offset, const float* slope, float* dx) {
+template <int kPool>
+void PooledReluGradOf(const NormalisedRelu& n, const PoolWindows& windows, const float* x, const float* grad,
+                      const float* offset, const float* slope, float* dx) {
   ForEachColumns(n.cols, [&](auto columns) {
     constexpr int kWidth = decltype(columns)::kWidth;
+    const ReluColumns<kWidth> relu(n, columns);
     const Vec zero = Set(0.0f);
-    Vec mean[kWidth], scale[kWidth], beta[kWidth], level[kWidth], fall[kWidth];
+    Vec level[kWidth], fall[kWidth];
     for (int v = 0; v < kWidth; ++v) {
-      mean[v] = columns.Read(n.mean, v);
-      scale[v] = columns.Read(n.scale, v);
-      beta[v] = columns.Read(n.beta, v);
       level[v] = columns.Read(offset, v);
       fall[v] = Sub(zero, columns.Read(slope, v));
     }
-    for (int64_t at = 0; at < rows * n.cols; at += n.cols)
+    ForEachWindow<kPool>(windows, n.cols, [&](int64_t first, int64_t result) {
+      const WindowElements<kPool> elements(first, windows.x_row, n.cols);
       for (int v = 0; v < kWidth; ++v) {
-        const Vec centred = Sub(columns.Read(x + at, v), mean[v]);
-        const Mask positive = Less(zero, Normalised(centred, scale[v], beta[v]));
-        const Vec d = Select(positive, columns.Read(grad + at, v), zero);
-        columns.Write(dx + at, v, Mul(scale[v], Fma(centred, fall[v], Sub(d, level[v]))));
+        Vec centred[elements.kCount], value[elements.kCount], largest = zero;
+        for (int e = 0; e < elements.kCount; ++e) {
+          centred[e] = Sub(columns.Read(x + elements.at[e], v), relu.mean[v]);
+          value[e] = relu.Value(centred[e], v);
+          largest = Max(largest, value[e]);
+        }
+        // What the first of the largest takes is not there for the next.
+        Vec left = Select(Less(zero, largest), columns.Read(grad + result, v), zero);
+        for (int e = 0; e < elements.kCount; ++e) {
+          const Mask smaller = Less(value[e], largest);
+          const Vec d = Select(smaller, zero, left);
+          left = Select(smaller, left, zero);
+          columns.Write(dx + elements.at[e], v,
+                        Mul(relu.scale[v], Fma(centred[e], fall[v], Sub(d, level[v]))));
+        }
       }
+    });
   });
+}
+
+void PooledRelu(const NormalisedRelu& n, const PoolWindows& windows, const float* x, float* out) {
+  (windows.pool == 1 ? PooledReluOf<1> : PooledReluOf<2>)(n, windows, x, out);
+}
+
+void PooledReluSums(const NormalisedRelu& n, const PoolWindows& windows, const float* x, const float* grad,
+                    float* sums, float* products) {
+  (windows.pool == 1 ? PooledReluSumsOf<1> : PooledReluSumsOf<2>)(n, windows, x, grad, sums, products);
+}
+
+void PooledReluGrad(const NormalisedRelu& n, const PoolWindows& windows, const float* x, const float* grad,
+                    const float* offset, const float* slope, float* dx) {
+  (windows.pool == 1 ? PooledReluGradOf<1> : PooledReluGradOf<2>)(n, windows, x, grad, offset, slope, dx);
 }

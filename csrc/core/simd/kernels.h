@@ -82,6 +82,12 @@ struct NormalisedRelu {
   const float *mean, *scale, *beta;
 };
 
+// `rows` of `width` windows of pool x pool neighbours in x, side by side; x_row floats from a row of x to the
+// next. The results lie without gaps.
+struct PoolWindows {
+  int64_t pool, rows, width, x_row;  // pool is 1 or 2
+};
+
 // The search for the nearest row of another class strictly beyond each limit of a row, in the distances of
 // `rows` rows from the columns of a panel. Distances are +0 or above and compared as the integers that their
 // bits are: with beyond = (bits of the limit) + 1, the nearest one has the least (bits - beyond) as an
@@ -163,13 +169,15 @@ struct SimdKernels {
 
   // The mean and the sum of (x - mean)^2 of each column of x [rows, cols], rows > 0.
   void (*moments)(const float* x, int64_t rows, int64_t cols, float* mean, float* squares);
-  void (*normalised_relu)(const NormalisedRelu&, const float* x, int64_t rows, float* out);
-  // With d = grad where the output is positive, else 0: the sums of d and of d * (x - mean) by columns.
-  void (*normalised_relu_sums)(const NormalisedRelu&, const float* grad, const float* x, int64_t rows,
-                               float* sums, float* products);
-  // dx = scale * (d - offset - (x - mean) * slope), offset and slope [cols]. dx may be grad.
-  void (*normalised_relu_grad)(const NormalisedRelu&, const float* grad, const float* x, int64_t rows,
-                               const float* offset, const float* slope, float* dx);
+  // The largest NormalisedRelu of each window.
+  void (*pooled_relu)(const NormalisedRelu&, const PoolWindows&, const float* x, float* out);
+  // With d = the gradient of a window's result for the first of its largest elements if that is positive, and
+  // 0 for others: the sums of d and of d * (x - mean) by columns.
+  void (*pooled_relu_sums)(const NormalisedRelu&, const PoolWindows&, const float* x, const float* grad,
+                           float* sums, float* products);
+  // dx = scale * (d - offset - (x - mean) * slope), offset and slope [cols]. dx may be x.
+  void (*pooled_relu_grad)(const NormalisedRelu&, const PoolWindows&, const float* x, const float* grad,
+                           const float* offset, const float* slope, float* dx);
 
   // out[i] = float(in[i]) * scale + shift, rounded twice like the same expression in NumPy.
   void (*scale_bytes)(const uint8_t* in, int64_t n, float scale, float shift, float* out);

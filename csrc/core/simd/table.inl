@@ -25,9 +25,9 @@ const SimdKernels kKernels = {
     Window,
     WindowGrad,
     Moments,
-    NormalisedReluRows,
-    NormalisedReluSums,
-    NormalisedReluGrad,
+    PooledRelu,
+    PooledReluSums,
+    PooledReluGrad,
     ScaleBytes,
     MultiplyAdds,
 };
