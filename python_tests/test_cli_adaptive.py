@@ -294,12 +294,12 @@ def test_tensorboard_that_is_not_there_is_named(in_process, folder, monkeypatch)
         (
             ("metagan", "--no-generator", "--precision", "bfloat16"),
             "--precision must be float32 with --no-generator",
-            True,
+            False,
         ),
         (
             ("metagan", "--no-generator", "--unlabelled", 1),
             "--unlabelled must be 0 with --no-generator",
-            True,
+            False,
         ),
         (("reptile", "--preset", "5w1s", "--way", 20), "--preset 5w1s has --way 5, received --way 20", False),
         (("reptile", "--preset", "7w1s"), "--preset must be one of 5w1s, 5w5s, 20w1s, 20w5s", False),

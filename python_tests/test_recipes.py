@@ -145,8 +145,9 @@ def test_a_preset_leaves_the_length_of_the_training_open():
 
 
 def test_layouts():
-    layouts = {name: kind.layout for name, kind in recipes.RECIPES.items()}
+    layouts = {name: defaults.unfitted_recipe(name, "omniglot").layout for name in recipes.RECIPES}
     assert layouts == {"siamese": "ops", "prototypical": "ops", "reptile": "tasks", "metagan": "tasks"}
+    assert defaults.unfitted_recipe("reptile", "omniglot", preset="keras-example").layout == "ops"
 
 
 # ---- choices

@@ -138,10 +138,10 @@ def train(
         "unlabelled": unlabelled,
         "precision": precision,
     }
-    defaults.check(learner, chosen)
+    layout = defaults.unfitted_recipe(learner, data, quick, **chosen).layout
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ImportError("--tensorboard needs the package tensorboard: pip install tensorboard")
-    threads = startup.start_tensorflow(threads, recipes.RECIPES[learner].layout)
+    threads = startup.start_tensorflow(threads, layout)
     parts = load_parts(data, data_dir, image_size)
     recipe = defaults.recipe(learner, data, parts, quick, **chosen)
     config = {

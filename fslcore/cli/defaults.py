@@ -145,18 +145,9 @@ def recipe(
     Raises:
         ValueError: as for `check`, or `way` is more than there are classes.
     """
-    check(learner, chosen)
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    dataset = data if data in ("glyphs", "omniglot") else "folder"
-    if "preset" in chosen:
-        default: Recipe = _preset(chosen["preset"])
-    else:
-        default = _reptile(dataset) if learner == "reptile" else _DEFAULTS[learner, dataset]
-    if quick:
-        default = dataclasses.replace(default, **_QUICK[learner])
-    result = dataclasses.replace(default, **chosen)
-    if "preset" not in chosen:
-        fitting: dict[str, Any] = {n: v for n, v in result.shrunk(parts).items() if n not in chosen}
+    result = unfitted_recipe(learner, data, quick, **chosen)
+    if chosen.get("preset") is None:
+        fitting: dict[str, Any] = {n: v for n, v in result.shrunk(parts).items() if chosen.get(n) is None}
         result = dataclasses.replace(result, **fitting)
     most = parts["train"].n_classes * (4 if result.rotations else 1)
     if result.way > most:
@@ -165,6 +156,20 @@ def recipe(
             f"{option_and_value('way', result.way)}"
         )
     return result
+
+
+def unfitted_recipe(learner: str, data: str, quick: bool = False, **chosen: Any) -> Recipe:
+    """`recipe` before the numbers of classes and images are known."""
+    check(learner, chosen)
+    dataset = data if data in ("glyphs", "omniglot") else "folder"
+    if chosen.get("preset") is not None:
+        default: Recipe = _preset(chosen["preset"])
+    else:
+        default = _reptile(dataset) if learner == "reptile" else _DEFAULTS[learner, dataset]
+    if quick:
+        default = dataclasses.replace(default, **_QUICK[learner])
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    return dataclasses.replace(default, **chosen)
 
 
 def option(name: str, value: Any = None) -> str:

@@ -29,7 +29,6 @@ class Recipe:
 
     Attributes:
         learner: the name of the learner.
-        layout: how it likes TensorFlow's threads, for `fslcore.set_threads`.
         rates: the options to lower when training diverges.
         way: classes of a training episode, batch or task.
         epochs: number of epochs; each ends with validation and a checkpoint.
@@ -40,7 +39,6 @@ class Recipe:
     """
 
     learner: ClassVar[str]
-    layout: ClassVar[str] = "ops"
     rates: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     way: int
@@ -48,6 +46,11 @@ class Recipe:
     steps_per_epoch: int
     rotations: bool = False
     seed: int = 0
+
+    @property
+    def layout(self) -> str:
+        """How it likes TensorFlow's threads, for `fslcore.set_threads`."""
+        return "ops"
 
     @property
     def steps(self) -> int:
@@ -137,14 +140,17 @@ class AdaptiveRecipe(Recipe):
         normalization: what batch normalisation goes by: "auto", "batch", "moving" or "frozen".
     """
 
-    layout: ClassVar[str] = "tasks"
-
     shot: int
     inner_steps: int
     adapt_steps: int
     inner_learning_rate: float
     meta_batch: int
     normalization: str = "auto"
+
+    @property
+    def layout(self) -> str:
+        """As for every recipe: of one task the steps come one after the other, each on all threads."""
+        return "tasks" if self.meta_batch > 1 else "ops"
 
     def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
         """As for every recipe; the classes of a test task are as many as those of a training task."""

@@ -8,11 +8,11 @@ void WindowTile(const WindowBlock& w, int64_t row, int64_t col) {
   Vec sums[kHeight][kWidth];
   for (auto& line : sums)
     for (Vec& sum : line) sum = Set(0.0f);
+  const float* in[kHeight];
+  for (int r = 0; r < kHeight; ++r) in[r] = w.in + w.places[row + r].in;
   for (const WindowRun* run = w.runs; run != w.runs + w.run_count; ++run) {
-    const float* in[kHeight];
-    for (int r = 0; r < kHeight; ++r) in[r] = w.in + w.places[row + r].in + run->in;
     const float* panel = w.panels + col * w.depth + run->row * kPanel;
-    for (int64_t k = 0; k < run->length; ++k, panel += kPanel) {
+    for (int64_t k = run->in; k < run->in + run->length; ++k, panel += kPanel) {
       Vec b[kWidth];
       for (int v = 0; v < kWidth; ++v) b[v] = Load(panel + v * kLanes);
       for (int r = 0; r < kHeight; ++r) {
@@ -21,9 +21,12 @@ void WindowTile(const WindowBlock& w, int64_t row, int64_t col) {
       }
     }
   }
-  for (int r = 0; r < kHeight; ++r)
-    for (int v = 0; v < kWidth; ++v)
-      StoreColumns(w.out + w.places[row + r].out + col + v * kLanes, sums[r][v], w.cols - col - v * kLanes);
+  const int64_t cols = w.cols - col;
+  for (int r = 0; r < kHeight; ++r) {
+    float* out = w.out + w.places[row + r].out + col;
+    for (int v = 0; v + 1 < kWidth; ++v) Store(out + v * kLanes, sums[r][v]);  // whole, see WindowTiles
+    StoreColumns(out + (kWidth - 1) * kLanes, sums[r][kWidth - 1], cols - (kWidth - 1) * kLanes);
+  }
 }
 
 // As narrow as the columns that are left allow: 16 filters cost a quarter of 64.

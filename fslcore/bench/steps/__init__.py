@@ -33,8 +33,8 @@ def _reptile_example(workers: Workers, quick: bool) -> Comparison:
         f"Reptile step, 1 task of {inner_steps} inner steps on 25 images, SGD; drawing the task included",
         workers.compare(
             [
-                Contender("fslcore, graph", partial(ours, jit=False), "tasks", steps),
-                Contender("fslcore, XLA", partial(ours, jit=True), "tasks", steps),
+                Contender("fslcore, graph", partial(ours, jit=False), "ops", steps),
+                Contender("fslcore, XLA", partial(ours, jit=True), "ops", steps),
                 Contender("published program, eager", partial(reptile.published, inner_steps)),
                 Contender("TensorFlow, graph", partial(plain, jit=False)),
                 Contender("TensorFlow, XLA", partial(plain, jit=True)),
