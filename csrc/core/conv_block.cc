@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
+#include <optional>
 #include <vector>
 
 #include "core/scratch.h"
@@ -19,24 +20,24 @@ constexpr int64_t kRowsPerSum = 128;
 // Per parallel block: enough that register tiles are full although borders are tiles of their own.
 constexpr int64_t kPositionsPerBlock = 192;
 
-// The maps of a block of images: those that are kept, or made again.
+// The maps of some images: those that are kept, or, if none are, made again.
 class Maps {
  public:
-  Maps(const Convolution& convolution, const ConvShape& shape, const float* kept)
-      : convolution_(convolution), shape_(shape), kept_(kept) {}
+  Maps(const ConvShape& shape, const float* kept, const Convolution* convolution)
+      : shape_(shape), kept_(kept), convolution_(convolution) {}
 
+  // `scratch` has room for scratch_size(end - begin) floats.
   const float* operator()(int64_t begin, int64_t end, float* scratch) const {
     if (kept_) return kept_ + begin * shape_.maps_size();
-    convolution_(begin, end, scratch);
+    (*convolution_)(begin, end, scratch);
     return scratch;
   }
-  // Floats for `images` images that are made again.
-  int64_t scratch(int64_t images) const { return kept_ ? 0 : images * shape_.maps_size(); }
+  int64_t scratch_size(int64_t images) const { return kept_ ? 0 : images * shape_.maps_size(); }
 
  private:
-  const Convolution& convolution_;
   const ConvShape& shape_;
   const float* kept_;
+  const Convolution* convolution_;
 };
 
 // Pieces of the pooling windows of a block of images, from its first map and output on, in floats.
@@ -65,6 +66,19 @@ std::vector<Strip> Strips(const ConvBlockShape& shape, int64_t images) {
                         {shape.pool, std::min(rows_each, shape.out_height() - row), width, map_row}});
   return strips;
 }
+
+// The same for all blocks of so many images, of which the last may have fewer.
+class BlockStrips {
+ public:
+  BlockStrips(const ConvBlockShape& shape, int64_t block)
+      : block_(block), whole_(Strips(shape, block)), last_(Strips(shape, shape.conv.count % block)) {}
+  const std::vector<Strip>& operator()(int64_t images) const { return images == block_ ? whole_ : last_; }
+  int64_t most() const { return static_cast<int64_t>(whole_.size()); }
+
+ private:
+  int64_t block_;
+  std::vector<Strip> whole_, last_;
+};
 
 // The positions of a block of images that no window of the pool covers, as rows of windows of one.
 std::vector<Strip> UncoveredStrips(const ConvBlockShape& shape, int64_t images) {
@@ -157,17 +171,14 @@ void FindNormGrad(const Executor& executor, const ConvBlockShape& shape, int64_t
                   const NormalisedRelu& relu, const float* inverse, const float* grad,
                   const ConvBlockGradients& gradients) {
   const int64_t filters = shape.conv.filters, count = shape.conv.count;
-  const auto strips = Strips(shape, block);
-  const auto sums_each = static_cast<int64_t>(strips.size());
-  // The strips of fewer images are among the first; what is left of them stays 0.
-  std::vector<float> sums(static_cast<size_t>(DivideUp(count, block) * sums_each * filters));
+  const BlockStrips strips(shape, block);
+  std::vector<float> sums(static_cast<size_t>(DivideUp(count, block) * strips.most() * filters));
   std::vector<float> products(sums.size());
   ParallelFor(executor, count, block, [&](int64_t begin, int64_t end) {
-    const Scratch<float> scratch(maps_of.scratch(block));
+    const Scratch<float> scratch(maps_of.scratch_size(block));
     const float* maps = maps_of(begin, end, scratch.get());
-    const auto mine = end - begin == block ? strips : Strips(shape, end - begin);
-    int64_t at = begin / block * sums_each * filters;
-    for (const Strip& strip : mine) {
+    int64_t at = begin / block * strips.most() * filters;
+    for (const Strip& strip : strips(end - begin)) {
       Simd().pooled_relu_sums(relu, strip.windows, maps + strip.maps,
                               grad + begin * shape.outputs_size() + strip.outputs, sums.data() + at,
                               products.data() + at);
@@ -245,17 +256,17 @@ void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const Conv
 
   const Scales scales(inputs, results.variance, shape.conv.filters);
   const NormalisedRelu relu = {shape.conv.filters, results.mean, scales.scale.get(), inputs.beta};
-  const Maps maps_of(convolution, shape.conv, kept.maps);
-  const auto strips = Strips(shape, block);
+  const Maps maps_of(shape.conv, kept.maps, &convolution);
+  const BlockStrips strips(shape, block);
   // From the last block to the first: what the first pass has left in the cache is used before it is
   // displaced.
   ParallelFor(executor, DivideUp(count, block), 1, [&](int64_t index, int64_t) {
     const int64_t begin = (DivideUp(count, block) - 1 - index) * block;
     const int64_t end = std::min(begin + block, count);
-    const Scratch<float> scratch(maps_of.scratch(block));
+    const Scratch<float> scratch(maps_of.scratch_size(block));
     const float* maps = maps_of(begin, end, scratch.get());
     float* outputs = results.outputs + begin * shape.outputs_size();
-    for (const Strip& strip : end - begin == block ? strips : Strips(shape, end - begin))
+    for (const Strip& strip : strips(end - begin))
       Simd().pooled_relu(relu, strip.windows, maps + strip.maps, outputs + strip.outputs);
   });
 }
@@ -265,10 +276,10 @@ void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const 
   const SimdKernels& simd = Simd();
   const ConvShape& conv = shape.conv;
   const int64_t filters = conv.filters;
-  // The convolutions' gradients go by larger blocks.
   const int64_t block = ImagesPerBlock(conv, kPositionsPerBlock);
-  const Convolution convolution(executor, conv, inputs.images, inputs.kernel, block);
-  const Maps maps_of(convolution, conv, KeepsMaps(conv) ? saved.maps : nullptr);
+  std::optional<Convolution> convolution;
+  if (!KeepsMaps(conv)) convolution.emplace(executor, conv, inputs.images, inputs.kernel, block);
+  const Maps maps_of(conv, convolution ? nullptr : saved.maps, convolution ? &*convolution : nullptr);
   const Scales scales(inputs, saved.variance, filters);
   const NormalisedRelu relu = {filters, saved.mean, scales.scale.get(), inputs.beta};
   FindNormGrad(executor, shape, block, maps_of, relu, scales.inverse.get(), grad, gradients);
@@ -282,20 +293,20 @@ void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const 
     offset[c] = static_cast<float>(gradients.beta[c] * share);
     slope[c] = static_cast<float>(static_cast<double>(gradients.gamma[c]) * scales.inverse[c] * share);
   }
-  const auto maps_grad = [&](int64_t begin, int64_t end, float* out) {
-    for (int64_t first = begin; first < end; first += block) {
+  const auto maps_grad = [&](int64_t begin, int64_t end, float* scratch) {
+    for (int64_t first = begin; first < end; first += block) {  // the caller's blocks may be larger
       const int64_t last = std::min(first + block, end);
-      float* maps_grad = out + (first - begin) * conv.maps_size();
-      const float* maps = maps_of(first, last, maps_grad);
+      float* out = scratch + (first - begin) * conv.maps_size();
+      const float* maps = maps_of(first, last, out);
       const auto write = [&](const Strip& strip, const float* d) {
         simd.pooled_relu_grad(relu, strip.windows, maps + strip.maps, d, offset.get(), slope.get(),
-                              maps_grad + strip.maps);
+                              out + strip.maps);
       };
       for (const Strip& strip : Strips(shape, last - first))
         write(strip, grad + first * shape.outputs_size() + strip.outputs);
       for (const Strip& strip : UncoveredStrips(shape, last - first)) write(strip, zeros.get());
     }
-    return static_cast<const float*>(out);
+    return static_cast<const float*>(scratch);
   };
   ConvolutionGrad(executor, conv, inputs.images, inputs.kernel, maps_grad, gradients.kernel,
                   gradients.images);

@@ -29,9 +29,8 @@ struct ConvBlockShape {
   int64_t outputs_size() const { return out_height() * out_width() * conv.filters; }  // for one image
 };
 
-// Whether the maps are kept for the gradient. To convolve few channels again takes no longer than to read
-// maps from memory, where they would need 16 times as much as 28 x 28 images of one channel; unless they are
-// small.
+// Whether the maps are kept for the gradient. Of few channels, large ones are not: to convolve again takes no
+// longer than to read them from memory, and they need many times as much of it as the images.
 inline bool KeepsMaps(const ConvShape& shape) {
   return shape.channels > 3 || shape.positions() * shape.filters <= int64_t{1} << 20;
 }
