@@ -248,15 +248,22 @@ def test_the_twin_can_be_differentiated_twice():
 # Inside TensorFlow ----------------------------------------------------------------------------------
 
 
-def test_images_of_a_dynamic_batch_inside_a_compiled_function():
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [
+        pytest.param((9, 5, 5, 3, 16), 2, id="small"),
+        pytest.param((30, 28, 28, 1, 64), 1, id="maps of the bound are not kept, of the batch they would be"),
+    ],
+)
+def test_images_of_a_dynamic_batch_inside_a_compiled_function(shape, strides):
     # tf.boolean_mask has a size that XLA knows at run time only: padding must not count for the mean.
-    images, *others = arguments(0, 9, 5, 5, 3, 16)
-    keep = np.arange(9) % 3 != 1
+    images, *others = arguments(0, *shape)
+    keep = np.arange(shape[0]) % 3 != 1
 
     def run(images, keep, *others):
         with tf.GradientTape() as tape:
             tape.watch((images, others))
-            result = ops.conv_block(tf.boolean_mask(images, keep), *others)
+            result = ops.conv_block(tf.boolean_mask(images, keep), *others, strides=strides)
             loss = tf.reduce_sum(result.outputs**2)
         gradient = tape.gradient(loss, (images, *others))
         return (result.mean, result.variance, *(tf.convert_to_tensor(part) for part in gradient))

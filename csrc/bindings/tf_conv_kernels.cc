@@ -53,7 +53,7 @@ class ConvBlockOp : public ConvBlockBase {
     OP_REQUIRES_OK(context, context->allocate_output(2, row, &mean));
     OP_REQUIRES_OK(context, context->allocate_output(3, row, &variance));
     fslcore::ConvBlock(ExecutorOf(context), shape, InputsFrom(context, 0),
-                       {DataOf(outputs), DataOf(maps), DataOf(mean), DataOf(variance)});
+                       {DataOf(outputs), kept ? DataOf(maps) : nullptr, DataOf(mean), DataOf(variance)});
   }
 };
 
@@ -77,7 +77,7 @@ class ConvBlockGradOp : public ConvBlockBase {
     OP_REQUIRES_OK(context, context->allocate_output(3, context->input(4).shape(), &beta));
     fslcore::ConvBlockGrad(
         ExecutorOf(context), ShapeFor(context->input(1), context->input(2)), InputsFrom(context, 1),
-        {data(5), data(6), data(7)}, data(0),
+        {context->input(5).NumElements() ? data(5) : nullptr, data(6), data(7)}, data(0),
         {with_images_ ? DataOf(images) : nullptr, DataOf(kernel), DataOf(gamma), DataOf(beta)});
   }
 

@@ -129,7 +129,8 @@ ffi::Error ConvBlock(ffi::ThreadPool pool, F4 images, F4 kernel, F1 gamma, F1 be
   FillFrom(outputs, shape.conv.count);
   FillFrom(maps, shape.conv.count);
   fslcore::ConvBlock(ExecutorOf(pool), shape, ConvBlockInputsOf(images, kernel, gamma, beta, epsilon),
-                     {outputs->typed_data(), maps->typed_data(), mean->typed_data(), variance->typed_data()});
+                     {outputs->typed_data(), maps->element_count() ? maps->typed_data() : nullptr,
+                      mean->typed_data(), variance->typed_data()});
   return ffi::Error::Success();
 }
 
@@ -143,10 +144,12 @@ ffi::Error ConvBlockGrad(ffi::ThreadPool pool, F4 grad, F4 images, F4 kernel, F1
   if (!problem.empty()) return Invalid(problem);
   const auto shape = ConvBlockShapeOf(images, rows, kernel, strides, pool_size);
   FillFrom(images_grad, shape.conv.count);
-  fslcore::ConvBlockGrad(ExecutorOf(pool), shape, ConvBlockInputsOf(images, kernel, gamma, beta, epsilon),
-                         {maps.typed_data(), mean.typed_data(), variance.typed_data()}, grad.typed_data(),
-                         {with_images ? images_grad->typed_data() : nullptr, kernel_grad->typed_data(),
-                          gamma_grad->typed_data(), beta_grad->typed_data()});
+  fslcore::ConvBlockGrad(
+      ExecutorOf(pool), shape, ConvBlockInputsOf(images, kernel, gamma, beta, epsilon),
+      {maps.element_count() ? maps.typed_data() : nullptr, mean.typed_data(), variance.typed_data()},
+      grad.typed_data(),
+      {with_images ? images_grad->typed_data() : nullptr, kernel_grad->typed_data(), gamma_grad->typed_data(),
+       beta_grad->typed_data()});
   return ffi::Error::Success();
 }
 

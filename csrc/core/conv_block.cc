@@ -249,14 +249,12 @@ std::string CheckConvBlockGrad(const Sizes& grad, const Sizes& images, const Siz
 void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,
                const ConvBlockResults& results) {
   const int64_t block = ImagesPerBlock(shape.conv, kPositionsPerBlock), count = shape.conv.count;
-  const ConvBlockResults kept = {results.outputs, KeepsMaps(shape.conv) ? results.maps : nullptr,
-                                 results.mean, results.variance};
   const Convolution convolution(executor, shape.conv, inputs.images, inputs.kernel, block);
-  FindMoments(executor, shape.conv, block, convolution, kept);
+  FindMoments(executor, shape.conv, block, convolution, results);
 
   const Scales scales(inputs, results.variance, shape.conv.filters);
   const NormalisedRelu relu = {shape.conv.filters, results.mean, scales.scale.get(), inputs.beta};
-  const Maps maps_of(shape.conv, kept.maps, &convolution);
+  const Maps maps_of(shape.conv, results.maps, &convolution);
   const BlockStrips strips(shape, block);
   // From the last block to the first: what the first pass has left in the cache is used before it is
   // displaced.
@@ -278,8 +276,8 @@ void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const 
   const int64_t filters = conv.filters;
   const int64_t block = ImagesPerBlock(conv, kPositionsPerBlock);
   std::optional<Convolution> convolution;
-  if (!KeepsMaps(conv)) convolution.emplace(executor, conv, inputs.images, inputs.kernel, block);
-  const Maps maps_of(conv, convolution ? nullptr : saved.maps, convolution ? &*convolution : nullptr);
+  if (!saved.maps) convolution.emplace(executor, conv, inputs.images, inputs.kernel, block);
+  const Maps maps_of(conv, saved.maps, convolution ? &*convolution : nullptr);
   const Scales scales(inputs, saved.variance, filters);
   const NormalisedRelu relu = {filters, saved.mean, scales.scale.get(), inputs.beta};
   FindNormGrad(executor, shape, block, maps_of, relu, scales.inverse.get(), grad, gradients);

@@ -2,8 +2,8 @@
 // The block of which small encoders are stacked, forward and backward, float32:
 //
 //   maps    = conv(images, kernel)     3x3, as in convolution.h
-//   outputs = the largest of each pool x pool of max(0, gamma * (maps - mean) / sqrt(variance + epsilon) +
-//   beta)
+//   values  = max(0, gamma * (maps - mean) / sqrt(variance + epsilon) + beta)
+//   outputs = the largest of each pool x pool of the values
 //
 // with the mean and the biased variance of the maps over the batch and all positions (Ioffe and Szegedy,
 // "Batch normalization", ICML 2015). An odd last row or column belongs to no window of a pool of 2.
@@ -29,8 +29,8 @@ struct ConvBlockShape {
   int64_t outputs_size() const { return out_height() * out_width() * conv.filters; }  // for one image
 };
 
-// Whether the maps are kept for the gradient. Of few channels, large ones are not: to convolve again takes no
-// longer than to read them from memory, and they need many times as much of it as the images.
+// Whether a caller should keep the maps for the gradient. Of few channels, large ones are not: to convolve
+// again takes no longer than to read them from memory, and they need many times as much of it as the images.
 inline bool KeepsMaps(const ConvShape& shape) {
   return shape.channels > 3 || shape.positions() * shape.filters <= int64_t{1} << 20;
 }
@@ -51,7 +51,7 @@ struct ConvBlockInputs {
 
 struct ConvBlockResults {
   float* outputs;          // [count, out_height, out_width, filters]
-  float* maps;             // [count, map_height, map_width, filters], if they are kept
+  float* maps;             // [count, map_height, map_width, filters], or null: they are not kept
   float *mean, *variance;  // [filters]
 };
 
@@ -60,7 +60,7 @@ void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const Conv
 
 // Of the results, what the gradient needs.
 struct ConvBlockSaved {
-  const float* maps;
+  const float* maps;  // null if they were not kept
   const float *mean, *variance;
 };
 

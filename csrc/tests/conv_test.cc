@@ -101,8 +101,9 @@ Results RunBlock(int threads, const ConvBlockShape& s, const Arguments& a) {
                Guarded(conv.filters),
                Guarded(conv.filters)};
   const ConvBlockInputs inputs = {a.images.data(), a.kernel.data(), a.gamma.data(), a.beta.data(), 0.5f};
-  ConvBlock(Threads(threads), s, inputs, {r.outputs.get(), r.maps.get(), r.mean.get(), r.variance.get()});
-  const ConvBlockSaved saved = {r.maps.get(), r.mean.get(), r.variance.get()};
+  ConvBlock(Threads(threads), s, inputs,
+            {r.outputs.get(), KeepsMaps(conv) ? r.maps.get() : nullptr, r.mean.get(), r.variance.get()});
+  const ConvBlockSaved saved = {KeepsMaps(conv) ? r.maps.get() : nullptr, r.mean.get(), r.variance.get()};
   // Without a gradient of the images first: the others must not depend on it.
   ConvBlockGrad(Threads(threads), s, inputs, saved, a.grad.data(),
                 {nullptr, r.kernel_grad.get(), r.gamma_grad.get(), r.beta_grad.get()});
