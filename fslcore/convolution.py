@@ -29,11 +29,13 @@ class ConvBlock(keras.Layer):
         pool_size: 2, or 1 for no pooling.
         momentum: Of the moving averages; read at each call.
         epsilon: Added to the variance.
+        precision: "float32", or "bfloat16" to train with factors of 8 bits in the convolution, as in
+            `fslcore.ops.conv_block`; inference is float32.
         **kwargs: For `keras.Layer`.
 
     Raises:
-        ValueError: For other filters, strides, pool_size or epsilon, or inputs without four axes or known
-            channels.
+        ValueError: For other filters, strides, pool_size, epsilon or precision, or inputs without four axes
+            or known channels.
     """
 
     def __init__(
@@ -43,13 +45,15 @@ class ConvBlock(keras.Layer):
         pool_size: int = 1,
         momentum: float = 0.9,
         epsilon: float = 1e-3,
+        precision: str = "float32",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if filters < 1:
             raise ValueError(f"filters must be at least 1, received filters={filters}")
         self.filters = filters
-        self.strides, self.pool_size, self.epsilon = check_conv_block(strides, pool_size, epsilon)
+        self.strides, self.pool_size, self.epsilon = check_conv_block(strides, pool_size, epsilon, precision)
+        self.precision = precision
         self.momentum = momentum
 
     def build(self, input_shape: Shape) -> None:
@@ -85,6 +89,7 @@ class ConvBlock(keras.Layer):
                 strides=self.strides,
                 pool_size=self.pool_size,
                 epsilon=self.epsilon,
+                precision=self.precision,
             )
             self._move(self.moving_mean, mean)
             self._move(self.moving_variance, variance)
@@ -115,6 +120,7 @@ class ConvBlock(keras.Layer):
             "pool_size": self.pool_size,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "precision": self.precision,
         }
 
     def _move(self, average: keras.Variable, value: Tensor) -> None:

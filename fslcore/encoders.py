@@ -64,7 +64,9 @@ def VinyalsNet(input_shape: Shape = (28, 28, 3)) -> keras.Sequential:
     return keras.Sequential([*stack, layers.Flatten()], name="vinyals_net")
 
 
-def conv4(input_shape: Shape = (28, 28, 1), momentum: float = 0.9) -> keras.Sequential:
+def conv4(
+    input_shape: Shape = (28, 28, 1), momentum: float = 0.9, precision: str = "float32"
+) -> keras.Sequential:
     """`VinyalsNet` without the convolutions' biases, which the batch normalisation cancels.
 
     112,192 parameters on (28, 28, 1).
@@ -74,15 +76,18 @@ def conv4(input_shape: Shape = (28, 28, 1), momentum: float = 0.9) -> keras.Sequ
         momentum: Of the moving averages of the batch normalisation. With Keras' 0.99 they lag 100 steps
             behind the weights: in a short run, and at the end of a long one, the network that is measured
             would be normalised by the statistics of another.
+        precision: That of each `ConvBlock` in training.
 
     Returns:
         The encoder.
     """
-    blocks = [ConvBlock(64, strides=1, pool_size=2, momentum=momentum) for _ in range(4)]
+    blocks = [ConvBlock(64, strides=1, pool_size=2, momentum=momentum, precision=precision) for _ in range(4)]
     return keras.Sequential([keras.Input(input_shape), *blocks, layers.Flatten()], name="conv4")
 
 
-def conv4_classifier(n_way: int, input_shape: Shape = (28, 28, 1)) -> keras.Sequential:
+def conv4_classifier(
+    n_way: int, input_shape: Shape = (28, 28, 1), precision: str = "float32"
+) -> keras.Sequential:
     """Four blocks of 64 convolutions with stride 2, batch normalisation and ReLU, and a linear layer.
 
     The classifier of MAML and Reptile for Omniglot: Finn et al., "Model-Agnostic Meta-Learning for Fast
@@ -92,12 +97,13 @@ def conv4_classifier(n_way: int, input_shape: Shape = (28, 28, 1)) -> keras.Sequ
     Args:
         n_way: number of classes.
         input_shape: (height, width, channels).
+        precision: That of each `ConvBlock` in training.
 
     Returns:
         A classifier, images [batch, height, width, channels] -> logits [batch, n_way].
     """
     stack = [keras.Input(input_shape)]
-    stack += [ConvBlock(64, strides=2) for _ in range(4)]
+    stack += [ConvBlock(64, strides=2, precision=precision) for _ in range(4)]
     return keras.Sequential([*stack, layers.Flatten(), layers.Dense(n_way)], name="conv4_classifier")
 
 

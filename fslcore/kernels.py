@@ -71,7 +71,7 @@ class TripletResult(NamedTuple):
 
 
 def simd_level() -> str:
-    """The instruction set in use: "avx512", "avx2" or "portable".
+    """The instruction set in use: "avx512bf16", "avx512", "avx2" or "portable".
 
     The environment variable FSLCORE_SIMD, read once per process, asks for a lower one than the CPU has.
     """

@@ -102,6 +102,7 @@ class ConvBlockGradient(NamedTuple):
     kernel: Array
     gamma: Array
     beta: Array
+    maps: Array
 
 
 def conv_block_grad(
@@ -129,4 +130,5 @@ def conv_block_grad(
         *convolve_grad(images, kernel, of_maps, strides),
         np.sum(of_scaled * centred / deviation, axes),
         np.sum(of_scaled, axes),
+        of_maps,
     )

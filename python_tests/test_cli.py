@@ -206,7 +206,7 @@ def test_help_does_not_import_tensorflow(folder):
 def test_doctor_finds_this_machine_well():
     findings = {finding.subject: finding for finding in doctor.diagnose()}
     assert {finding.state for finding in findings.values()} <= {"ok", "missing"}
-    assert findings["SIMD level"].detail.split()[0] in ("avx512", "avx2", "portable")
+    assert findings["SIMD level"].detail.split()[0] in ("avx512bf16", "avx512", "avx2", "portable")
     assert {"python", "tensorflow", "threads", "library core", "XLA", "CUDA kernels"} <= set(findings)
 
 

@@ -15,6 +15,7 @@ from modes import MODES, compiled, eager, name
 from fslcore import ops
 from fslcore.ops import reference
 from fslcore.ops._library import raw_ops
+from fslcore.ops.convolution import CONV_PRECISIONS
 
 BLOCKS = [ops.conv_block, reference.conv_block]
 BLOCK_IDS = ["op", "twin"]
@@ -49,23 +50,82 @@ def results_and_gradients(block, mode, arrays, grad, **options):
 
 
 @pytest.mark.each_level
+@pytest.mark.parametrize("precision", CONV_PRECISIONS)
 @pytest.mark.parametrize("filters", CHANNELS)
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("strides", [1, 2])
-def test_the_convolution_is_exact(strides, channels, filters):
+def test_the_convolution_is_exact(strides, channels, filters, precision):
     for height in range(1, 10):
         width = height * 4 % 9 + 1  # every size from 1 to 9 in each direction, square and not
         images, kernel, scale, shift = arguments(height, 2, height, width, channels, filters)
         block = raw_ops.fslcore_conv_block(
-            images=images, kernel=kernel, gamma=scale, beta=shift, strides=strides, pool_size=1, epsilon=1.0
+            images=images,
+            kernel=kernel,
+            gamma=scale,
+            beta=shift,
+            strides=strides,
+            pool_size=1,
+            epsilon=1.0,
+            precision=precision,
         )
         np.testing.assert_array_equal(block.maps, float32_exactly(oracles.convolve(images, kernel, strides)))
+
+
+U = 2.0**-8  # the unit roundoff of bfloat16
+FACTORS = np.float32([1 + U, 1 + 1.5 * U, 1 + 3 * U, -1 - U, 1 / 3, 2.0**100 / 3, 3.3e38, *normal(0, 30)])
+
+
+def rounded(x):
+    """To the nearest bfloat16, of two the even one."""
+    return x.astype(tf.bfloat16.as_numpy_dtype).astype(np.float32)
+
+
+@pytest.mark.each_level
+@pytest.mark.parametrize("mode", MODES, ids=name)
+@pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_IDS)
+def test_factors_are_rounded_to_bfloat16(block, mode):
+    # A single pixel meets the tap in the middle, and the mean of what it comes to is that itself.
+    assert np.any(rounded(FACTORS) != FACTORS)
+    count = len(FACTORS)
+    middle = np.zeros((3, 3, count, count), np.float32)
+    row = np.ones(count, np.float32)
+
+    def mean(images, kernel):
+        return mode(lambda *t: block(*t, precision="bfloat16").mean)(
+            *map(tf.constant, (images, kernel, row, row))
+        )
+
+    middle[1, 1] = np.eye(count)
+    np.testing.assert_array_equal(mean(FACTORS.reshape(1, 1, 1, -1), middle), rounded(FACTORS))
+    middle[1, 1, 0] = FACTORS
+    np.testing.assert_array_equal(mean(np.ones((1, 1, 1, 1), np.float32), middle[:, :, :1]), rounded(FACTORS))
+
+
+@pytest.mark.each_level
+def test_infinity_and_nan_stay_what_they_are_in_bfloat16():
+    lower_bits_alone = np.uint32([0x7F800001, 0xFF800001]).view(
+        np.float32
+    )  # NaN, of which none would be left
+    factors = np.float32([3.4e38, -3.4e38, np.inf, -np.inf, np.nan, *lower_bits_alone])
+    kernel = np.zeros((3, 3, 1, len(factors)), np.float32)
+    kernel[1, 1, 0] = factors
+    block = raw_ops.fslcore_conv_block(
+        images=np.ones((1, 1, 1, 1), np.float32),
+        kernel=kernel,
+        gamma=factors,
+        beta=factors,
+        strides=1,
+        pool_size=1,
+        epsilon=1.0,
+        precision="bfloat16",
+    )
+    np.testing.assert_array_equal(block.maps[0, 0, 0], np.float32([np.inf, -np.inf] * 2 + [np.nan] * 3))
 
 
 # The block ------------------------------------------------------------------------------------------
 
 
-def check_block(got, arrays, grad, strides, pool_size=1, epsilon=1e-3):
+def check_block(got, arrays, grad, strides, pool_size=1, epsilon=1e-3, precision="float32"):
     """Against the oracle; bounds to first order in the unit roundoff.
 
     With a = |c| + mean |c| the centred values are good to gamma(n) a in any order of summation, the variance
@@ -104,9 +164,19 @@ def check_block(got, arrays, grad, strides, pool_size=1, epsilon=1e-3):
     of_maps = (np.abs(scale) * inverse) * (
         (d + np.mean(d, axes)) * (1 + spread / 2) + a * inverse**2 * np.mean(d * a, axes) * (1 + 1.5 * spread)
     )
-    of_images, of_kernel = oracles.convolve_grad(np.abs(images), np.abs(kernel), of_maps, strides)
-    assert_gradient_close(images_grad, want_grad.images, of_images, roundings)
-    assert_gradient_close(kernel_grad, want_grad.kernel, of_kernel, roundings)
+    parts, wanted = (images_grad, kernel_grad), (want_grad.images, want_grad.kernel)
+    sizes = oracles.convolve_grad(np.abs(images), np.abs(kernel), of_maps, strides)
+    if precision == "float32":
+        for part, want, size in zip(parts, wanted, sizes, strict=True):
+            assert_gradient_close(part, want, size, roundings)
+        return
+    # The gradient of the maps is rounded, each element by at most U of it and independently: errors add up
+    # like the steps of a random walk. The integers are exact in bfloat16.
+    squares = oracles.convolve_grad(images**2, kernel**2, want_grad.maps**2, strides)
+    for part, want, size, square in zip(parts, wanted, sizes, squares, strict=True):
+        walk = U * np.sqrt(square)
+        assert np.all(np.abs(part - want) <= 4 * walk + gamma(roundings) * size)
+        assert np.linalg.norm(part - want) <= np.linalg.norm(walk) <= 0.01 * np.linalg.norm(want)
 
 
 SHAPES = [
@@ -120,27 +190,31 @@ SHAPES = [
 @pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_IDS)
 @pytest.mark.parametrize("pool_size", [1, 2])
 @pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("precision", CONV_PRECISIONS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_values_and_gradients(mode, block, strides, pool_size, shape):
+def test_values_and_gradients(mode, block, strides, pool_size, shape, precision):
     arrays = arguments(0, *shape)
     options = {"strides": strides, "pool_size": pool_size, "epsilon": 0.25}
     grad = normal(8, *oracles.conv_block(*arrays, **options).outputs.shape)
-    got = results_and_gradients(block, mode, arrays, grad, **options)
-    check_block(got, arrays, grad, **options)
+    got = results_and_gradients(block, mode, arrays, grad, precision=precision, **options)
+    check_block(got, arrays, grad, precision=precision, **options)
 
 
 @pytest.mark.each_level
 @pytest.mark.parametrize("pool_size", [1, 2])
 @pytest.mark.parametrize("filters", [1, 17, 64])
-def test_values_and_gradients_of_the_op(filters, pool_size):
+@pytest.mark.parametrize("precision", CONV_PRECISIONS)
+def test_values_and_gradients_of_the_op(precision, filters, pool_size):
     arrays = arguments(3, 5, 8, 5, 3, filters)
+    options = {"strides": 2, "pool_size": pool_size, "precision": precision}
     grad = normal(8, *oracles.conv_block(*arrays, pool_size=pool_size).outputs.shape)
-    got = results_and_gradients(ops.conv_block, eager, arrays, grad, pool_size=pool_size)
-    check_block(got, arrays, grad, strides=2, pool_size=pool_size)
+    got = results_and_gradients(ops.conv_block, eager, arrays, grad, **options)
+    check_block(got, arrays, grad, **options)
 
 
 @pytest.mark.each_level
 @pytest.mark.parametrize("mode", MODES, ids=name)
+@pytest.mark.parametrize("precision", CONV_PRECISIONS)
 @pytest.mark.parametrize("pool_size", [1, 2])
 @pytest.mark.parametrize(
     ("shape", "kept"),
@@ -149,35 +223,46 @@ def test_values_and_gradients_of_the_op(filters, pool_size):
         pytest.param((22, 28, 28, 1, 64), False, id="4.4 MB of maps, made again"),
     ],
 )
-def test_large_batches(mode, pool_size, shape, kept):
+def test_large_batches(mode, precision, pool_size, shape, kept):
     arrays = arguments(0, *shape)
-    options = {"strides": 1, "pool_size": pool_size, "epsilon": 1e-3}
+    options = {"strides": 1, "pool_size": pool_size, "epsilon": 1e-3, "precision": precision}
     names = ("images", "kernel", "gamma", "beta")
     block = raw_ops.fslcore_conv_block(**dict(zip(names, arrays, strict=True)), **options)
     assert (len(block.maps) > 0) == kept
     grad = normal(8, *block.outputs.shape)
     want = results_and_gradients(reference.conv_block, eager, arrays, grad, **options)
     got = results_and_gradients(ops.conv_block, mode, arrays, grad, **options)
-    positions = shape[0] * shape[1] * shape[2]
+    # A gradient of the maps that lies between two bfloat16 is now and then rounded to the other.
+    roundings = shape[0] * shape[1] * shape[2] + (2**14 if precision == "bfloat16" else 0)
     for part, wanted in zip(got, want, strict=True):
-        np.testing.assert_allclose(part, wanted, rtol=0, atol=gamma(positions) * np.abs(wanted).max())
+        np.testing.assert_allclose(part, wanted, rtol=0, atol=gamma(roundings) * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("mode", MODES, ids=name)
-def test_a_gradient_of_the_images_is_made_only_if_asked_for(mode):
+def test_a_gradient_of_the_images_is_made_only_if_asked_for(mode, monkeypatch):
     arrays = [tf.constant(a) for a in arguments(0, 3, 6, 5, 4, 16)]
+    made = []
+    gradient_op = raw_ops.fslcore_conv_block_grad
 
-    def run(watched):
+    def watching(with_images, **others):
+        made.append(with_images)
+        return gradient_op(with_images=with_images, **others)
+
+    monkeypatch.setattr(raw_ops, "fslcore_conv_block_grad", watching)
+
+    def run(asked):
         def gradients(images, *weights):
+            sources = (images, *weights) if asked else weights
             with tf.GradientTape() as tape:
-                tape.watch((images, *weights) if watched else weights)
+                tape.watch(sources)
                 loss = tf.reduce_sum(ops.conv_block(images, *weights).outputs ** 3)
-            return tape.gradient(loss, weights)
+            return tape.gradient(loss, sources)[-3:]
 
         return mode(gradients)(*arrays)
 
     for alone, together in zip(run(False), run(True), strict=True):
         np.testing.assert_array_equal(alone, together)
+    assert made == [False, True]
 
 
 def test_compiled_and_eager_agree_to_the_bit():

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from inputs import integers, normal
 
-from fslcore import convolution
+from fslcore import convolution, ops
 from fslcore.convolution import ConvBlock
+from fslcore.ops import reference
 
 UNIT = 2.0**-24
 
@@ -138,6 +139,22 @@ def test_mixed_precision_rounds_the_outputs_alone(training):
     np.testing.assert_array_equal(got, tf.cast(want, tf.float16))
 
 
+@pytest.mark.parametrize("compiled", [True, False], ids=["op", "twin"])
+def test_precision_is_that_of_training(compiled, monkeypatch):
+    monkeypatch.setattr(convolution, "has_conv_block", lambda: compiled)
+    exact, _ = built()
+    rough = ConvBlock.from_config({**exact.get_config(), "precision": "bfloat16"})
+    x = normal(1, 4, 7, 6, 3)
+    rough.build(x.shape)
+    for theirs, ours in zip(rough.weights, exact.weights, strict=True):
+        theirs.assign(ours)
+    np.testing.assert_array_equal(rough(x), exact(x))
+    block = ops.conv_block if compiled else reference.conv_block
+    want = block(x, exact.kernel, exact.gamma, exact.beta, precision="bfloat16").outputs
+    np.testing.assert_array_equal(rough(x, training=True), want)
+    assert np.any(exact(x, training=True) != want)
+
+
 def network():
     keras.utils.set_random_seed(0)
     return keras.Sequential(
@@ -182,7 +199,7 @@ def test_saving(tmp_path):
 
 
 def test_config_round_trip():
-    layer = ConvBlock(7, strides=1, momentum=0.8, epsilon=1e-4, name="block")
+    layer = ConvBlock(7, strides=1, momentum=0.8, epsilon=1e-4, precision="bfloat16", name="block")
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(copy) is ConvBlock
     assert copy.get_config() == layer.get_config()
@@ -202,6 +219,7 @@ def test_output_shape(strides):
         ({"filters": 0}, "filters must be at least 1, received filters=0"),
         ({"filters": 4, "strides": 3}, "strides must be 1 or 2, received strides=3"),
         ({"filters": 4, "epsilon": 0.0}, "epsilon must be positive and finite, received epsilon=0.0"),
+        ({"filters": 4, "precision": "half"}, "precision must be one of float32, bfloat16, received 'half'"),
     ],
 )
 def test_bad_options(options, sentence):

@@ -10,29 +10,26 @@ namespace {
 const float* DataOf(const Tensor& t) { return t.flat<float>().data(); }
 float* DataOf(Tensor* t) { return t->flat<float>().data(); }
 
-// What the ops share: their attributes, and what four of their inputs are.
+// What the ops share: their options, and what four of their inputs are.
 class ConvBlockBase : public OpKernel {
  public:
   explicit ConvBlockBase(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("strides", &strides_));
-    OP_REQUIRES_OK(context, context->GetAttr("pool_size", &pool_size_));
-    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
+    std::string precision;
+    OP_REQUIRES_OK(context, context->GetAttr("strides", &options_.stride));
+    OP_REQUIRES_OK(context, context->GetAttr("pool_size", &options_.pool));
+    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &options_.epsilon));
+    OP_REQUIRES_OK(context, context->GetAttr("precision", &precision));
+    options_.precision = fslcore::ParsePrecision(precision).value();
   }
 
  protected:
-  fslcore::ConvBlockShape ShapeFor(const Tensor& images, const Tensor& kernel) const {
-    return {{images.dim_size(0), images.dim_size(1), images.dim_size(2), images.dim_size(3),
-             kernel.dim_size(3), strides_},
-            pool_size_};
-  }
   // Images, kernel, gamma and beta from input `first` on.
   fslcore::ConvBlockInputs InputsFrom(OpKernelContext* context, int first) const {
     const auto data = [&](int i) { return DataOf(context->input(first + i)); };
-    return {data(0), data(1), data(2), data(3), epsilon_};
+    return {data(0), data(1), data(2), data(3), options_.epsilon};
   }
 
-  int64_t strides_, pool_size_;
-  float epsilon_;
+  fslcore::ConvBlockOptions options_;
 };
 
 class ConvBlockOp : public ConvBlockBase {
@@ -40,9 +37,9 @@ class ConvBlockOp : public ConvBlockBase {
   using ConvBlockBase::ConvBlockBase;
   void Compute(OpKernelContext* context) override {
     const auto sizes = [&](int i) { return ShapeOf(context->input(i)); };
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlock(sizes(0), sizes(1), sizes(2), sizes(3),
-                                                                  strides_, pool_size_, epsilon_)));
-    const auto shape = ShapeFor(context->input(0), context->input(1));
+    OP_REQUIRES_OK(context,
+                   CheckSentence(fslcore::CheckConvBlock(sizes(0), sizes(1), sizes(2), sizes(3), options_)));
+    const auto shape = fslcore::ConvBlockShapeOf(sizes(0), sizes(1), options_);
     const auto& conv = shape.conv;
     const int64_t kept = fslcore::KeepsMaps(conv) ? conv.count : 0;
     const TensorShape of_outputs({conv.count, shape.out_height(), shape.out_width(), conv.filters}),
@@ -65,9 +62,9 @@ class ConvBlockGradOp : public ConvBlockBase {
   void Compute(OpKernelContext* context) override {
     const auto sizes = [&](int i) { return ShapeOf(context->input(i)); };
     const auto data = [&](int i) { return DataOf(context->input(i)); };
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlockGrad(sizes(0), sizes(1), sizes(2), sizes(3),
-                                                                      sizes(4), sizes(5), sizes(6), sizes(7),
-                                                                      strides_, pool_size_, epsilon_)));
+    OP_REQUIRES_OK(context,
+                   CheckSentence(fslcore::CheckConvBlockGrad(sizes(0), sizes(1), sizes(2), sizes(3), sizes(4),
+                                                             sizes(5), sizes(6), sizes(7), options_)));
     TensorShape of_images = context->input(1).shape();
     if (!with_images_) of_images.set_dim(0, 0);
     Tensor *images, *kernel, *gamma, *beta;
@@ -76,7 +73,7 @@ class ConvBlockGradOp : public ConvBlockBase {
     OP_REQUIRES_OK(context, context->allocate_output(2, context->input(3).shape(), &gamma));
     OP_REQUIRES_OK(context, context->allocate_output(3, context->input(4).shape(), &beta));
     fslcore::ConvBlockGrad(
-        ExecutorOf(context), ShapeFor(context->input(1), context->input(2)), InputsFrom(context, 1),
+        ExecutorOf(context), fslcore::ConvBlockShapeOf(sizes(1), sizes(2), options_), InputsFrom(context, 1),
         {context->input(5).NumElements() ? data(5) : nullptr, data(6), data(7)}, data(0),
         {with_images_ ? DataOf(images) : nullptr, DataOf(kernel), DataOf(gamma), DataOf(beta)});
   }

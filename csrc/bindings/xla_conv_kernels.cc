@@ -16,9 +16,12 @@ namespace {
 class ConvOp : public HandlerOp {
  public:
   explicit ConvOp(OpKernelConstruction* context) : HandlerOp(context) {
-    ReadAttribute(context, "strides", &strides_);
-    ReadAttribute(context, "pool_size", &pool_size_);
-    ReadAttribute(context, "epsilon", &epsilon_);
+    std::string precision;
+    ReadAttribute(context, "strides", &options_.stride);
+    ReadAttribute(context, "pool_size", &options_.pool);
+    ReadAttribute(context, "epsilon", &options_.epsilon);
+    ReadAttribute(context, "precision", &precision);
+    options_.precision = fslcore::ParsePrecision(precision).value();
   }
 
  protected:
@@ -40,8 +43,7 @@ class ConvOp : public HandlerOp {
     for (int i = 0; i < static_cast<int>(results.size()); ++i) context->SetOutput(i, results[i]);
   }
 
-  int64_t strides_, pool_size_;
-  float epsilon_;
+  fslcore::ConvBlockOptions options_;
 };
 
 class ConvBlockXla : public ConvOp {
@@ -51,11 +53,10 @@ class ConvBlockXla : public ConvOp {
     auto inputs = ConvInputs(context);
     if (!inputs) return;
     const auto sizes = [&](size_t i) { return ShapeOf((*inputs)[i]); };
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlock(sizes(0), sizes(1), sizes(2), sizes(3),
-                                                                  strides_, pool_size_, epsilon_)));
+    OP_REQUIRES_OK(context,
+                   CheckSentence(fslcore::CheckConvBlock(sizes(0), sizes(1), sizes(2), sizes(3), options_)));
     const Input images = (*inputs)[0], beta = (*inputs)[3];
-    const fslcore::ConvBlockShape shape = {
-        {images.dim(0), images.dim(1), images.dim(2), images.dim(3), beta.dim(0), strides_}, pool_size_};
+    const auto shape = fslcore::ConvBlockShapeOf(sizes(0), sizes(1), options_);
     const auto of = [&](int64_t count, int64_t height, int64_t width) {
       return xla::ShapeUtil::MakeShape(xla::F32, {count, height, width, shape.conv.filters});
     };
@@ -79,9 +80,9 @@ class ConvBlockGradXla : public ConvOp {
     auto inputs = ConvInputs(context);
     if (!inputs) return;
     const auto sizes = [&](size_t i) { return ShapeOf((*inputs)[i]); };
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckConvBlockGrad(sizes(0), sizes(1), sizes(2), sizes(3),
-                                                                      sizes(4), sizes(5), sizes(6), sizes(7),
-                                                                      strides_, pool_size_, epsilon_)));
+    OP_REQUIRES_OK(context,
+                   CheckSentence(fslcore::CheckConvBlockGrad(sizes(0), sizes(1), sizes(2), sizes(3), sizes(4),
+                                                             sizes(5), sizes(6), sizes(7), options_)));
     const Input images = (*inputs)[1];
     Output of_images = Like(images);
     if (!with_images_) {

@@ -110,9 +110,20 @@ void FillFrom(ffi::Result<F4>& out, int64_t row) {
             out->typed_data() + out->element_count(), 0.0f);
 }
 
-ConvBlockShape ConvBlockShapeOf(F4 images, I0& rows, F4 kernel, int64_t strides, int64_t pool_size) {
-  const auto size = images.dimensions();
-  return {{*rows.typed_data(), size[1], size[2], size[3], kernel.dimensions()[3], strides}, pool_size};
+// The options, or the sentence that says what is wrong with them.
+std::string ReadConvOptions(int64_t strides, int64_t pool_size, float epsilon, std::string_view precision,
+                            ConvBlockOptions* options) {
+  const auto parsed = ParsePrecision(precision);
+  if (!parsed) return "precision is unknown, received " + std::string(precision);
+  *options = {strides, pool_size, epsilon, *parsed};
+  return "";
+}
+
+// That of the `rows` which are real.
+ConvBlockShape RealShape(F4 images, I0& rows, F4 kernel, const ConvBlockOptions& options) {
+  ConvBlockShape shape = ConvBlockShapeOf(ShapeOf(images), ShapeOf(kernel), options);
+  shape.conv.count = *rows.typed_data();
+  return shape;
 }
 
 ConvBlockInputs ConvBlockInputsOf(F4 images, F4 kernel, F1 gamma, F1 beta, float epsilon) {
@@ -121,11 +132,14 @@ ConvBlockInputs ConvBlockInputsOf(F4 images, F4 kernel, F1 gamma, F1 beta, float
 
 ffi::Error ConvBlock(ffi::ThreadPool pool, F4 images, F4 kernel, F1 gamma, F1 beta, I0 rows,
                      ffi::Result<F4> outputs, ffi::Result<F4> maps, ffi::Result<F1> mean,
-                     ffi::Result<F1> variance, int64_t strides, int64_t pool_size, float epsilon) {
-  const std::string problem = CheckConvBlock(ShapeOf(images), ShapeOf(kernel), ShapeOf(gamma), ShapeOf(beta),
-                                             strides, pool_size, epsilon);
+                     ffi::Result<F1> variance, int64_t strides, int64_t pool_size, float epsilon,
+                     std::string_view precision) {
+  ConvBlockOptions options;
+  std::string problem = ReadConvOptions(strides, pool_size, epsilon, precision, &options);
+  if (problem.empty())
+    problem = CheckConvBlock(ShapeOf(images), ShapeOf(kernel), ShapeOf(gamma), ShapeOf(beta), options);
   if (!problem.empty()) return Invalid(problem);
-  const auto shape = ConvBlockShapeOf(images, rows, kernel, strides, pool_size);
+  const auto shape = RealShape(images, rows, kernel, options);
   FillFrom(outputs, shape.conv.count);
   FillFrom(maps, shape.conv.count);
   fslcore::ConvBlock(ExecutorOf(pool), shape, ConvBlockInputsOf(images, kernel, gamma, beta, epsilon),
@@ -137,12 +151,15 @@ ffi::Error ConvBlock(ffi::ThreadPool pool, F4 images, F4 kernel, F1 gamma, F1 be
 ffi::Error ConvBlockGrad(ffi::ThreadPool pool, F4 grad, F4 images, F4 kernel, F1 gamma, F1 beta, F4 maps,
                          F1 mean, F1 variance, I0 rows, ffi::Result<F4> images_grad,
                          ffi::Result<F4> kernel_grad, ffi::Result<F1> gamma_grad, ffi::Result<F1> beta_grad,
-                         int64_t strides, int64_t pool_size, float epsilon, int64_t with_images) {
-  const std::string problem =
-      CheckConvBlockGrad(ShapeOf(grad), ShapeOf(images), ShapeOf(kernel), ShapeOf(gamma), ShapeOf(beta),
-                         ShapeOf(maps), ShapeOf(mean), ShapeOf(variance), strides, pool_size, epsilon);
+                         int64_t strides, int64_t pool_size, float epsilon, std::string_view precision,
+                         int64_t with_images) {
+  ConvBlockOptions options;
+  std::string problem = ReadConvOptions(strides, pool_size, epsilon, precision, &options);
+  if (problem.empty())
+    problem = CheckConvBlockGrad(ShapeOf(grad), ShapeOf(images), ShapeOf(kernel), ShapeOf(gamma),
+                                 ShapeOf(beta), ShapeOf(maps), ShapeOf(mean), ShapeOf(variance), options);
   if (!problem.empty()) return Invalid(problem);
-  const auto shape = ConvBlockShapeOf(images, rows, kernel, strides, pool_size);
+  const auto shape = RealShape(images, rows, kernel, options);
   FillFrom(images_grad, shape.conv.count);
   fslcore::ConvBlockGrad(
       ExecutorOf(pool), shape, ConvBlockInputsOf(images, kernel, gamma, beta, epsilon),
@@ -222,7 +239,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_block_cpu, ConvBlock,
                                   .Ret<F1>()  // variance
                                   .Attr<int64_t>("strides")
                                   .Attr<int64_t>("pool_size")
-                                  .Attr<float>("epsilon"));
+                                  .Attr<float>("epsilon")
+                                  .Attr<std::string_view>("precision"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_block_grad_cpu, ConvBlockGrad,
                               ffi::Ffi::Bind()
@@ -243,6 +261,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_conv_block_grad_cpu, ConvBlockGrad,
                                   .Attr<int64_t>("strides")
                                   .Attr<int64_t>("pool_size")
                                   .Attr<float>("epsilon")
+                                  .Attr<std::string_view>("precision")
                                   .Attr<int64_t>("with_images"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(fslcore_adam_step_cpu, AdamStep,

@@ -224,11 +224,17 @@ std::string FirstOf(std::initializer_list<std::string> problems) {
 
 }  // namespace
 
+ConvBlockShape ConvBlockShapeOf(const Sizes& images, const Sizes& kernel, const ConvBlockOptions& options) {
+  return {{images[0], images[1], images[2], images[3], kernel[3], options.stride, options.precision},
+          options.pool};
+}
+
 std::string CheckConvBlock(const Sizes& images, const Sizes& kernel, const Sizes& gamma, const Sizes& beta,
-                           int64_t stride, int64_t pool, float epsilon) {
+                           const ConvBlockOptions& options) {
   const std::string problem =
       FirstOf({CheckAxes("images", images, 4), CheckAxes("kernel", kernel, 4),
-               CheckOneOrTwo("strides", stride), CheckOneOrTwo("pool_size", pool), CheckEpsilon(epsilon)});
+               CheckOneOrTwo("strides", options.stride), CheckOneOrTwo("pool_size", options.pool),
+               CheckEpsilon(options.epsilon)});
   if (!problem.empty()) return problem;
   return FirstOf({CheckSizes("kernel", kernel, {3, 3, images[3], kernel[3]}),
                   CheckSizes("gamma", gamma, {kernel[3]}), CheckSizes("beta", beta, {kernel[3]})});
@@ -236,10 +242,10 @@ std::string CheckConvBlock(const Sizes& images, const Sizes& kernel, const Sizes
 
 std::string CheckConvBlockGrad(const Sizes& grad, const Sizes& images, const Sizes& kernel,
                                const Sizes& gamma, const Sizes& beta, const Sizes& maps, const Sizes& mean,
-                               const Sizes& variance, int64_t stride, int64_t pool, float epsilon) {
-  const std::string problem = CheckConvBlock(images, kernel, gamma, beta, stride, pool, epsilon);
+                               const Sizes& variance, const ConvBlockOptions& options) {
+  const std::string problem = CheckConvBlock(images, kernel, gamma, beta, options);
   if (!problem.empty()) return problem;
-  const ConvBlockShape shape = {{images[0], images[1], images[2], images[3], kernel[3], stride}, pool};
+  const ConvBlockShape shape = ConvBlockShapeOf(images, kernel, options);
   const int64_t kept = KeepsMaps(shape.conv) ? images[0] : 0, filters = kernel[3];
   return FirstOf({CheckSizes("grad", grad, {images[0], shape.out_height(), shape.out_width(), filters}),
                   CheckSizes("maps", maps, {kept, shape.conv.map_height(), shape.conv.map_width(), filters}),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The block of which small encoders are stacked, forward and backward, float32:
+// The block of which small encoders are stacked, forward and backward, float32 but for the factors of the
+// convolution's products if its precision is bfloat16:
 //
 //   maps    = conv(images, kernel)     3x3, as in convolution.h
 //   values  = max(0, gamma * (maps - mean) / sqrt(variance + epsilon) + beta)
@@ -35,12 +36,21 @@ inline bool KeepsMaps(const ConvShape& shape) {
   return shape.channels > 3 || shape.positions() * shape.filters <= int64_t{1} << 20;
 }
 
+// What is not a tensor.
+struct ConvBlockOptions {
+  int64_t stride, pool;
+  float epsilon;
+  Precision precision;
+};
+
+ConvBlockShape ConvBlockShapeOf(const Sizes& images, const Sizes& kernel, const ConvBlockOptions& options);
+
 // The sentence that says what is wrong with the arguments, or nothing.
 std::string CheckConvBlock(const Sizes& images, const Sizes& kernel, const Sizes& gamma, const Sizes& beta,
-                           int64_t stride, int64_t pool, float epsilon);
+                           const ConvBlockOptions& options);
 std::string CheckConvBlockGrad(const Sizes& grad, const Sizes& images, const Sizes& kernel,
                                const Sizes& gamma, const Sizes& beta, const Sizes& maps, const Sizes& mean,
-                               const Sizes& variance, int64_t stride, int64_t pool, float epsilon);
+                               const Sizes& variance, const ConvBlockOptions& options);
 
 struct ConvBlockInputs {
   const float* images;        // [count, height, width, channels]

@@ -10,21 +10,60 @@ namespace {
 
 int64_t PanelCount(int64_t cols) { return DivideUp(cols, Simd().panel); }
 
-void ApplyWindows(const std::vector<WindowGroup>& groups, int64_t images, const float* in,
-                  const float* panels, int64_t depth, int64_t cols, float* out) {
-  for (const WindowGroup& group : groups)
-    Simd().window({images * group.per_image, depth, cols, group.places.data(), group.runs.data(),
-                   static_cast<int64_t>(group.runs.size()), in, panels, out});
+bool InPairs(const ConvShape& shape) { return shape.precision == Precision::kBfloat16; }
+
+// Floats that hold so many factors.
+int64_t Words(const ConvShape& shape, int64_t factors) {
+  return InPairs(shape) ? DivideUp(factors, 2) : factors;
 }
 
-void AddKernelGrad(const std::vector<WindowGroup>& groups, int64_t images, int64_t filters, const float* in,
-                   const float* grad, float* out) {
+// From images of words to maps.
+std::vector<WindowGroup> WordsToMaps(ConvShape shape, int64_t images) {
+  shape.channels = Words(shape, shape.channels);
+  return ForwardWindows(shape, images);
+}
+
+// From the gradient of the maps, in words, to that of the images.
+std::vector<WindowGroup> WordsToImages(ConvShape shape, int64_t images) {
+  shape.filters = Words(shape, shape.filters);
+  return BackwardWindows(shape, images);
+}
+
+// `rows` of `cols` factors as words: where they are, or put into `scratch`, which has room for them.
+const float* RowsAsWords(const ConvShape& shape, const float* in, int64_t rows, int64_t cols,
+                         float* scratch) {
+  if (!InPairs(shape)) return in;
+  Simd().pair_neighbours(in, rows, cols, scratch);
+  return scratch;
+}
+
+// `count` images or maps of `size` floats as words of one or of two of them, likewise.
+const float* ImagesAsWords(const ConvShape& shape, const float* in, int64_t count, int64_t size,
+                           float* scratch) {
+  if (!InPairs(shape)) return in;
+  for (int64_t i = 0; i < count; i += 2)
+    Simd().pair_rows(in + i * size, i + 1 < count ? in + (i + 1) * size : nullptr, size,
+                     scratch + i / 2 * size);
+  return scratch;
+}
+
+void ApplyWindows(const ConvShape& shape, const std::vector<WindowGroup>& groups, int64_t images,
+                  const float* in, const float* panels, int64_t depth, int64_t cols, float* out) {
+  const auto apply = InPairs(shape) ? Simd().window_pairs : Simd().window;
+  for (const WindowGroup& group : groups)
+    apply({images * group.per_image, depth, cols, group.places.data(), group.runs.data(),
+           static_cast<int64_t>(group.runs.size()), in, panels, out});
+}
+
+void AddKernelGrad(const ConvShape& shape, const std::vector<WindowGroup>& groups, int64_t images,
+                   const float* in, const float* grad, float* out) {
+  const auto add = InPairs(shape) ? Simd().window_grad_pairs : Simd().window_grad;
   for (const WindowGroup& group : groups)
     // 96 rows of 64 floats stay in the L1 cache while all taps pass.
     for (int64_t first = 0, rows = images * group.per_image; first < rows; first += 96)
       for (const WindowRun& run : group.runs)
-        Simd().window_grad({run.length, filters, group.places.data() + first,
-                            std::min<int64_t>(96, rows - first), in + run.in, grad, out + run.row * filters});
+        add({run.length, shape.filters, group.places.data() + first, std::min<int64_t>(96, rows - first),
+             in + run.in, grad, out + run.row * shape.filters});
 }
 
 // Each part of the images has a gradient of the kernel of its own, and they are added in order: at least 512
@@ -46,24 +85,36 @@ Convolution::Convolution(const Executor& executor, const ConvShape& shape, const
                          const float* kernel, int64_t block)
     : shape_(shape),
       images_(images),
+      pairs_(InPairs(shape) ? 9 * Words(shape, shape.channels) * shape.filters : 0),
       // A kernel that is one whole panel already is used where it is.
-      packed_(shape.filters == Simd().panel ? 0
-                                            : PanelCount(shape.filters) * 9 * shape.channels * Simd().panel),
-      panels_(shape.filters == Simd().panel ? kernel : packed_.get()),
-      windows_(ForwardWindows(shape, block)) {
-  if (panels_ == kernel) return;
-  const int64_t panel = Simd().panel, depth = 9 * shape.channels;
-  ParallelFor(executor, PanelCount(shape.filters), 1, [&](int64_t begin, int64_t end) {
+      packed_(shape.filters == Simd().panel
+                  ? 0
+                  : PanelCount(shape.filters) * 9 * Words(shape, shape.channels) * Simd().panel),
+      windows_(WordsToMaps(shape, block)) {
+  const int64_t panel = Simd().panel, filters = shape.filters, tap_size = shape.channels * filters;
+  const int64_t words = Words(shape, shape.channels), depth = 9 * words;
+  for (int64_t row = 0; InPairs(shape) && row < depth; ++row) {
+    const int64_t channel = 2 * (row % words);
+    const float* first = kernel + row / words * tap_size + channel * filters;
+    Simd().pair_rows(first, channel + 1 < shape.channels ? first + filters : nullptr, filters,
+                     pairs_.get() + row * filters);
+  }
+  const float* rows = InPairs(shape) ? pairs_.get() : kernel;
+  panels_ = filters == panel ? rows : packed_.get();
+  ParallelFor(executor, filters == panel ? 0 : PanelCount(filters), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p)
-      Simd().pack_columns(kernel, depth, shape.filters, p * panel, packed_.get() + p * panel * depth);
+      Simd().pack_columns(rows, depth, filters, p * panel, packed_.get() + p * panel * depth);
   });
 }
 
 Convolution::~Convolution() = default;
 
 void Convolution::operator()(int64_t begin, int64_t end, float* maps) const {
-  ApplyWindows(windows_, end - begin, images_ + begin * shape_.image_size(), panels_, 9 * shape_.channels,
-               shape_.filters, maps);
+  const int64_t words = Words(shape_, shape_.channels), pixels = (end - begin) * shape_.height * shape_.width;
+  const Scratch<float> scratch(InPairs(shape_) ? pixels * words : 0);
+  const float* in =
+      RowsAsWords(shape_, images_ + begin * shape_.image_size(), pixels, shape_.channels, scratch.get());
+  ApplyWindows(shape_, windows_, end - begin, in, panels_, 9 * words, shape_.filters, maps);
 }
 
 void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const float* images,
@@ -77,18 +128,20 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
   }
 
   // The taps of the kernel, transposed: filters to channels.
-  const int64_t panels = images_grad ? PanelCount(channels) : 0;
-  Scratch<float> transposed(panels * 9 * filters * panel);
+  const int64_t panels = images_grad ? PanelCount(channels) : 0, words = Words(shape, filters);
+  Scratch<float> transposed(panels * 9 * words * panel), pairs(InPairs(shape) ? 9 * channels * words : 0);
+  const float* rows = RowsAsWords(shape, kernel, 9 * channels, filters, pairs.get());
   ParallelFor(executor, panels * 9, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)  // panel by panel, tap by tap
-      Simd().pack_rows(kernel + i % 9 * channels * filters, channels, filters, i / 9 * panel,
-                       transposed.get() + i * filters * panel);
+      Simd().pack_rows(rows + i % 9 * channels * words, channels, words, i / 9 * panel,
+                       transposed.get() + i * words * panel);
   });
 
   const int64_t parts = KernelGradParts(shape), part_images = DivideUp(shape.count, parts);
-  const int64_t block = std::min(part_images, ImagesPerBlock(shape, 512));
-  const auto forward = ForwardWindows(shape, block);
-  const auto backward = images_grad ? BackwardWindows(shape, block) : std::vector<WindowGroup>();
+  int64_t block = std::min(part_images, ImagesPerBlock(shape, 512));
+  if (InPairs(shape)) block += block % 2;
+  const auto forward = ForwardWindows(shape, Words(shape, block));
+  const auto backward = images_grad ? WordsToImages(shape, block) : std::vector<WindowGroup>();
   Scratch<float> later_parts((parts - 1) * size);
   const auto gradient_of = [&](int64_t part) {
     return part == 0 ? kernel_grad : later_parts.get() + (part - 1) * size;
@@ -96,15 +149,23 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
   ParallelFor(executor, parts, 1, [&](int64_t part, int64_t) {
     std::fill(gradient_of(part), gradient_of(part) + size, 0.0f);
     const Scratch<float> scratch(block * shape.maps_size());
+    const int64_t pair_count = InPairs(shape) ? Words(shape, block) : 0;
+    const Scratch<float> image_words(pair_count * shape.image_size());
+    const Scratch<float> map_words(
+        InPairs(shape) ? std::max(pair_count * shape.maps_size(), block * shape.positions_each() * words)
+                       : 0);
     const int64_t end = std::min((part + 1) * part_images, shape.count);
     for (int64_t first = part * part_images; first < end; first += block) {
-      const int64_t last = std::min(first + block, end);
-      const float* grad = maps_grad(first, last, scratch.get());
-      AddKernelGrad(forward, last - first, filters, images + first * shape.image_size(), grad,
-                    gradient_of(part));
+      const int64_t count = std::min(block, end - first);
+      const float* grad = maps_grad(first, first + count, scratch.get());
+      AddKernelGrad(shape, forward, Words(shape, count),
+                    ImagesAsWords(shape, images + first * shape.image_size(), count, shape.image_size(),
+                                  image_words.get()),
+                    ImagesAsWords(shape, grad, count, shape.maps_size(), map_words.get()), gradient_of(part));
       if (images_grad)
-        ApplyWindows(backward, last - first, grad, transposed.get(), 9 * filters, channels,
-                     images_grad + first * shape.image_size());
+        ApplyWindows(shape, backward, count,
+                     RowsAsWords(shape, grad, count * shape.positions_each(), filters, map_words.get()),
+                     transposed.get(), 9 * words, channels, images_grad + first * shape.image_size());
     }
   });
   ParallelFor(executor, parts > 1 ? 9 * channels : 0, 64, [&](int64_t begin, int64_t end) {

@@ -6,11 +6,16 @@
 // Work is done by blocks of images that fit a core's cache, so that what precedes or follows a convolution
 // can be done there as well. Beside the results, memory for a packed copy of the kernel, for 16 bytes per
 // position of a block, and for up to 16 gradients of the kernel.
+//
+// In bfloat16 the factors of all products, gradients of the maps among them, are rounded to its 8 bits, block
+// by block; products and sums are float32. Two neighbours lie in the bits of one float, so that this is the
+// convolution of half as many channels, and the kernel's gradient that of half as many images.
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <vector>
 
+#include "core/metric.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "core/simd/kernels.h"
@@ -20,6 +25,7 @@ namespace fslcore {
 struct ConvShape {
   int64_t count, height, width, channels;  // of the images
   int64_t filters, stride;
+  Precision precision = Precision::kFloat32;  // or kBfloat16
 
   int64_t map_height() const { return DivideUp(height, stride); }
   int64_t map_width() const { return DivideUp(width, stride); }
@@ -48,7 +54,7 @@ class Convolution {
  private:
   const ConvShape shape_;
   const float* images_;
-  Scratch<float> packed_;
+  Scratch<float> pairs_, packed_;
   const float* panels_;
   std::vector<WindowGroup> windows_;
 };

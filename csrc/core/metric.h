@@ -26,8 +26,8 @@ inline std::optional<Activation> ParseActivation(std::string_view name) {
   return std::nullopt;
 }
 
-// In which the products of a metric are formed on a GPU; they are always added up in float32. A CPU
-// multiplies in float32 whatever is asked for.
+// Of the factors of products, which are always added up in float32. Metrics on a CPU multiply in float32
+// whatever is asked for.
 enum class Precision {
   kFloat32,   // exact: fused multiply-adds
   kTf32,      // tensor cores, operands rounded to 11 bits

@@ -37,7 +37,7 @@ void ExpectEqual(const char* what, const std::vector<float>& want, Guarded& got,
     if (want[i] != got.get()[i]) return Expect(false, what, static_cast<int64_t>(i), detail);
 }
 
-// The convolution and its gradients of integers, block by block and by threads: exact.
+// The convolution and its gradients of integers that bfloat16 holds, block by block and by threads: exact.
 void TestConvolution(const ConvShape& s) {
   const auto images = Integers(s.count * s.image_size(), 1), kernel = Integers(9 * s.channels * s.filters, 2),
              grad = Integers(s.positions() * s.filters, 5);
@@ -202,22 +202,26 @@ void TestBlock(const ConvBlockShape& s) {
       kernel_grad[weight] += maps_grad[out] * a.images[pixel];
       of_kernel[weight] += grad_size[out] * std::fabs(a.images[pixel]);
     }
-  // The convolutions add up to 600 terms, and a kernel's gradient one for each position of a part.
-  constexpr double kGradient = 4.0 * kRounding;
+  // The convolutions add up to 600 terms, and a kernel's gradient one for each position of a part. Images and
+  // kernel are exact in bfloat16, the gradient of the maps is rounded to it.
+  const double bound = 4.0 * kRounding + (conv.precision == Precision::kBfloat16 ? 0x1p-8 : 0.0);
   for (size_t i = 0; i < images_grad.size(); ++i)
-    Expect(std::fabs(results.images_grad.get()[i] - images_grad[i]) <= kGradient * of_images[i],
+    Expect(std::fabs(results.images_grad.get()[i] - images_grad[i]) <= bound * of_images[i],
            "images_grad of a block", static_cast<int64_t>(i), conv.height);
   for (size_t i = 0; i < kernel_grad.size(); ++i)
-    Expect(std::fabs(results.kernel_grad.get()[i] - kernel_grad[i]) <= kGradient * of_kernel[i],
+    Expect(std::fabs(results.kernel_grad.get()[i] - kernel_grad[i]) <= bound * of_kernel[i],
            "kernel_grad of a block", static_cast<int64_t>(i), conv.height);
 }
 
 }  // namespace
 
 void TestConvolutions() {
-  const auto test = [](const ConvShape& shape) {
-    TestConvolution(shape);
-    for (int64_t pool : {1, 2}) TestBlock({shape, pool});
+  const auto test = [](ConvShape shape) {
+    for (Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
+      shape.precision = precision;
+      TestConvolution(shape);
+      for (int64_t pool : {1, 2}) TestBlock({shape, pool});
+    }
   };
   for (int64_t stride : {1, 2})
     for (int64_t channels : {0, 1, 3, 16, 17, 64})

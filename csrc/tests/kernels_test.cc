@@ -346,6 +346,7 @@ int Run() {
 #if defined(__x86_64__)
   if (BestCpuLevel() >= CpuLevel::kAvx2) TestLevel(avx2::kKernels);
   if (BestCpuLevel() >= CpuLevel::kAvx512) TestLevel(avx512::kKernels);
+  if (BestCpuLevel() >= CpuLevel::kAvx512Bf16) TestLevel(avx512bf16::kKernels);
 #endif
   for (size_t metric = 0; metric < kMetricNames.size(); ++metric)
     for (int64_t rows : kSizes)

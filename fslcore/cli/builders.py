@@ -26,7 +26,7 @@ def build_learner(recipe: Recipe, image_shape: Shape) -> Any:
         case SiameseRecipe():
             return _siamese(recipe, image_shape)
         case PrototypicalRecipe():
-            learner = Prototypical(encoders.conv4(image_shape))
+            learner = Prototypical(encoders.conv4(image_shape, precision=recipe.precision))
             learner.compile(_adam(recipe.learning_rate, recipe.steps))
             return learner
         case ReptileRecipe():
@@ -84,19 +84,20 @@ def batches(recipe: Recipe, learner: Any, store: ImageStore, first_step: int) ->
 
 
 def _siamese(recipe: SiameseRecipe, image_shape: Shape) -> Siamese:
+    encoder = encoders.conv4(image_shape, precision=recipe.precision)
     if recipe.loss == "triplet":
-        learner = Siamese(encoders.conv4(image_shape), "euclidean", output="embeddings")
+        learner = Siamese(encoder, "euclidean", output="embeddings")
         learner.compile(_adam(recipe.learning_rate, recipe.steps))
         return learner
     accuracy = keras.metrics.MeanMetricWrapper(classification_accuracy(), name="accuracy")
-    learner = Siamese(encoders.conv4(image_shape), "DenseSigmoid")
+    learner = Siamese(encoder, "DenseSigmoid")
     learner.compile(_adam(recipe.learning_rate, recipe.steps), metrics=[accuracy])
     return learner
 
 
 def _reptile(recipe: ReptileRecipe, image_shape: Shape) -> Reptile:
     learner = Reptile(
-        encoders.conv4_classifier(recipe.way, image_shape),
+        encoders.conv4_classifier(recipe.way, image_shape, precision=recipe.precision),
         INNER_OPTIMIZERS[recipe.inner_optimizer](recipe.inner_learning_rate),
         inner_steps=recipe.inner_steps,
         inner_batch=recipe.inner_batch,

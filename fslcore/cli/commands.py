@@ -69,6 +69,7 @@ def train(
     epochs: options.Epochs = None,
     steps_per_epoch: options.StepsPerEpoch = None,
     learning_rate: options.LearningRate = None,
+    precision: options.Precision = None,
     seed: options.Seed = 0,
     quick: options.Quick = False,
     loss: options.Loss = None,
@@ -87,7 +88,6 @@ def train(
     generator_learning_rate: options.GeneratorLearningRate = None,
     adversary_weight: options.AdversaryWeight = None,
     unlabelled: options.Unlabelled = None,
-    precision: options.Precision = None,
     out: options.Out = None,
     resume: options.Resume = None,
     tensorboard: options.TensorBoard = False,
@@ -119,6 +119,7 @@ def train(
         "epochs": epochs,
         "steps_per_epoch": steps_per_epoch,
         "learning_rate": learning_rate,
+        "precision": precision,
         "seed": seed,
         "loss": loss,
         "inner_steps": inner_steps,
@@ -136,7 +137,6 @@ def train(
         "generator_learning_rate": generator_learning_rate,
         "adversary_weight": adversary_weight,
         "unlabelled": unlabelled,
-        "precision": precision,
     }
     layout = defaults.unfitted_recipe(learner, data, quick, **chosen).layout
     if tensorboard and importlib.util.find_spec("tensorboard") is None:

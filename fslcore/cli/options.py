@@ -116,6 +116,15 @@ Quick = Annotated[
         "--quick", help="Small sizes, done in a minute: does it work here?", rich_help_panel=_TRAINING
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the factors in the encoder's convolutions; with metagan, of all the arithmetic of the "
+        "generator and the task encoder. bfloat16 shortens training on CPUs that multiply it faster: AMD's "
+        "from Zen 4 on, for metagan also Intel's with AMX; on others it takes longer. [default: float32]",
+        rich_help_panel=_TRAINING,
+    ),
+]
 Loss = Annotated[
     str | None,
     typer.Option(
@@ -215,14 +224,6 @@ AdversaryWeight = Annotated[
     typer.Option(
         help="Weight of telling real from generated images, beside the 1 of telling the classes. "
         "[default: 0.1; as published: 1]",
-        rich_help_panel=_METAGAN,
-    ),
-]
-Precision = Annotated[
-    str | None,
-    typer.Option(
-        help="Arithmetic of the generator and the task encoder. bfloat16 makes training a quarter shorter on "
-        "CPUs with AMX; without, it may take longer. [default: float32]",
         rich_help_panel=_METAGAN,
     ),
 ]

@@ -35,6 +35,8 @@ class Recipe:
         steps_per_epoch: training steps of an epoch.
         rotations: whether each training class also counts turned by 90, 180 and 270 degrees, as three more
             classes.
+        precision: of the factors in the encoder's convolutions while it is trained or fitted, "float32" or
+            "bfloat16".
         seed: of the weights and the episodes.
     """
 
@@ -45,6 +47,7 @@ class Recipe:
     epochs: int
     steps_per_epoch: int
     rotations: bool = False
+    precision: str = "float32"
     seed: int = 0
 
     @property
@@ -212,8 +215,8 @@ class MetaGANRecipe(AdaptiveRecipe):
         adversary_weight: of the terms of the network's loss that tell real from generated images.
         unlabelled: images per class without labels beside the support of a task, and in training as many
             beside its queries.
-        precision: of the generator's and the task encoder's arithmetic, "float32" or "bfloat16"; their
-            weights are float32, and so is all of the network.
+        precision: of the generator's and the task encoder's arithmetic; their weights are float32, and so is
+            all of the network.
     """
 
     learner: ClassVar[str] = "metagan"
@@ -225,7 +228,6 @@ class MetaGANRecipe(AdaptiveRecipe):
     generator: bool = True
     adversary_weight: float = 1.0
     unlabelled: int = 0
-    precision: str = "float32"
 
     @property
     def unlabelled_images(self) -> int:

@@ -161,6 +161,7 @@ def conv_block(
     strides: int = 2,
     pool_size: int = 1,
     epsilon: float = 1e-3,
+    precision: str = "float32",
 ) -> ConvBlockResult:
     """max(0, gamma * (c - mean) / sqrt(variance + epsilon) + beta), c the 3x3 convolution of the images.
 
@@ -172,22 +173,37 @@ def conv_block(
         strides: 1 or 2.
         pool_size: 1 or 2; with 2, the outputs are the largest of each 2 x 2.
         epsilon: Positive.
+        precision: "float32" or "bfloat16", of the factors of the convolution and its gradients.
 
     Returns:
         A `ConvBlockResult`.
 
     Raises:
-        ValueError: For other strides, another pool_size or epsilon.
+        ValueError: For other options.
     """
-    strides, pool_size, epsilon = check_conv_block(strides, pool_size, epsilon)
+    strides, pool_size, epsilon = check_conv_block(strides, pool_size, epsilon, precision)
     images, kernel, gamma, beta = (tf.cast(tensor, tf.float32) for tensor in (images, kernel, gamma, beta))
+    if precision == "bfloat16":
+        images, kernel = _round_to_bfloat16(images), _round_to_bfloat16(kernel)
     convolved = tf.nn.conv2d(images, kernel, strides, "SAME")
+    if precision == "bfloat16":
+        convolved = _with_gradient_rounded_to_bfloat16(convolved)
     mean = tf.reduce_mean(convolved, axis=[0, 1, 2])
     variance = tf.reduce_mean(tf.square(convolved - mean), axis=[0, 1, 2])
     outputs = tf.nn.relu((convolved - mean) * (gamma * tf.math.rsqrt(variance + epsilon)) + beta)
     if pool_size > 1:
         outputs = tf.nn.max_pool2d(outputs, pool_size, pool_size, "VALID")
     return ConvBlockResult(outputs, tf.stop_gradient(mean), tf.stop_gradient(variance))
+
+
+@tf.custom_gradient
+def _round_to_bfloat16(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    return tf.cast(tf.cast(x, tf.bfloat16), tf.float32), lambda grad: grad
+
+
+@tf.custom_gradient
+def _with_gradient_rounded_to_bfloat16(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    return tf.identity(x), _round_to_bfloat16
 
 
 def adam_step(

@@ -2,8 +2,16 @@
 // Register tiles over the windows of a convolution, and the passes of the batch normalisation after it.
 // Included once per instruction set, after gram_body.inl.
 
+// What a lane multiplies: a float, or a pair of bfloat16 in its bits.
+struct Floats {
+  static Vec MultiplyAdd(Vec a, Vec b, Vec c) { return Fma(a, b, c); }
+};
+struct Pairs {
+  static Vec MultiplyAdd(Vec a, Vec b, Vec c) { return FmaPairs(a, b, c); }
+};
+
 // kHeight windows times kWidth vectors of channels.
-template <int kHeight, int kWidth>
+template <class Factors, int kHeight, int kWidth>
 void WindowTile(const WindowBlock& w, int64_t row, int64_t col) {
   Vec sums[kHeight][kWidth];
   for (auto& line : sums)
@@ -17,7 +25,7 @@ void WindowTile(const WindowBlock& w, int64_t row, int64_t col) {
       for (int v = 0; v < kWidth; ++v) b[v] = Load(panel + v * kLanes);
       for (int r = 0; r < kHeight; ++r) {
         const Vec x = Set(in[r][k]);
-        for (int v = 0; v < kWidth; ++v) sums[r][v] = Fma(x, b[v], sums[r][v]);
+        for (int v = 0; v < kWidth; ++v) sums[r][v] = Factors::MultiplyAdd(x, b[v], sums[r][v]);
       }
     }
   }
@@ -30,19 +38,22 @@ void WindowTile(const WindowBlock& w, int64_t row, int64_t col) {
 }
 
 // As narrow as the columns that are left allow: 16 filters cost a quarter of 64.
+template <class Factors>
 struct WindowTiles {
   template <int kHeight, int kWidth = kVecs>
   static void Run(const WindowBlock& w, int64_t row, int64_t col) {
     if constexpr (kWidth > 1)
       if (w.cols - col <= (kWidth - 1) * kLanes) return Run<kHeight, kWidth - 1>(w, row, col);
-    WindowTile<kHeight, kWidth>(w, row, col);
+    WindowTile<Factors, kHeight, kWidth>(w, row, col);
   }
 };
 
+template <class Factors>
 void Window(const WindowBlock& block) {
   for (int64_t col = 0; col < block.cols; col += kPanel)
-    ForEachTile(block.rows,
-                [&](auto height, int64_t row) { WindowTiles::Run<height.value>(block, row, col); });
+    ForEachTile(block.rows, [&](auto height, int64_t row) {
+      WindowTiles<Factors>::template Run<height.value>(block, row, col);
+    });
 }
 
 // kWidth vectors of a row from column `first` on; or, if partial, the `count` columns that are left of one.
@@ -72,7 +83,7 @@ inline void ForEachColumns(int64_t cols, const Body& body, int64_t first = 0) {
     body(Columns<1, true>{first, cols - first});
 }
 
-template <int kHeight, class Cols>
+template <class Factors, int kHeight, class Cols>
 void WindowGradTile(const WindowGradBlock& w, int64_t row, Cols columns) {
   Vec sums[kHeight][Cols::kWidth];
   for (auto& line : sums)
@@ -84,7 +95,7 @@ void WindowGradTile(const WindowGradBlock& w, int64_t row, Cols columns) {
     for (int v = 0; v < Cols::kWidth; ++v) b[v] = columns.Read(grad, v);
     for (int r = 0; r < kHeight; ++r) {
       const Vec a = Set(x[r]);
-      for (int v = 0; v < Cols::kWidth; ++v) sums[r][v] = Fma(a, b[v], sums[r][v]);
+      for (int v = 0; v < Cols::kWidth; ++v) sums[r][v] = Factors::MultiplyAdd(a, b[v], sums[r][v]);
     }
   }
   for (int r = 0; r < kHeight; ++r)
@@ -94,10 +105,12 @@ void WindowGradTile(const WindowGradBlock& w, int64_t row, Cols columns) {
     }
 }
 
+template <class Factors>
 void WindowGrad(const WindowGradBlock& block) {
   ForEachColumns(block.cols, [&](auto columns) {
-    ForEachTile(block.rows,
-                [&](auto height, int64_t row) { WindowGradTile<height.value>(block, row, columns); });
+    ForEachTile(block.rows, [&](auto height, int64_t row) {
+      WindowGradTile<Factors, height.value>(block, row, columns);
+    });
   });
 }
 

@@ -8,6 +8,8 @@ namespace fslcore {
 const SimdKernels& Simd() {
 #if defined(__x86_64__) && !defined(FSLCORE_PORTABLE)
   switch (ActiveCpuLevel()) {
+    case CpuLevel::kAvx512Bf16:
+      return avx512bf16::kKernels;
     case CpuLevel::kAvx512:
       return avx512::kKernels;
     case CpuLevel::kAvx2:

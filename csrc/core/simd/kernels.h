@@ -167,6 +167,15 @@ struct SimdKernels {
   void (*window)(const WindowBlock&);
   void (*window_grad)(const WindowGradBlock&);
 
+  // Pairs of floats rounded to bfloat16, in the bits of one float, the first in the lower half:
+  // out[r, k] = (in[r, 2 * k], in[r, 2 * k + 1]), 0 behind an odd last column.
+  void (*pair_neighbours)(const float* in, int64_t rows, int64_t cols, float* out);
+  // out[i] = (first[i], second[i]), or with 0 if there is no second.
+  void (*pair_rows)(const float* first, const float* second, int64_t n, float* out);
+  // The same with pairs for the factors, whose products are both added, in float32.
+  void (*window_pairs)(const WindowBlock&);
+  void (*window_grad_pairs)(const WindowGradBlock&);
+
   // The mean and the sum of (x - mean)^2 of each column of x [rows, cols], rows > 0.
   void (*moments)(const float* x, int64_t rows, int64_t cols, float* mean, float* squares);
   // The largest NormalisedRelu of each window.
@@ -196,6 +205,9 @@ namespace avx2 {
 extern const SimdKernels kKernels;
 }
 namespace avx512 {
+extern const SimdKernels kKernels;
+}
+namespace avx512bf16 {
 extern const SimdKernels kKernels;
 }
 

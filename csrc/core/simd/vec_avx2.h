@@ -55,6 +55,15 @@ inline Mask LessBits(Vec a, Vec b) {  // not (b <= a)
   const __m256i not_less = _mm256_cmpeq_epi32(_mm256_castps_si256(MinBits(a, b)), _mm256_castps_si256(b));
   return _mm256_castsi256_ps(_mm256_xor_si256(not_less, _mm256_set1_epi32(-1)));
 }
+// Both products of pairs of bfloat16 (kernels.h), added to c.
+inline Vec FmaPairs(Vec a, Vec b, Vec c) {
+  const Vec high = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0xffff0000)));
+  const auto low_of = [](Vec v) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(v), 16));
+  };
+  const auto high_of = [=](Vec v) { return _mm256_and_ps(v, high); };
+  return Fma(high_of(a), high_of(b), Fma(low_of(a), low_of(b), c));
+}
 inline uint32_t Bits(Mask m) { return static_cast<uint32_t>(_mm256_movemask_ps(m)); }
 inline float Least(Vec v) {
   __m128 s = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

@@ -47,6 +47,17 @@ inline Vec MinBits(Vec a, Vec b) {
 inline Mask LessBits(Vec a, Vec b) {
   return _mm512_cmplt_epu32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b));
 }
+// Both products of pairs of bfloat16 (kernels.h), added to c.
+inline Vec FmaPairs(Vec a, Vec b, Vec c) {
+  const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+  const auto low_of = [](Vec v) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(v), 16));
+  };
+  const auto high_of = [=](Vec v) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), high));
+  };
+  return Fma(high_of(a), high_of(b), Fma(low_of(a), low_of(b), c));
+}
 inline uint32_t Bits(Mask m) { return m; }
 inline float Least(Vec v) { return _mm512_reduce_min_ps(v); }
 inline float Sum(Vec v) { return _mm512_reduce_add_ps(v); }

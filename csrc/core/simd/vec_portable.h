@@ -57,6 +57,12 @@ inline Vec LoadBits(const uint32_t* p) {
 inline Vec SubBits(Vec a, Vec b) { return reinterpret_cast<Vec>(AsBits(a) - AsBits(b)); }
 inline Mask LessBits(Vec a, Vec b) { return AsBits(a) < AsBits(b); }
 inline Vec MinBits(Vec a, Vec b) { return Select(LessBits(a, b), a, b); }
+// Both products of pairs of bfloat16 (kernels.h), added to c.
+inline Vec FmaPairs(Vec a, Vec b, Vec c) {
+  const auto low_of = [](Vec v) { return reinterpret_cast<Vec>(AsBits(v) << 16); };
+  const auto high_of = [](Vec v) { return reinterpret_cast<Vec>(AsBits(v) & 0xffff0000u); };
+  return Fma(high_of(a), high_of(b), Fma(low_of(a), low_of(b), c));
+}
 inline uint32_t Bits(Mask m) {
   return (m[0] ? 1u : 0u) | (m[1] ? 2u : 0u) | (m[2] ? 4u : 0u) | (m[3] ? 8u : 0u);
 }
