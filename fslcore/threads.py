@@ -19,8 +19,9 @@ def set_threads(threads: int | None = None, layout: str = "ops") -> int:
     Args:
         threads: number of CPU threads; None: as many as this process may run on.
         layout: "ops": one op at a time, on all threads. Best for large batches: `Siamese`, `Prototypical`.
+            So it is for `Reptile`, all tasks of which are one op, where `fslcore.ops.fit_classifiers` can.
             "tasks": as many ops at a time as there are threads, each on one. Best for the many small steps of
-            `Reptile`, `MAML` and `MetaGAN`, several tasks of which are then worked on side by side.
+            `MAML` and `MetaGAN`, several tasks of which are then worked on side by side.
 
     Returns:
         The number of threads.

@@ -116,7 +116,7 @@ def test_evaluate_keeps_to_the_ways_of_the_network(in_process, trained):
     latest = runs.read_json(run / runs.METRICS)["results"][-1]
     assert (latest["n_way"], latest["k_shot"], latest["n_query"], latest["transductive"]) == (3, 2, 4, True)
     assert in_process("evaluate", "whole", "--episodes", 3, "--way", 3, "--query", 1)[0] == 0
-    assert in_process.layouts == ["tasks", "tasks"]
+    assert in_process.layouts == ["ops", "ops"]
     message = in_process.complaint("evaluate", "whole", "--way", 5)
     assert (
         "--way must be 3, the classes that the learner's network can tell apart, received --way 5" in message
@@ -259,7 +259,7 @@ def test_the_curves_for_tensorboard_go_on_after_ctrl_c(in_process, folder, monke
     assert code == 130
     assert "interrupted after 7 of 12 steps" in out
     assert in_process("train", "--resume", "curves")[0] == 0
-    assert in_process.layouts == ["tasks", "tasks"]
+    assert in_process.layouts == ["ops", "ops"]
     training, validation = (
         scalars(folder / "curves" / "tensorboard" / part) for part in ("train", "validation")
     )

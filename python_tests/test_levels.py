@@ -21,7 +21,9 @@ HERE = pathlib.Path(__file__).parent
 LEVELS = ("portable", "avx2", "avx512", "avx512bf16")  # each includes those before it
 SUITES = (
     "test_convolution.py",
+    "test_convolution_precision.py",
     "test_episodes.py",
+    "test_fit_classifiers.py",
     "test_gram.py",
     "test_gram_grad.py",
     "test_images.py",

@@ -146,8 +146,10 @@ def test_a_preset_leaves_the_length_of_the_training_open():
 
 def test_layouts():
     layouts = {name: defaults.unfitted_recipe(name, "omniglot").layout for name in recipes.RECIPES}
-    assert layouts == {"siamese": "ops", "prototypical": "ops", "reptile": "tasks", "metagan": "tasks"}
-    assert defaults.unfitted_recipe("reptile", "omniglot", preset="keras-example").layout == "ops"
+    assert layouts == {"siamese": "ops", "prototypical": "ops", "reptile": "ops", "metagan": "tasks"}
+    for preset, layout in (("5w1s", "tasks"), ("keras-example", "ops")):
+        frozen = defaults.unfitted_recipe("reptile", "omniglot", preset=preset, normalization="frozen")
+        assert frozen.layout == layout
 
 
 # ---- choices

@@ -128,6 +128,27 @@ absl::Status AdamStepShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// What each task makes of what all start from: the same shapes, behind an axis of the tasks.
+absl::Status FitClassifiersShape(InferenceContext* c) {
+  ShapeHandle images, order;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 5, &images));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 3, &order));
+  const ShapeHandle tasks = c->Vector(c->Dim(images, 0));
+  const int lists = c->num_inputs() - 3;
+  for (int i = 0; i < lists; ++i) {
+    ShapeHandle stacked;
+    TF_RETURN_IF_ERROR(c->Concatenate(tasks, c->input(3 + i), &stacked));
+    c->set_output(i, stacked);
+  }
+  int weights;
+  TF_RETURN_IF_ERROR(c->GetAttr("N", &weights));
+  ShapeHandle bias;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(3 + weights - 1), 1, &bias));
+  c->set_output(lists, c->Matrix(c->Dim(order, 0), c->Dim(order, 1)));
+  c->set_output(lists + 1, c->MakeShape({c->Dim(order, 0), c->Dim(order, 2), c->Dim(bias, 0)}));
+  return absl::OkStatus();
+}
+
 #define METRIC_ATTRS                                                                               \
   Attr("metric: {'sqeuclidean', 'euclidean', 'cosine', 'dot', 'manhattan', 'weighted_manhattan'}") \
       .Attr("activation: {'none', 'sigmoid'}")                                                     \
@@ -231,6 +252,33 @@ REGISTER_OP("FslcoreConvBlockGrad")
     .Output("gamma_grad: float")
     .Output("beta_grad: float")
     .SetShapeFn(ConvBlockGradShape);
+
+REGISTER_OP("FslcoreFitClassifiers")
+    .Input("images: float")
+    .Input("labels: int32")
+    .Input("order: int32")
+    .Input("weights: N * float")
+    .Input("averages: M * float")
+    .Input("memory: K * float")
+    .Attr("N: int >= 1")
+    .Attr("M: int >= 1")
+    .Attr("K: int >= 0")
+    .Attr("strides: list(int)")
+    .Attr("pool_sizes: list(int)")
+    .Attr("epsilons: list(float)")
+    .Attr("precisions: list({'float32', 'bfloat16'})")
+    .Attr("momenta: list(float)")
+    .Attr("learning_rate: float")
+    .Attr("adam: bool")
+    .Attr("beta_2: float = 0.0")
+    .Attr("one_minus_beta_2: float = 1.0")
+    .Attr("adam_epsilon: float = 0.0")
+    .Output("new_weights: N * float")
+    .Output("new_averages: M * float")
+    .Output("new_memory: K * float")
+    .Output("losses: float")
+    .Output("logits: float")
+    .SetShapeFn(FitClassifiersShape);
 
 REGISTER_OP("FslcoreAdamStep")
     .Input("weights: N * float")

@@ -262,17 +262,15 @@ void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const Conv
   const NormalisedRelu relu = {shape.conv.filters, results.mean, scales.scale.get(), inputs.beta};
   const Maps maps_of(shape.conv, results.maps, &convolution);
   const BlockStrips strips(shape, block);
-  // From the last block to the first: what the first pass has left in the cache is used before it is
-  // displaced.
-  ParallelFor(executor, DivideUp(count, block), 1, [&](int64_t index, int64_t) {
-    const int64_t begin = (DivideUp(count, block) - 1 - index) * block;
-    const int64_t end = std::min(begin + block, count);
+  const auto normalise = [&](int64_t begin, int64_t end) {
     const Scratch<float> scratch(maps_of.scratch_size(block));
     const float* maps = maps_of(begin, end, scratch.get());
     float* outputs = results.outputs + begin * shape.outputs_size();
     for (const Strip& strip : strips(end - begin))
       Simd().pooled_relu(relu, strip.windows, maps + strip.maps, outputs + strip.outputs);
-  });
+  };
+  // Backwards, what the first pass has left in the cache is used before it is displaced.
+  ParallelFor(executor, count, block, normalise, Order::kBackward);
 }
 
 void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,

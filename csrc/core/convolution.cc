@@ -67,9 +67,9 @@ void AddKernelGrad(const ConvShape& shape, const std::vector<WindowGroup>& group
 }
 
 // Each part of the images has a gradient of the kernel of its own, and they are added in order: at least 512
-// positions a part, beside which adding them is little, but two as soon as there are 256; at most 16 parts.
+// positions a part, beside which adding them is little, but two as soon as there are 96; at most 16 parts.
 int64_t KernelGradParts(const ConvShape& shape) {
-  const int64_t least = shape.positions() >= 256 ? 2 : 1;
+  const int64_t least = shape.positions() >= 96 ? 2 : 1;
   return std::min(shape.count, std::clamp<int64_t>(shape.positions() / 512, least, 16));
 }
 
@@ -77,7 +77,7 @@ int64_t KernelGradParts(const ConvShape& shape) {
 
 int64_t ImagesPerBlock(const ConvShape& shape, int64_t positions) {
   const int64_t most = std::max<int64_t>(1, positions / std::max<int64_t>(1, shape.positions_each()));
-  const int64_t blocks = std::max<int64_t>(1, DivideUp(shape.count, most));
+  const int64_t blocks = std::max<int64_t>(4, DivideUp(shape.count, most));
   return std::max<int64_t>(1, DivideUp(shape.count, blocks));
 }
 

@@ -35,7 +35,8 @@ struct ConvShape {
   int64_t maps_size() const { return positions_each() * filters; }  // floats, for one image
 };
 
-// Images per block, so that it has at most `positions` of the maps: blocks of nearly equal size.
+// Images per block, so that it has at most `positions` of the maps, and some threads have one: blocks of
+// nearly equal size.
 int64_t ImagesPerBlock(const ConvShape& shape, int64_t positions);
 
 struct WindowGroup;

@@ -21,9 +21,14 @@
 
 namespace fslcore {
 
+// Looks of some thirty nanoseconds for what is due at once: together about what it takes a sleeping thread to
+// wake on a virtual machine.
+inline constexpr int kLooks = 1500;
+
 struct Executor {
   int threads = 1;
   std::function<void(std::function<void()>)> schedule;  // may be empty when threads == 1
+  int looks = kLooks;                                   // of a caller for the end of its loop
 };
 
 // TensorFlow's threads flush denormals to zero and others do not: every block runs with flushing on, so a
@@ -44,11 +49,10 @@ class FlushDenormals {
 inline constexpr int64_t kWorkWorthAThread = 1 << 19;
 inline int64_t RowsWorthAThread(int64_t cols) { return std::max<int64_t>(1, (1 << 16) / (cols + 1)); }
 
-// Waits for something that is due at once, for some fifty microseconds: about what it takes a sleeping thread
-// to wake on a virtual machine. True if it has come.
+// Whether it has come true in the meantime.
 template <class Condition>
-bool LookFor(const Condition& condition) {
-  for (int look = 0; look < 1500; ++look) {
+bool LookFor(const Condition& condition, int looks = kLooks) {
+  for (int look = 0; look < looks; ++look) {
     if (condition()) return true;
 #if defined(__x86_64__)
     _mm_pause();
@@ -57,39 +61,47 @@ bool LookFor(const Condition& condition) {
   return false;
 }
 
+enum class Order { kForward, kBackward };
+
 // Calls body(begin, end) for consecutive ranges of [0, count) of `block` elements (the last may be short).
+// Each thread has a share of neighbours, in every loop the same while the threads of the executor are, so
+// that what one loop leaves in a core's cache is there for the next; who has done with its own takes of
+// another's.
 template <class Body>
-void ParallelFor(const Executor& executor, int64_t count, int64_t block, const Body& body) {
+void ParallelFor(const Executor& executor, int64_t count, int64_t block, const Body& body,
+                 Order order = Order::kForward) {
   if (count <= 0) return;
   block = std::max<int64_t>(1, block);
   const int64_t blocks = DivideUp(count, block);
-  auto run = [count, block, &body](int64_t index) {
-    FlushDenormals flush;
-    body(index * block, std::min(count, (index + 1) * block));
-  };
-  const int64_t helpers = std::min<int64_t>(executor.threads, blocks) - 1;
-  if (helpers <= 0 || !executor.schedule) {
-    for (int64_t index = 0; index < blocks; ++index) run(index);
-    return;
-  }
-
+  const int64_t threads = executor.schedule ? std::min<int64_t>(executor.threads, blocks) : 1;
   struct Shared {
-    std::atomic<int64_t> next{0}, finished{0};
+    explicit Shared(int64_t threads) : next(new std::atomic<int64_t>[static_cast<size_t>(threads)]()) {}
+    std::unique_ptr<std::atomic<int64_t>[]> next;  // blocks taken of each share
+    std::atomic<int64_t> helpers{0}, finished{0};
     std::mutex mutex;
     std::condition_variable all_finished;
   };
-  auto shared = std::make_shared<Shared>();  // a helper that starts late must still find it
-  auto work = [shared, blocks, run] {
+  auto shared = std::make_shared<Shared>(threads);  // a helper that starts late must still find it
+  auto work = [shared, count, block, blocks, threads, order, &body](int64_t me) {
     int64_t mine = 0;
-    for (int64_t index; (index = shared->next.fetch_add(1)) < blocks; ++mine) run(index);
+    for (int64_t turn = 0; turn < threads; ++turn) {
+      const int64_t share = (me + turn) % threads;
+      const int64_t first = blocks * share / threads, last = blocks * (share + 1) / threads;
+      for (int64_t taken; (taken = shared->next[share].fetch_add(1)) < last - first; ++mine) {
+        const int64_t index = order == Order::kForward ? first + taken : last - 1 - taken;
+        FlushDenormals flush;
+        body(index * block, std::min(count, (index + 1) * block));
+      }
+    }
     if (mine == 0 || shared->finished.fetch_add(mine) + mine < blocks) return;
     std::lock_guard<std::mutex> lock(shared->mutex);  // or the caller could go to sleep after this
     shared->all_finished.notify_all();
   };
-  for (int64_t i = 0; i < helpers; ++i) executor.schedule(work);
-  work();
+  for (int64_t i = 1; i < threads; ++i)
+    executor.schedule([shared, work] { work(shared->helpers.fetch_add(1) + 1); });
+  work(0);
   const auto finished = [&] { return shared->finished.load() == blocks; };
-  if (LookFor(finished)) return;
+  if (LookFor(finished, executor.looks)) return;
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->all_finished.wait(lock, finished);
 }

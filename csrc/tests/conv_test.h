@@ -5,5 +5,6 @@ namespace fslcore {
 
 // Every kernel of core/conv_block.h, at the active instruction set.
 void TestConvolutions();
+void TestFits();
 
 }  // namespace fslcore

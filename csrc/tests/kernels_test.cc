@@ -369,6 +369,7 @@ int Run() {
   for (Place place : {Place::kApart, Place::kOverWeights, Place::kOverGradients})
     for (int64_t n : kSizes) TestAdamStep(n, place);
   TestConvolutions();
+  TestFits();
   std::printf("kernels at level %s: %s\n", CpuLevelName(ActiveCpuLevel()).data(),
               g_failures ? "FAILED" : "passed");
   return g_failures ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -187,6 +187,11 @@ class ReptileRecipe(AdaptiveRecipe):
     sequential: bool = False
 
     @property
+    def layout(self) -> str:
+        """As for every recipe: one op sees to all tasks, but it knows no frozen averages."""
+        return super().layout if self.normalization == "frozen" else "ops"
+
+    @property
     def steps_per_execution(self) -> int:
         """As for every recipe."""
         return 1 if self.steps_per_epoch % _STEPS_PER_EXECUTION else _STEPS_PER_EXECUTION

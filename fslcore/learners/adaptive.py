@@ -11,15 +11,19 @@ side by side, and nothing that is measured or deployed changes the meta-weights.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from fslcore.data.pipelines import minibatch_order
+from fslcore.learners.compiled import compiled_fit
 from fslcore.learners.inner import InnerOptimizer, Tensors
 from fslcore.learners.learner import random_variables
 from fslcore.learners.networks import averages_of_one_batch, check_classifier, checked_normalization
+from fslcore.learners.tasks import cross_entropy, episode_seeds, flat_with_labels
+from fslcore.ops import FitResult
 from fslcore.threads import parallel_tasks
 
 
@@ -128,7 +132,7 @@ class AdaptiveLearner(keras.Model):
             self._check_unlabelled(unlabelled)
         network = keras.models.clone_model(self.network)
         order = self.adaptation_order(support.shape[0] * support.shape[1], seed)[0]
-        weights, state = self._adapt(support, unlabelled, order, _episode_seeds(seed, 0, 1)[0])
+        weights, state = self._adapt(support, unlabelled, order, episode_seeds(seed, 0, 1)[0])
         for variable, value in zip(network.trainable_variables, weights, strict=True):
             variable.assign(value)
         for variable, value in zip(network.non_trainable_variables, state, strict=True):
@@ -174,7 +178,7 @@ class AdaptiveLearner(keras.Model):
             self._check_transductive()
         episodes, n_way, k_shot = support.shape[:3]
         order = self.adaptation_order(n_way * k_shot, seed, first_episode, episodes)
-        seeds = _episode_seeds(seed, first_episode, episodes)
+        seeds = episode_seeds(seed, first_episode, episodes)
         return self._score(support, query, unlabelled, order, seeds, transductive=transductive)
 
     def adaptation_order(
@@ -251,6 +255,12 @@ class AdaptiveLearner(keras.Model):
         weights, optimizer_state = self.inner_optimizer.update(weights, gradients, optimizer_state)
         return weights, state, optimizer_state, loss, logits
 
+    def compiled_fit(self) -> Callable[..., FitResult] | None:
+        """The inner loops of many tasks as one op, if there is one that does what `inner_step` does."""
+        if type(self).inner_loss is not AdaptiveLearner.inner_loss:
+            return None
+        return compiled_fit(self.network, self.inner_optimizer, self.normalization)
+
     def fit_support(
         self, support: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, context: Any = None
     ) -> Any:
@@ -294,7 +304,12 @@ class AdaptiveLearner(keras.Model):
         """Weights and state of a classifier for the support `[n_way, k_shot, H, W, C]`."""
         images, labels = flat_with_labels(support)
         context = self.task_context(support, unlabelled, seed)
-        weights, state = self.fit_support(images, labels, order, context)
+        return self._normalised(images, context, *self.fit_support(images, labels, order, context))
+
+    def _normalised(
+        self, images: tf.Tensor, context: Any, weights: Tensors, state: Tensors
+    ) -> tuple[Tensors, Tensors]:
+        """Weights and state, with the statistics of the support as its averages where queries need them."""
         if self.normalization == "batch":
             together = self.real_images(images, context)
             with averages_of_one_batch(self.network):
@@ -311,10 +326,19 @@ class AdaptiveLearner(keras.Model):
         transductive: bool,
     ) -> tf.Tensor:
         episodes = tf.shape(support)[0]
+        fit = self.compiled_fit()
+        fitted = None if fit is None else self._fitted_by(fit, support, order)
+
+        def adapted(i: tf.Tensor) -> tuple[Tensors, Tensors]:
+            further = None if unlabelled is None else unlabelled[i]
+            if fitted is None:
+                return self._adapted(support[i], further, order[i], seeds[i])
+            context = self.task_context(support[i], further, seeds[i])
+            weights, state = tf.nest.map_structure(lambda stacked: stacked[i], fitted)
+            return self._normalised(flat_with_labels(support[i])[0], context, weights, state)
 
         def score(i: tf.Tensor, scores: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            further = None if unlabelled is None else unlabelled[i]
-            weights, state = self._adapted(support[i], further, order[i], seeds[i])
+            weights, state = adapted(i)
             images, _ = flat_with_labels(query[i])
             logits, _ = self.network.stateless_call(weights, state, images, training=transductive)
             return i + 1, scores.write(i, logits)
@@ -324,6 +348,19 @@ class AdaptiveLearner(keras.Model):
             lambda i, _: i < episodes, score, (0, scores), parallel_iterations=parallel_tasks()
         )
         return scores.stack()
+
+    def _fitted_by(
+        self, fit: Callable[..., FitResult], support: tf.Tensor, order: tf.Tensor
+    ) -> tuple[Tensors, Tensors]:
+        """Weights and state after the inner loop on each support, with an axis before for the episodes."""
+        episodes = tf.shape(support)[0]
+        images = tf.reshape(support, [episodes, -1, *support.shape[3:]])
+        labels = tf.tile(tf.repeat(tf.range(self.n_way), tf.shape(support)[2])[None], [episodes, 1])
+        weights, state = self.meta_weights()
+        result = fit(images, labels, order, weights, state, self.initial_optimizer_state())
+        if self.normalization == "moving":
+            return result.weights, result.averages
+        return result.weights, [tf.repeat(value[None], episodes, axis=0) for value in state]
 
     def _kept(self, before: Tensors, after: Tensors) -> Tensors:
         """The state after a step: moving averages are left alone unless they are learnt, random seeds not."""
@@ -358,40 +395,3 @@ class AdaptiveLearner(keras.Model):
                 "transductive must be False for a network that draws random numbers (Dropout, noise, "
                 f"augmentation), received True for {self.network.name!r}"
             )
-
-
-def flat_with_labels(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Images `[n_way, n, H, W, C]` as `[n_way * n, H, W, C]`, and their classes int32 `[n_way * n]`."""
-    labels = tf.repeat(tf.range(images.shape[0]), tf.shape(images)[1])
-    return tf.reshape(images, (-1, *images.shape[2:])), labels
-
-
-def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Mean cross-entropy of the softmax of logits `[B, n_way]` for labels `[B]`."""
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
-
-
-def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Share of the rows whose largest logit is that of their label."""
-    right = tf.argmax(logits, axis=-1, output_type=labels.dtype) == labels
-    return tf.reduce_mean(tf.cast(right, tf.float32))
-
-
-def over_tasks(body: Any, n_tasks: int, carry: Any) -> Any:
-    """Runs `carry = body(task, *carry)` for task 0 to n_tasks - 1.
-
-    Tasks run side by side as far as `body` takes no more from `carry` than the sums it adds to.
-    """
-    return tf.while_loop(
-        lambda task, *_: task < n_tasks,
-        lambda task, *carry: (task + 1, *body(task, *carry)),
-        (0, *carry),
-        parallel_iterations=parallel_tasks(),
-        maximum_iterations=n_tasks,
-    )[1:]
-
-
-def _episode_seeds(seed: int, first: int, count: int) -> tf.Tensor:
-    """Two numbers for each of the episodes first, first + 1, ... to draw its noise from: int64 [count, 2]."""
-    episodes = tf.range(first, first + count, dtype=tf.int64)
-    return tf.stack([tf.fill([count], tf.cast(seed, tf.int64)), episodes], axis=1)

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from fslcore.data import ImageStore
 from fslcore.data.pipelines import minibatch_order
-from fslcore.learners.adaptive import AdaptiveLearner, accuracy, flat_with_labels, over_tasks
+from fslcore.learners.adaptive import AdaptiveLearner
 from fslcore.learners.inner import Adam, InnerOptimizer, Tensors
 from fslcore.learners.networks import check_store, check_twice_differentiable, moves_and_seeds, settle
+from fslcore.learners.tasks import accuracy, flat_with_labels, over_tasks
 
 
 @keras.saving.register_keras_serializable(package="fslcore")

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from fslcore.learners.adaptive import accuracy, cross_entropy, flat_with_labels
 from fslcore.learners.adversary import Adversary
 from fslcore.learners.inner import SGD, InnerOptimizer, Tensors
 from fslcore.learners.maml import MAML
+from fslcore.learners.tasks import accuracy, cross_entropy, flat_with_labels
 
 # The published settings.
 _INNER_OPTIMIZER, _ADAPT_STEPS = SGD(0.1), 5

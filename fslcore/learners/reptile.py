@@ -3,18 +3,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from fslcore.data import ImageStore
 from fslcore.data.pipelines import minibatches
 from fslcore.encoders import conv4_classifier
-from fslcore.learners.adaptive import AdaptiveLearner, accuracy, over_tasks
+from fslcore.learners.adaptive import AdaptiveLearner
 from fslcore.learners.inner import INNER_OPTIMIZERS, InnerOptimizer, Tensors
 from fslcore.learners.networks import check_store, moves_and_seeds, settle
+from fslcore.learners.tasks import accuracy, over_tasks
+from fslcore.ops import FitResult
 from fslcore.presets import REPTILE_PRESETS
+
+
+class TasksResult(NamedTuple):
+    """What the inner loops on the tasks of a training step come to.
+
+    Attributes:
+        weights: Means over the tasks of the weights reached.
+        memory: That of the inner optimizer from here on.
+        moves: Means of how far the moving averages moved.
+        seeds: Of random layers, as the last task left them.
+        metrics: Mean loss and accuracy.
+    """
+
+    weights: Tensors
+    memory: Tensors
+    moves: Tensors
+    seeds: Tensors
+    metrics: Tensors
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -86,12 +108,15 @@ class Reptile(AdaptiveLearner):
         ]
 
     @classmethod
-    def from_preset(cls, name: str, image_shape: tuple[int, int, int] = (28, 28, 1)) -> Reptile:
+    def from_preset(
+        cls, name: str, image_shape: tuple[int, int, int] = (28, 28, 1), precision: str = "float32"
+    ) -> Reptile:
         """A learner with `encoders.conv4_classifier` and the sizes of a published setting, not compiled.
 
         Args:
             name: a key of `learners.REPTILE_PRESETS`.
             image_shape: (height, width, channels).
+            precision: of the convolutions, as for `encoders.conv4_classifier`.
 
         Returns:
             The learner.
@@ -103,7 +128,7 @@ class Reptile(AdaptiveLearner):
             raise ValueError(f"preset must be one of {', '.join(REPTILE_PRESETS)}, received preset={name!r}")
         preset = REPTILE_PRESETS[name]
         return cls(
-            conv4_classifier(preset.n_way, image_shape),
+            conv4_classifier(preset.n_way, image_shape, precision),
             INNER_OPTIMIZERS[preset.inner_optimizer](preset.inner_learning_rate),
             inner_steps=preset.inner_steps,
             inner_batch=preset.inner_batch,
@@ -159,9 +184,66 @@ class Reptile(AdaptiveLearner):
                 "labels must be [tasks, steps, batch] of known sizes, as Reptile.tasks makes them, "
                 f"received {labels.shape}"
             )
-        n_tasks = labels.shape[0]
         weights, state = self.meta_weights()
-        memory = [tf.convert_to_tensor(v) for v in self.memory]
+        fit = None if self.sequential else self.compiled_fit()
+        if fit is None:
+            mean, memory, moves, seeds, results = self._task_by_task(images, labels, weights, state)
+        else:
+            mean, memory, moves, seeds, results = self._all_at_once(fit, images, labels, weights, state)
+        self.optimizer.apply(
+            [old - new for old, new in zip(weights, mean, strict=True)], self.network.trainable_variables
+        )
+        settle(self.network.non_trainable_variables, state, moves, seeds)
+        for variable, value in zip(self.memory, memory, strict=True):
+            variable.assign(value)
+        for metric, value in zip(self.metrics, results, strict=True):
+            metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def initial_optimizer_state(self) -> Tensors:
+        """What training has left in the inner optimizer, so that a new task is met as the last one was."""
+        return [tf.convert_to_tensor(v) for v in self.memory]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the configuration that `from_config` takes."""
+        names = ("inner_steps", "inner_batch", "meta_batch", "sequential")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    def _all_at_once(
+        self,
+        fit: Callable[..., FitResult],
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        weights: Tensors,
+        state: Tensors,
+    ) -> TasksResult:
+        """All tasks by one op."""
+        n_tasks, steps, batch = labels.shape
+        order = np.arange(steps * batch, dtype=np.int32).reshape(1, steps, batch)
+        result = fit(
+            tf.reshape(images, [n_tasks, steps * batch, *images.shape[3:]]),
+            tf.reshape(labels, [n_tasks, steps * batch]),
+            np.repeat(order, n_tasks, axis=0),
+            weights,
+            state,
+            self.initial_optimizer_state(),
+        )
+        mean, after, memory = (
+            [tf.reduce_mean(value, axis=0) for value in values]
+            for values in (result.weights, result.averages, result.memory)
+        )
+        moves = [new - old for new, old in zip(self._kept(state, after), state, strict=True)]
+        right = accuracy(
+            tf.reshape(labels[:, -1], [-1]), tf.reshape(result.logits, [n_tasks * batch, self.n_way])
+        )
+        return TasksResult(mean, memory, moves, [], [tf.reduce_mean(result.losses), right])
+
+    def _task_by_task(
+        self, images: tf.Tensor, labels: tf.Tensor, weights: Tensors, state: Tensors
+    ) -> TasksResult:
+        """Each task by the ops of the network, several of them side by side unless they are `sequential`."""
+        n_tasks = labels.shape[0]
+        memory = self.initial_optimizer_state()
         task = tf.function(self._task, jit_compile=self.jit_compile)
 
         def add(index: Any, sums: Any, last: Any) -> tuple[Any, Any]:
@@ -177,24 +259,7 @@ class Reptile(AdaptiveLearner):
         sums = tf.nest.map_structure(tf.zeros_like, (weights, memory, moves, results))
         sums, (last_memory, seeds) = over_tasks(add, n_tasks, (sums, (memory, seeds)))
         mean, mean_memory, moves, results = tf.nest.map_structure(lambda total: total / n_tasks, sums)
-        self.optimizer.apply(
-            [old - new for old, new in zip(weights, mean, strict=True)], self.network.trainable_variables
-        )
-        settle(self.network.non_trainable_variables, state, moves, seeds)
-        for variable, value in zip(self.memory, last_memory if self.sequential else mean_memory, strict=True):
-            variable.assign(value)
-        for metric, value in zip(self.metrics, results, strict=True):
-            metric.update_state(value)
-        return {metric.name: metric.result() for metric in self.metrics}
-
-    def initial_optimizer_state(self) -> Tensors:
-        """What training has left in the inner optimizer, so that a new task is met as the last one was."""
-        return [tf.convert_to_tensor(v) for v in self.memory]
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the configuration that `from_config` takes."""
-        names = ("inner_steps", "inner_batch", "meta_batch", "sequential")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return TasksResult(mean, last_memory if self.sequential else mean_memory, moves, seeds, results)
 
     def _task(
         self, images: tf.Tensor, labels: tf.Tensor, weights: Tensors, state: Tensors, memory: Tensors

@@ -33,8 +33,8 @@ def _reptile_example(workers: Workers, quick: bool) -> Comparison:
         f"Reptile step, 1 task of {inner_steps} inner steps on 25 images, SGD; drawing the task included",
         workers.compare(
             [
-                Contender("fslcore, graph", partial(ours, jit=False), "ops", steps),
-                Contender("fslcore, XLA", partial(ours, jit=True), "ops", steps),
+                Contender("fslcore", ours, "ops", steps),
+                Contender("fslcore in bfloat16", partial(ours, precision="bfloat16"), "ops", steps),
                 Contender("published program, eager", partial(reptile.published, inner_steps)),
                 Contender("TensorFlow, graph", partial(plain, jit=False)),
                 Contender("TensorFlow, XLA", partial(plain, jit=True)),
@@ -51,8 +51,8 @@ def _reptile(workers: Workers, quick: bool) -> Comparison:
     ours = partial(reptile.ours, "5w1s", inner_steps, steps=steps, resident=True)
     plain = partial(reptile.plain, "5w1s", inner_steps, resident=True)
     contenders = [
-        Contender("fslcore, graph", partial(ours, jit=False), "tasks", steps),
-        Contender("fslcore, XLA", partial(ours, jit=True), "tasks", steps),
+        Contender("fslcore", ours, "ops", steps),
+        Contender("fslcore in bfloat16", partial(ours, precision="bfloat16"), "ops", steps),
         Contender("TensorFlow, graph", partial(plain, jit=False)),
         Contender("TensorFlow, XLA", partial(plain, jit=True)),
     ]
@@ -70,7 +70,8 @@ def _prototypical(workers: Workers, quick: bool) -> Comparison:
     ours = partial(prototypical.ours, *sizes, steps=steps)
     plain = partial(prototypical.plain, *sizes)
     contenders = [
-        Contender("fslcore, graph", partial(ours, jit=False), "ops", steps),
+        Contender("fslcore, graph", ours, "ops", steps),
+        Contender("fslcore, graph, bfloat16", partial(ours, precision="bfloat16"), "ops", steps),
         Contender("fslcore, XLA", partial(ours, jit=True), "ops", steps),
         Contender("TensorFlow, eager", partial(plain, mode="eager")),
         Contender("TensorFlow, graph", partial(plain, mode="graph")),

@@ -19,9 +19,11 @@ from fslcore.learners import Prototypical
 Tensor = Any
 
 
-def ours(n_way: int, k_shot: int, n_query: int, *, steps: int, jit: bool) -> Callable[[], Any]:
+def ours(
+    n_way: int, k_shot: int, n_query: int, *, steps: int, jit: bool = False, precision: str = "float32"
+) -> Callable[[], Any]:
     """`fit` for some steps on one episode that stays in memory."""
-    learner = Prototypical(conv4())
+    learner = Prototypical(conv4(precision=precision))
     learner.compile(keras.optimizers.Adam(1e-3), jit_compile=jit)
     episode = untuned(tf.data.Dataset.from_tensors(_episode(n_way, k_shot, n_query)).repeat())
     return partial(learner.fit, episode, steps_per_epoch=steps, verbose=0)

@@ -21,14 +21,14 @@ Tensor = Any
 CLASSES = 964  # the training part of Omniglot in TensorFlow Datasets
 
 
-def ours(preset: str, inner_steps: int, *, steps: int, jit: bool, resident: bool) -> Callable[[], Any]:
+def ours(
+    preset: str, inner_steps: int, *, steps: int, resident: bool, precision: str = "float32"
+) -> Callable[[], Any]:
     """`fit` for some steps: on tasks from the input pipeline, or on one batch of them, kept in memory."""
     settings = REPTILE_PRESETS[preset]
-    learner = Reptile.from_preset(preset)
+    learner = Reptile.from_preset(preset, precision=precision)
     learner.inner_steps = inner_steps
-    learner.compile(
-        keras.optimizers.SGD(settings.meta_step), jit_compile=jit, steps_per_execution=min(10, steps)
-    )
+    learner.compile(keras.optimizers.SGD(settings.meta_step), steps_per_execution=min(10, steps))
     tasks = learner.tasks(random_store(CLASSES), settings.train_shots, rotations=settings.rotations)
     if resident:
         tasks = untuned(tf.data.Dataset.from_tensors(next(iter(tasks))).repeat())
