@@ -141,6 +141,7 @@ def test_a_preset_leaves_the_length_of_the_training_open():
     recipe = defaults.recipe("reptile", "glyphs", data, preset="20w5s", epochs=3, steps_per_epoch=7, way=20)
     assert (recipe.way, recipe.shot, recipe.steps, recipe.preset) == (20, 5, 21, "20w5s")
     assert recipe.steps_per_execution == 1  # 10 would step over the end of the epoch
+    assert defaults.recipe("reptile", "glyphs", data, preset="20w5s", precision="bfloat16").preset == "20w5s"
     assert defaults.recipe("reptile", "glyphs", data, quick=True, preset="20w5s").steps < 1000
 
 

@@ -73,7 +73,19 @@ void ParallelFor(const Executor& executor, int64_t count, int64_t block, const B
   if (count <= 0) return;
   block = std::max<int64_t>(1, block);
   const int64_t blocks = DivideUp(count, block);
-  const int64_t threads = executor.schedule ? std::min<int64_t>(executor.threads, blocks) : 1;
+  const int64_t threads = executor.schedule ? std::clamp<int64_t>(executor.threads, 1, blocks) : 1;
+  // Block number `place` of a share.
+  auto run = [count, block, blocks, threads, order, &body](int64_t share, int64_t place) {
+    const int64_t index = order == Order::kForward ? blocks * share / threads + place
+                                                   : blocks * (share + 1) / threads - 1 - place;
+    FlushDenormals flush;
+    body(index * block, std::min(count, (index + 1) * block));
+  };
+  if (threads <= 1) {
+    for (int64_t place = 0; place < blocks; ++place) run(0, place);
+    return;
+  }
+
   struct Shared {
     explicit Shared(int64_t threads) : next(new std::atomic<int64_t>[static_cast<size_t>(threads)]()) {}
     std::unique_ptr<std::atomic<int64_t>[]> next;  // blocks taken of each share
@@ -82,16 +94,12 @@ void ParallelFor(const Executor& executor, int64_t count, int64_t block, const B
     std::condition_variable all_finished;
   };
   auto shared = std::make_shared<Shared>(threads);  // a helper that starts late must still find it
-  auto work = [shared, count, block, blocks, threads, order, &body](int64_t me) {
+  auto work = [shared, blocks, threads, run](int64_t me) {
     int64_t mine = 0;
     for (int64_t turn = 0; turn < threads; ++turn) {
       const int64_t share = (me + turn) % threads;
-      const int64_t first = blocks * share / threads, last = blocks * (share + 1) / threads;
-      for (int64_t taken; (taken = shared->next[share].fetch_add(1)) < last - first; ++mine) {
-        const int64_t index = order == Order::kForward ? first + taken : last - 1 - taken;
-        FlushDenormals flush;
-        body(index * block, std::min(count, (index + 1) * block));
-      }
+      const int64_t size = blocks * (share + 1) / threads - blocks * share / threads;
+      for (int64_t place; (place = shared->next[share].fetch_add(1)) < size; ++mine) run(share, place);
     }
     if (mine == 0 || shared->finished.fetch_add(mine) + mine < blocks) return;
     std::lock_guard<std::mutex> lock(shared->mutex);  // or the caller could go to sleep after this

@@ -82,7 +82,7 @@ _QUICK: dict[str, dict[str, Any]] = {
 
 _DEFAULT_PRESET = "5w1s"
 # What --preset does not decide: how long to train, and what the published settings have in common.
-_BESIDE_A_PRESET = {"preset", "epochs", "steps_per_epoch", "seed", "sequential", "normalization"}
+_BESIDE_A_PRESET = {"preset", "epochs", "steps_per_epoch", "seed", "sequential", "normalization", "precision"}
 _LONGEST_EPOCH, _FEWEST_EPOCHS = 2_000, 10
 
 

@@ -53,6 +53,9 @@ class Reptile(AdaptiveLearner):
     parallel, the tasks of a meta-batch start from the same memory, and the mean of what they leave is kept;
     with `sequential`, each starts from what the last one left, and they cannot be worked on side by side.
 
+    Where `fslcore.ops.fit_classifiers` knows network and optimizer, and tasks are not `sequential`, all inner
+    loops of a step are that one op, of which `jit_compile` finds nothing to compile.
+
     Args:
         network: a built Keras classifier, images `[B, H, W, C]` -> logits `[B, n_way]`.
         inner_optimizer: `learners.SGD` or `learners.Adam`.
