@@ -246,7 +246,8 @@ def test_conv_block_grad_by_finite_differences(strides, pool_size):
     assert np.min(np.abs(values)) > 1e-3  # no kink of the ReLU within a step, nor of the maximum
     sorted_windows = np.sort(oracles_convolution.pooling_windows(values, pool_size), axis=0)
     assert np.min(np.diff(sorted_windows, axis=0), initial=1.0) > 1e-3
-    for i, got in enumerate(oracles_convolution.conv_block_grad(*points, grad, *options)):
+    *of_points, _ = oracles_convolution.conv_block_grad(*points, grad, *options)
+    for i, got in enumerate(of_points):
 
         def objective(point, i=i):
             changed = [*points[:i], point, *points[i + 1 :]]
