@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kRowsPerSum = 128;
 
 // Per parallel block: enough that register tiles are full although borders are tiles of their own.
-constexpr int64_t kPositionsPerBlock = 192;
+constexpr int64_t kPositionsPerBlock = 14 * 14;
 
 // The maps of some images: those that are kept, or, if none are, made again.
 class Maps {
@@ -67,17 +67,19 @@ std::vector<Strip> Strips(const ConvBlockShape& shape, int64_t images) {
   return strips;
 }
 
-// The same for all blocks of so many images, of which the last may have fewer.
+// The same for all blocks, of which some have an image less than the others.
 class BlockStrips {
  public:
-  BlockStrips(const ConvBlockShape& shape, int64_t block)
-      : block_(block), whole_(Strips(shape, block)), last_(Strips(shape, shape.conv.count % block)) {}
-  const std::vector<Strip>& operator()(int64_t images) const { return images == block_ ? whole_ : last_; }
+  BlockStrips(const ConvBlockShape& shape, const ImageBlocks& blocks)
+      : block_(blocks.most()),
+        whole_(Strips(shape, block_)),
+        less_(Strips(shape, std::max<int64_t>(0, block_ - 1))) {}
+  const std::vector<Strip>& operator()(int64_t images) const { return images == block_ ? whole_ : less_; }
   int64_t most() const { return static_cast<int64_t>(whole_.size()); }
 
  private:
   int64_t block_;
-  std::vector<Strip> whole_, last_;
+  std::vector<Strip> whole_, less_;
 };
 
 // The positions of a block of images that no window of the pool covers, as rows of windows of one.
@@ -129,33 +131,31 @@ struct Scales {
 };
 
 // Writes mean and variance of the maps, which it makes on the way.
-void FindMoments(const Executor& executor, const ConvShape& shape, int64_t block,
+void FindMoments(const Executor& executor, const ConvShape& shape, const ImageBlocks& blocks,
                  const Convolution& convolution, const ConvBlockResults& results) {
   const SimdKernels& simd = Simd();
   const int64_t filters = shape.filters, rows_each = shape.positions_each();
-  const int64_t sums_each = DivideUp(block * rows_each, kRowsPerSum);
-  Scratch<float> means(DivideUp(shape.count, block) * sums_each * filters);
-  Scratch<float> squares(DivideUp(shape.count, block) * sums_each * filters);
+  const int64_t sums_each = DivideUp(blocks.most() * rows_each, kRowsPerSum);
+  Scratch<float> means(blocks.count * sums_each * filters), squares(blocks.count * sums_each * filters);
   // Calls body(place of the sum, first row, rows) for the sums of one block of images.
-  const auto for_each_sum = [&](int64_t begin, int64_t end, const auto& body) {
-    const int64_t rows = (end - begin) * rows_each;
+  const auto for_each_sum = [&](int64_t block, const auto& body) {
+    const int64_t rows = (blocks.begin(block + 1) - blocks.begin(block)) * rows_each;
     for (int64_t s = 0; s * kRowsPerSum < rows; ++s)
-      body((begin / block * sums_each + s) * filters, s * kRowsPerSum,
-           std::min(kRowsPerSum, rows - s * kRowsPerSum));
+      body((block * sums_each + s) * filters, s * kRowsPerSum, std::min(kRowsPerSum, rows - s * kRowsPerSum));
   };
-  ParallelFor(executor, shape.count, block, [&](int64_t begin, int64_t end) {
-    const Scratch<float> scratch(results.maps ? 0 : block * shape.maps_size());
+  blocks.ForEach(executor, [&](int64_t block, int64_t begin, int64_t end) {
+    const Scratch<float> scratch(results.maps ? 0 : blocks.most() * shape.maps_size());
     float* maps = results.maps ? results.maps + begin * shape.maps_size() : scratch.get();
     convolution(begin, end, maps);
-    for_each_sum(begin, end, [&](int64_t at, int64_t row, int64_t rows) {
+    for_each_sum(block, [&](int64_t at, int64_t row, int64_t rows) {
       simd.moments(maps + row * filters, rows, filters, means.get() + at, squares.get() + at);
     });
   });
 
   FlushDenormals flush;
   Moments moments(filters);
-  for (int64_t begin = 0; begin < shape.count; begin += block)
-    for_each_sum(begin, std::min(begin + block, shape.count), [&](int64_t at, int64_t, int64_t rows) {
+  for (int64_t block = 0; block < blocks.count; ++block)
+    for_each_sum(block, [&](int64_t at, int64_t, int64_t rows) {
       moments.Add(rows, means.get() + at, squares.get() + at);
     });
   for (int64_t c = 0; c < filters; ++c) {
@@ -167,17 +167,17 @@ void FindMoments(const Executor& executor, const ConvShape& shape, int64_t block
 }
 
 // Writes the gradients of gamma and beta.
-void FindNormGrad(const Executor& executor, const ConvBlockShape& shape, int64_t block, const Maps& maps_of,
-                  const NormalisedRelu& relu, const float* inverse, const float* grad,
+void FindNormGrad(const Executor& executor, const ConvBlockShape& shape, const ImageBlocks& blocks,
+                  const Maps& maps_of, const NormalisedRelu& relu, const float* inverse, const float* grad,
                   const ConvBlockGradients& gradients) {
-  const int64_t filters = shape.conv.filters, count = shape.conv.count;
-  const BlockStrips strips(shape, block);
-  std::vector<float> sums(static_cast<size_t>(DivideUp(count, block) * strips.most() * filters));
+  const int64_t filters = shape.conv.filters;
+  const BlockStrips strips(shape, blocks);
+  std::vector<float> sums(static_cast<size_t>(blocks.count * strips.most() * filters));
   std::vector<float> products(sums.size());
-  ParallelFor(executor, count, block, [&](int64_t begin, int64_t end) {
-    const Scratch<float> scratch(maps_of.scratch_size(block));
+  blocks.ForEach(executor, [&](int64_t block, int64_t begin, int64_t end) {
+    const Scratch<float> scratch(maps_of.scratch_size(end - begin));
     const float* maps = maps_of(begin, end, scratch.get());
-    int64_t at = begin / block * strips.most() * filters;
+    int64_t at = block * strips.most() * filters;
     for (const Strip& strip : strips(end - begin)) {
       Simd().pooled_relu_sums(relu, strip.windows, maps + strip.maps,
                               grad + begin * shape.outputs_size() + strip.outputs, sums.data() + at,
@@ -254,23 +254,23 @@ std::string CheckConvBlockGrad(const Sizes& grad, const Sizes& images, const Siz
 
 void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,
                const ConvBlockResults& results) {
-  const int64_t block = ImagesPerBlock(shape.conv, kPositionsPerBlock), count = shape.conv.count;
-  const Convolution convolution(executor, shape.conv, inputs.images, inputs.kernel, block);
-  FindMoments(executor, shape.conv, block, convolution, results);
+  const ImageBlocks blocks = BlocksOf(shape.conv, kPositionsPerBlock);
+  const Convolution convolution(executor, shape.conv, inputs.images, inputs.kernel, blocks.most());
+  FindMoments(executor, shape.conv, blocks, convolution, results);
 
   const Scales scales(inputs, results.variance, shape.conv.filters);
   const NormalisedRelu relu = {shape.conv.filters, results.mean, scales.scale.get(), inputs.beta};
   const Maps maps_of(shape.conv, results.maps, &convolution);
-  const BlockStrips strips(shape, block);
-  const auto normalise = [&](int64_t begin, int64_t end) {
-    const Scratch<float> scratch(maps_of.scratch_size(block));
+  const BlockStrips strips(shape, blocks);
+  const auto normalise = [&](int64_t, int64_t begin, int64_t end) {
+    const Scratch<float> scratch(maps_of.scratch_size(end - begin));
     const float* maps = maps_of(begin, end, scratch.get());
     float* outputs = results.outputs + begin * shape.outputs_size();
     for (const Strip& strip : strips(end - begin))
       Simd().pooled_relu(relu, strip.windows, maps + strip.maps, outputs + strip.outputs);
   };
   // Backwards, what the first pass has left in the cache is used before it is displaced.
-  ParallelFor(executor, count, block, normalise, Order::kBackward);
+  blocks.ForEach(executor, normalise, Order::kBackward);
 }
 
 void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,
@@ -278,13 +278,13 @@ void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const 
   const SimdKernels& simd = Simd();
   const ConvShape& conv = shape.conv;
   const int64_t filters = conv.filters;
-  const int64_t block = ImagesPerBlock(conv, kPositionsPerBlock);
+  const ImageBlocks blocks = BlocksOf(conv, kPositionsPerBlock);
   std::optional<Convolution> convolution;
-  if (!saved.maps) convolution.emplace(executor, conv, inputs.images, inputs.kernel, block);
+  if (!saved.maps) convolution.emplace(executor, conv, inputs.images, inputs.kernel, blocks.most());
   const Maps maps_of(conv, saved.maps, convolution ? &*convolution : nullptr);
   const Scales scales(inputs, saved.variance, filters);
   const NormalisedRelu relu = {filters, saved.mean, scales.scale.get(), inputs.beta};
-  FindNormGrad(executor, shape, block, maps_of, relu, scales.inverse.get(), grad, gradients);
+  FindNormGrad(executor, shape, blocks, maps_of, relu, scales.inverse.get(), grad, gradients);
 
   // d outputs / d maps also moves the mean and the variance: with d the gradient behind ReLU and pool,
   // scale * (d - sum(d) / n - (x - mean) * sum(d * (x - mean)) / (n * (variance + epsilon))).
@@ -296,8 +296,8 @@ void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const 
     slope[c] = static_cast<float>(static_cast<double>(gradients.gamma[c]) * scales.inverse[c] * share);
   }
   const auto maps_grad = [&](int64_t begin, int64_t end, float* scratch) {
-    for (int64_t first = begin; first < end; first += block) {  // the caller's blocks may be larger
-      const int64_t last = std::min(first + block, end);
+    for (int64_t first = begin; first < end; first += blocks.most()) {  // the caller's blocks may be larger
+      const int64_t last = std::min(first + blocks.most(), end);
       float* out = scratch + (first - begin) * conv.maps_size();
       const float* maps = maps_of(first, last, out);
       const auto write = [&](const Strip& strip, const float* d) {

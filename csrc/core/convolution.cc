@@ -67,18 +67,20 @@ void AddKernelGrad(const ConvShape& shape, const std::vector<WindowGroup>& group
 }
 
 // Each part of the images has a gradient of the kernel of its own, and they are added in order: at least 512
-// positions a part, beside which adding them is little, but two as soon as there are 96; at most 16 parts.
-int64_t KernelGradParts(const ConvShape& shape) {
+// positions a part, beside which adding them is little, but two as soon as there are 96; an even number, at
+// most 16. Images that go in pairs are not parted.
+ImageBlocks KernelGradParts(const ConvShape& shape) {
   const int64_t least = shape.positions() >= 96 ? 2 : 1;
-  return std::min(shape.count, std::clamp<int64_t>(shape.positions() / 512, least, 16));
+  const int64_t parts = std::clamp<int64_t>(shape.positions() / 1024 * 2, least, 16);
+  const ImageBlocks whole = {shape.count, 1, InPairs(shape) ? 2 : 1};
+  return {shape.count, std::min(whole.units(), parts), whole.unit};
 }
 
 }  // namespace
 
-int64_t ImagesPerBlock(const ConvShape& shape, int64_t positions) {
+ImageBlocks BlocksOf(const ConvShape& shape, int64_t positions) {
   const int64_t most = std::max<int64_t>(1, positions / std::max<int64_t>(1, shape.positions_each()));
-  const int64_t blocks = std::max<int64_t>(4, DivideUp(shape.count, most));
-  return std::max<int64_t>(1, DivideUp(shape.count, blocks));
+  return {shape.count, std::min(shape.count, RoundUp(DivideUp(shape.count, most), 4))};
 }
 
 Convolution::Convolution(const Executor& executor, const ConvShape& shape, const float* images,
@@ -93,12 +95,14 @@ Convolution::Convolution(const Executor& executor, const ConvShape& shape, const
       windows_(WordsToMaps(shape, block)) {
   const int64_t panel = Simd().panel, filters = shape.filters, tap_size = shape.channels * filters;
   const int64_t words = Words(shape, shape.channels), depth = 9 * words;
-  for (int64_t row = 0; InPairs(shape) && row < depth; ++row) {
-    const int64_t channel = 2 * (row % words);
-    const float* first = kernel + row / words * tap_size + channel * filters;
-    Simd().pair_rows(first, channel + 1 < shape.channels ? first + filters : nullptr, filters,
-                     pairs_.get() + row * filters);
-  }
+  ParallelFor(executor, InPairs(shape) ? depth : 0, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t channel = 2 * (row % words);
+      const float* first = kernel + row / words * tap_size + channel * filters;
+      Simd().pair_rows(first, channel + 1 < shape.channels ? first + filters : nullptr, filters,
+                       pairs_.get() + row * filters);
+    }
+  });
   const float* rows = InPairs(shape) ? pairs_.get() : kernel;
   panels_ = filters == panel ? rows : packed_.get();
   ParallelFor(executor, filters == panel ? 0 : PanelCount(filters), 1, [&](int64_t begin, int64_t end) {
@@ -130,23 +134,24 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
   // The taps of the kernel, transposed: filters to channels.
   const int64_t panels = images_grad ? PanelCount(channels) : 0, words = Words(shape, filters);
   Scratch<float> transposed(panels * 9 * words * panel), pairs(InPairs(shape) ? 9 * channels * words : 0);
-  const float* rows = RowsAsWords(shape, kernel, 9 * channels, filters, pairs.get());
-  ParallelFor(executor, panels * 9, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)  // panel by panel, tap by tap
-      Simd().pack_rows(rows + i % 9 * channels * words, channels, words, i / 9 * panel,
-                       transposed.get() + i * words * panel);
+  ParallelFor(executor, images_grad ? 9 : 0, 1, [&](int64_t tap, int64_t) {
+    const int64_t size_each = channels * words;
+    const float* rows = RowsAsWords(shape, kernel + tap * channels * filters, channels, filters,
+                                    pairs.get() + tap * size_each);
+    for (int64_t p = 0; p < panels; ++p)
+      Simd().pack_rows(rows, channels, words, p * panel, transposed.get() + (p * 9 + tap) * words * panel);
   });
 
-  const int64_t parts = KernelGradParts(shape), part_images = DivideUp(shape.count, parts);
-  int64_t block = std::min(part_images, ImagesPerBlock(shape, 512));
-  if (InPairs(shape)) block += block % 2;
+  const ImageBlocks parts = KernelGradParts(shape);
+  const int64_t fit = std::max<int64_t>(1, 512 / shape.positions_each());
+  const int64_t block = std::min(parts.most(), RoundUp(fit, parts.unit));
   const auto forward = ForwardWindows(shape, Words(shape, block));
   const auto backward = images_grad ? WordsToImages(shape, block) : std::vector<WindowGroup>();
-  Scratch<float> later_parts((parts - 1) * size);
+  Scratch<float> later_parts((parts.count - 1) * size);
   const auto gradient_of = [&](int64_t part) {
     return part == 0 ? kernel_grad : later_parts.get() + (part - 1) * size;
   };
-  ParallelFor(executor, parts, 1, [&](int64_t part, int64_t) {
+  parts.ForEach(executor, [&](int64_t part, int64_t begin, int64_t end) {
     std::fill(gradient_of(part), gradient_of(part) + size, 0.0f);
     const Scratch<float> scratch(block * shape.maps_size());
     const int64_t pair_count = InPairs(shape) ? Words(shape, block) : 0;
@@ -154,8 +159,7 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
     const Scratch<float> map_words(
         InPairs(shape) ? std::max(pair_count * shape.maps_size(), block * shape.positions_each() * words)
                        : 0);
-    const int64_t end = std::min((part + 1) * part_images, shape.count);
-    for (int64_t first = part * part_images; first < end; first += block) {
+    for (int64_t first = begin; first < end; first += block) {
       const int64_t count = std::min(block, end - first);
       const float* grad = maps_grad(first, first + count, scratch.get());
       AddKernelGrad(shape, forward, Words(shape, count),
@@ -168,8 +172,8 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
                      transposed.get(), 9 * words, channels, images_grad + first * shape.image_size());
     }
   });
-  ParallelFor(executor, parts > 1 ? 9 * channels : 0, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t part = 1; part < parts; ++part)
+  ParallelFor(executor, parts.count > 1 ? 9 * channels : 0, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t part = 1; part < parts.count; ++part)
       Simd().axpy(1.0f, gradient_of(part) + begin * filters, kernel_grad + begin * filters,
                   (end - begin) * filters);
   });

@@ -11,6 +11,7 @@
 // by block; products and sums are float32. Two neighbours lie in the bits of one float, so that this is the
 // convolution of half as many channels, and the kernel's gradient that of half as many images.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -35,9 +36,26 @@ struct ConvShape {
   int64_t maps_size() const { return positions_each() * filters; }  // floats, for one image
 };
 
-// Images per block, so that it has at most `positions` of the maps, and some threads have one: blocks of
-// nearly equal size.
-int64_t ImagesPerBlock(const ConvShape& shape, int64_t positions);
+// Images in blocks of nearly equal size, all but the last of whole units.
+struct ImageBlocks {
+  int64_t images, count, unit = 1;
+
+  int64_t units() const { return DivideUp(images, unit); }
+  int64_t begin(int64_t block) const { return std::min(images, units() * block / count * unit); }
+  int64_t most() const { return std::min(images, DivideUp(units(), std::max<int64_t>(1, count)) * unit); }
+
+  // Calls body(block, first image, end of its images).
+  template <class Body>
+  void ForEach(const Executor& executor, const Body& body, Order order = Order::kForward) const {
+    ParallelFor(
+        executor, count, 1, [&](int64_t block, int64_t next) { body(block, begin(block), begin(next)); },
+        order);
+  }
+};
+
+// At most `positions` of the maps in a block, or one image; a multiple of four, if there are images enough,
+// so that threads have equal shares.
+ImageBlocks BlocksOf(const ConvShape& shape, int64_t positions);
 
 struct WindowGroup;
 

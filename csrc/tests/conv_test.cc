@@ -56,9 +56,9 @@ void TestConvolution(const ConvShape& s) {
     Guarded got(static_cast<int64_t>(maps.size())), of_images(static_cast<int64_t>(images.size())),
         of_kernel(static_cast<int64_t>(kernel.size()));
     const Executor executor = Threads(threads);
-    const int64_t block = ImagesPerBlock(s, 100);
-    const Convolution convolution(executor, s, images.data(), kernel.data(), block);
-    ParallelFor(executor, s.count, block, [&](int64_t begin, int64_t end) {
+    const ImageBlocks blocks = BlocksOf(s, 100);
+    const Convolution convolution(executor, s, images.data(), kernel.data(), blocks.most());
+    blocks.ForEach(executor, [&](int64_t, int64_t begin, int64_t end) {
       convolution(begin, end, got.get() + begin * s.maps_size());
     });
     // Where it is, or put into the scratch.
