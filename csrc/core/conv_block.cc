@@ -247,7 +247,7 @@ std::string CheckConvBlockGrad(const Sizes& grad, const Sizes& images, const Siz
   if (!problem.empty()) return problem;
   const ConvBlockShape shape = ConvBlockShapeOf(images, kernel, options);
   const int64_t kept = KeepsMaps(shape.conv) ? images[0] : 0, filters = kernel[3];
-  return FirstOf({CheckSizes("grad", grad, {images[0], shape.out_height(), shape.out_width(), filters}),
+  return FirstOf({CheckSizes("grad", grad, shape.output_sizes()),
                   CheckSizes("maps", maps, {kept, shape.conv.map_height(), shape.conv.map_width(), filters}),
                   CheckSizes("mean", mean, {filters}), CheckSizes("variance", variance, {filters})});
 }

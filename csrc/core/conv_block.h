@@ -28,6 +28,7 @@ struct ConvBlockShape {
   int64_t out_height() const { return conv.map_height() / pool; }
   int64_t out_width() const { return conv.map_width() / pool; }
   int64_t outputs_size() const { return out_height() * out_width() * conv.filters; }  // for one image
+  Sizes output_sizes() const { return {conv.count, out_height(), out_width(), conv.filters}; }
 };
 
 // Whether a caller should keep the maps for the gradient. Of few channels, large ones are not: to convolve

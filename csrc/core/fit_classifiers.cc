@@ -17,18 +17,6 @@ int64_t Product(const Sizes& sizes) {
   return std::accumulate(sizes.begin(), sizes.end(), int64_t{1}, std::multiplies<int64_t>());
 }
 
-// Each block with the images that the one before gives.
-std::vector<ConvBlockShape> BlockShapes(const std::vector<ConvBlockOptions>& blocks, Sizes images,
-                                        const std::vector<Sizes>& weights) {
-  std::vector<ConvBlockShape> shapes;
-  for (size_t b = 0; b < blocks.size(); ++b) {
-    const ConvBlockShape shape = ConvBlockShapeOf(images, weights[3 * b], blocks[b]);
-    images = {images[0], shape.out_height(), shape.out_width(), shape.conv.filters};
-    shapes.push_back(shape);
-  }
-  return shapes;
-}
-
 // The images of a step as [batch, height, width, channels].
 Sizes StepSizes(const Sizes& images, const Sizes& order) {
   return {order[2], images[2], images[3], images[4]};
@@ -86,21 +74,32 @@ struct Linear {
   }
 };
 
-// What a block leaves for its gradient, and the gradient of its outputs.
+// A block, what it leaves for its gradient, and the gradient of its outputs.
 struct BlockState {
+  ConvBlockShape shape;
   Scratch<float> outputs, maps, mean, variance, outputs_grad;
-  bool keeps_maps;
 
   explicit BlockState(const ConvBlockShape& shape)
-      : outputs(shape.conv.count * shape.outputs_size()),
+      : shape(shape),
+        outputs(shape.conv.count * shape.outputs_size()),
         maps(KeepsMaps(shape.conv) ? shape.conv.count * shape.conv.maps_size() : 0),
         mean(shape.conv.filters),
         variance(shape.conv.filters),
-        outputs_grad(shape.conv.count * shape.outputs_size()),
-        keeps_maps(KeepsMaps(shape.conv)) {}
+        outputs_grad(shape.conv.count * shape.outputs_size()) {}
 
-  float* kept_maps() const { return keeps_maps ? maps.get() : nullptr; }
+  float* kept_maps() const { return KeepsMaps(shape.conv) ? maps.get() : nullptr; }
 };
+
+// Each block with the images that the one before gives.
+std::vector<BlockState> BlockStates(const std::vector<ConvBlockOptions>& blocks, Sizes images,
+                                    const std::vector<Sizes>& weights) {
+  std::vector<BlockState> states;
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    states.emplace_back(ConvBlockShapeOf(images, weights[3 * b], blocks[b]));
+    images = states.back().shape.output_sizes();
+  }
+  return states;
+}
 
 void Move(float* average, const float* value, float momentum, int64_t size) {
   for (int64_t i = 0; i < size; ++i) average[i] = average[i] * momentum + value[i] * (1.0f - momentum);
@@ -123,21 +122,19 @@ void FitTask(const Executor& executor, const FitOptions& options, const FitTasks
              const FitStart& start, const FitResults& results, int64_t task) {
   const int64_t images_each = tasks.image_sizes[1], steps = tasks.order_sizes[1],
                 batch = tasks.order_sizes[2];
-  const auto shapes =
-      BlockShapes(options.blocks, StepSizes(tasks.image_sizes, tasks.order_sizes), start.weight_sizes);
-  const size_t block_count = shapes.size(), linear_at = 3 * block_count;
+  const auto states =
+      BlockStates(options.blocks, StepSizes(tasks.image_sizes, tasks.order_sizes), start.weight_sizes);
+  const size_t block_count = states.size(), linear_at = 3 * block_count;
   const Linear linear(batch, start.weight_sizes[linear_at][0], start.weight_sizes[linear_at][1]);
 
   std::vector<int64_t> weight_sizes, average_sizes;
   for (const Sizes& sizes : start.weight_sizes) weight_sizes.push_back(Product(sizes));
-  for (const ConvBlockShape& shape : shapes) average_sizes.insert(average_sizes.end(), 2, shape.conv.filters);
+  for (const BlockState& s : states) average_sizes.insert(average_sizes.end(), 2, s.shape.conv.filters);
   const auto weights = CopyOf(start.weights, results.weights, weight_sizes, task);
   const auto averages = CopyOf(start.averages, results.averages, average_sizes, task);
   const auto squares = CopyOf(start.squares, results.squares, weight_sizes, task);
   float power = start.power;
 
-  std::vector<BlockState> states;
-  for (const ConvBlockShape& shape : shapes) states.emplace_back(shape);
   std::vector<Scratch<float>> gradients;
   for (const int64_t size : weight_sizes) gradients.emplace_back(size);
   // All weights, in pieces for the threads; without Adam there are no squares.
@@ -149,7 +146,7 @@ void FitTask(const Executor& executor, const FitOptions& options, const FitTasks
                         square, weights[i] + at, square});
     }
 
-  const int64_t image_size = shapes[0].conv.image_size();
+  const int64_t image_size = states[0].shape.conv.image_size();
   const Scratch<float> images(batch * image_size);
   const Scratch<int32_t> labels(batch);
   const auto inputs_of = [&](size_t b) -> ConvBlockInputs {
@@ -166,10 +163,10 @@ void FitTask(const Executor& executor, const FitOptions& options, const FitTasks
     }
     for (size_t b = 0; b < block_count; ++b) {
       const BlockState& s = states[b];
-      ConvBlock(executor, shapes[b], inputs_of(b),
+      ConvBlock(executor, s.shape, inputs_of(b),
                 {s.outputs.get(), s.kept_maps(), s.mean.get(), s.variance.get()});
-      Move(averages[2 * b], s.mean.get(), options.momenta[b], shapes[b].conv.filters);
-      Move(averages[2 * b + 1], s.variance.get(), options.momenta[b], shapes[b].conv.filters);
+      Move(averages[2 * b], s.mean.get(), options.momenta[b], s.shape.conv.filters);
+      Move(averages[2 * b + 1], s.variance.get(), options.momenta[b], s.shape.conv.filters);
     }
     linear.Apply(last.outputs.get(), weights[linear_at], weights[linear_at + 1], logits);
     results.losses[task * steps + step] =
@@ -179,7 +176,7 @@ void FitTask(const Executor& executor, const FitOptions& options, const FitTasks
                     gradients[linear_at + 1].get());
     for (size_t b = block_count; b-- > 0;) {
       const BlockState& s = states[b];
-      ConvBlockGrad(executor, shapes[b], inputs_of(b), {s.kept_maps(), s.mean.get(), s.variance.get()},
+      ConvBlockGrad(executor, s.shape, inputs_of(b), {s.kept_maps(), s.mean.get(), s.variance.get()},
                     s.outputs_grad.get(),
                     {b ? states[b - 1].outputs_grad.get() : nullptr, gradients[3 * b].get(),
                      gradients[3 * b + 1].get(), gradients[3 * b + 2].get()});
@@ -236,7 +233,7 @@ std::string CheckFitClassifiers(const FitOptions& options, const Sizes& images, 
         CheckConvBlock(outputs, weights[3 * b], weights[3 * b + 1], weights[3 * b + 2], options.blocks[b]);
     if (!problem.empty()) return "block " + std::to_string(b) + ": " + problem;
     const ConvBlockShape shape = ConvBlockShapeOf(outputs, weights[3 * b], options.blocks[b]);
-    outputs = {outputs[0], shape.out_height(), shape.out_width(), shape.conv.filters};
+    outputs = shape.output_sizes();
     for (size_t i : {2 * b, 2 * b + 1}) {
       problem = CheckSizes("averages[" + std::to_string(i) + "]", averages[i], {shape.conv.filters});
       if (!problem.empty()) return problem;
