@@ -51,6 +51,11 @@ def parallel_tasks() -> int:
     return tf.config.threading.get_inter_op_parallelism_threads() or available_threads()
 
 
+def one_thread_per_op() -> bool:
+    """Whether several ops at a time have one thread each, as in the layout "tasks"."""
+    return tf.config.threading.get_intra_op_parallelism_threads() == 1 and parallel_tasks() > 1
+
+
 def available_threads() -> int:
     """The CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,7 @@ import tensorflow as tf
 from inputs import normal
 
 from fslcore.convolution import ConvBlock
-from fslcore.learners import MAML, SGD, Adam, Reptile, compiled
+from fslcore.learners import MAML, SGD, Adam, Reptile, adaptive, compiled
 from fslcore.learners.adaptive import AdaptiveLearner
 from fslcore.learners.compiled import compiled_fit
 
@@ -74,6 +74,14 @@ def test_scores(monkeypatch, kind, normalization):
     np.testing.assert_allclose(
         classifier(query[0].reshape(-1, 9, 8, 1)), got[0], rtol=1e-3, atol=1e-3, err_msg="adapt"
     )
+
+
+@pytest.mark.parametrize("kind", [Reptile, MAML])
+def test_scores_by_an_op_for_each_episode(monkeypatch, kind):
+    support, query = normal(1, 4, N_WAY, 2, 9, 8, 1), normal(2, 4, N_WAY, 5, 9, 8, 1)
+    want = learner(kind).score_episodes(support, query)
+    monkeypatch.setattr(adaptive, "one_thread_per_op", lambda: True)
+    np.testing.assert_array_equal(learner(kind).score_episodes(support, query), want)
 
 
 def test_the_op_is_taken(monkeypatch):

@@ -140,15 +140,21 @@ def reshaped(name, place, *shape):
             changed("images", np.ones((5, 9, 13, 10))),
             r"images must have 5 axes, received shape \[5, 9, 13, 10\]",
         ),
-        (changed("labels", np.ones((5, 8))), r"labels must have shape \[5, 9\], received shape \[5, 8\]"),
+        (
+            changed("labels", np.ones((5, 8), np.int32)),
+            r"labels must have shape \[5, 9\], received shape \[5, 8\]",
+        ),
         (changed("labels", np.full((5, 9), 3)), "labels must be from 0 to 2, received 3"),
         (changed("labels", np.full((5, 9), -1)), "labels must be from 0 to 2, received -1"),
         (changed("order", np.full((5, 3, 6), 9)), "order must be from 0 to 8, received 9"),
         (
-            changed("order", np.ones((4, 3, 6))),
+            changed("order", np.ones((4, 3, 6), np.int32)),
             r"order must have shape \[5, steps, batch\] with at least one",
         ),
-        (changed("order", np.ones((5, 0, 6))), r"order must have shape .* received shape \[5, 0, 6\]"),
+        (
+            changed("order", np.ones((5, 0, 6), np.int32)),
+            r"order must have shape .* received shape \[5, 0, 6\]",
+        ),
         (without("weights", 0), "weights must hold 11 tensors, received 10"),
         (without("averages", 0), "averages must hold 6 tensors, received 5"),
         (without("memory", 0), "memory must hold 12 tensors, received 11"),
@@ -165,6 +171,14 @@ def test_bad_tensors(spoil, sentence):
     spoil(start)
     with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
         fit_classifiers(**start, blocks=BLOCKS, learning_rate=0.05, adam=ADAM)
+
+
+@pytest.mark.parametrize("name", ["labels", "order"])
+def test_integers_only(name):
+    start = arguments()
+    start[name] = np.asarray(start[name], np.float32)
+    with pytest.raises(ValueError, match=f"{name} must be integers, received float32"):
+        fit_classifiers(**start, blocks=BLOCKS, learning_rate=0.05)
 
 
 @pytest.mark.parametrize(

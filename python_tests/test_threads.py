@@ -10,11 +10,11 @@ from fslcore import set_threads
 
 REPORT = """
 import tensorflow as tf
-from fslcore.threads import parallel_tasks, set_threads
+from fslcore.threads import one_thread_per_op, parallel_tasks, set_threads
 count = {call}
 threading = tf.config.threading
 within, between = threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()
-print(count, within, between, parallel_tasks())
+print(count, within, between, parallel_tasks(), one_thread_per_op())
 """
 
 
@@ -24,8 +24,9 @@ def in_a_process(call: str) -> str:
 
 
 def test_layouts_share_the_threads_within_or_between_ops():
-    assert in_a_process("set_threads(3, 'ops')") == "3 3 1 1"
-    assert in_a_process("set_threads(3, 'tasks')") == "3 1 3 3"
+    assert in_a_process("set_threads(3, 'ops')") == "3 3 1 1 False"
+    assert in_a_process("set_threads(3, 'tasks')") == "3 1 3 3 True"
+    assert in_a_process("set_threads(1, 'tasks')") == "1 1 1 1 False"
 
 
 def test_importing_the_library_sets_nothing():

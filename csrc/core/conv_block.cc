@@ -67,7 +67,7 @@ std::vector<Strip> Strips(const ConvBlockShape& shape, int64_t images) {
   return strips;
 }
 
-// The same for all blocks, of which some have an image less than the others.
+// The same for all blocks of single images, not pairs: some have one image less than the others.
 class BlockStrips {
  public:
   BlockStrips(const ConvBlockShape& shape, const ImageBlocks& blocks)

@@ -17,10 +17,10 @@ struct WindowGroup {
   int64_t per_image;                // places
 };
 
-// From images to `convolved`; run.row counts the rows of the kernel as [9 * channels, filters].
+// From images to maps; run.row counts the rows of the kernel as [9 * channels, filters].
 std::vector<WindowGroup> ForwardWindows(const ConvShape& shape, int64_t images);
 
-// From the gradient of `convolved` to that of the images; run.row counts rows of the kernel's transposed
+// From the gradient of the maps to that of the images; run.row counts rows of the kernel's transposed
 // taps, [9 * filters, channels].
 std::vector<WindowGroup> BackwardWindows(const ConvShape& shape, int64_t images);
 

@@ -67,8 +67,8 @@ void AddKernelGrad(const ConvShape& shape, const std::vector<WindowGroup>& group
 }
 
 // Each part of the images has a gradient of the kernel of its own, and they are added in order: at least 512
-// positions a part, beside which adding them is little, but two as soon as there are 96; an even number, at
-// most 16. Images that go in pairs are not parted.
+// positions a part, beside which adding them is little, but two as soon as there are 96; an even number, if
+// there are images enough, and at most 16. Both images of a pair are in the same part.
 ImageBlocks KernelGradParts(const ConvShape& shape) {
   const int64_t least = shape.positions() >= 96 ? 2 : 1;
   const int64_t parts = std::clamp<int64_t>(shape.positions() / 1024 * 2, least, 16);

@@ -4,8 +4,9 @@
 // max((map_height - 1) * stride + 3 - height, 0) / 2, rounded down, and left likewise.
 //
 // Work is done by blocks of images that fit a core's cache, so that what precedes or follows a convolution
-// can be done there as well. Beside the results, memory for a packed copy of the kernel, for 16 bytes per
-// position of a block, and for up to 16 gradients of the kernel.
+// can be done there as well. Beside the results, memory for packed copies of the kernel, for up to 16
+// gradients of it, for the maps' gradients of a block per thread, and for 16 bytes per position and pixel of
+// a block.
 //
 // In bfloat16 the factors of all products, gradients of the maps among them, are rounded to its 8 bits, block
 // by block; products and sums are float32. Two neighbours lie in the bits of one float, so that this is the
@@ -36,12 +37,12 @@ struct ConvShape {
   int64_t maps_size() const { return positions_each() * filters; }  // floats, for one image
 };
 
-// Images in blocks of nearly equal size, all but the last of whole units.
+// So many images in `count` blocks of nearly equal size, all but the last of whole units.
 struct ImageBlocks {
   int64_t images, count, unit = 1;
 
   int64_t units() const { return DivideUp(images, unit); }
-  int64_t begin(int64_t block) const { return std::min(images, units() * block / count * unit); }
+  int64_t begin(int64_t block) const { return std::min(images, (units() * block / count) * unit); }
   int64_t most() const { return std::min(images, DivideUp(units(), std::max<int64_t>(1, count)) * unit); }
 
   // Calls body(block, first image, end of its images).

@@ -259,7 +259,7 @@ std::string CheckFitIndices(const FitTasks& tasks, int64_t classes) {
 void FitClassifiers(const Executor& executor, const FitOptions& options, const FitTasks& tasks,
                     const FitStart& start, const FitResults& results) {
   const int64_t count = tasks.image_sizes[0], threads = std::max(1, executor.threads);
-  // As many as possible on one thread each; the rest, fewer than there are threads, share them.
+  // As many as possible on one thread each; the rest, fewer than there are threads, on several each.
   const int64_t alone = count / threads * threads, rest = count - alone;
   ParallelFor(executor, alone, 1,
               [&](int64_t task, int64_t) { FitTask(Executor(), options, tasks, start, results, task); });

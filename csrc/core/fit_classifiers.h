@@ -8,8 +8,9 @@
 // with gradient descent or Adam without momentum (adam_step.h). Blocks normalise by the batch at hand, and
 // move averages of its statistics: average' = momentum * average + (1 - momentum) * statistics.
 //
-// As many tasks as there are threads are worked on side by side. All that a step needs stays where the last
-// one left it, so that a task costs little more than its convolutions. Results do not depend on the number of
+// As many tasks as there are threads are worked on side by side; of what is left over, fewer than there are
+// threads, each task has an equal number of them. Maps, gradients and weights stay where the last step left
+// them, so that a task costs little more than its convolutions. Results do not depend on the number of
 // threads.
 #pragma once
 #include <cstdint>
@@ -44,8 +45,8 @@ struct FitTasks {
 struct FitStart {
   std::vector<Sizes> weight_sizes;
   std::vector<const float*> weights, averages;
-  std::vector<const float*> squares;  // of the gradients, like the weights, and
-  float power;                        // beta_2 to the power of the steps so far: for Adam
+  std::vector<const float*> squares;  // for Adam: of the gradients, like the weights
+  float power;                        // for Adam: beta_2 to the power of the steps so far
 };
 
 // All that the start has, for task after task: [tasks, ...].

@@ -44,8 +44,8 @@ class FlushDenormals {
 #endif
 };
 
-// A hand-off to another thread takes some ten microseconds: operations between registers and caches that are
-// worth one, and rows of `cols` floats of which each is touched once.
+// A hand-off to another thread takes ten to fifty microseconds: operations between registers and caches that
+// are worth one, and rows of `cols` floats of which each is touched once.
 inline constexpr int64_t kWorkWorthAThread = 1 << 19;
 inline int64_t RowsWorthAThread(int64_t cols) { return std::max<int64_t>(1, (1 << 16) / (cols + 1)); }
 

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "core/parallel.h"
@@ -22,7 +23,12 @@ class Team {
     executor_.threads = whole.schedule ? whole.threads : 1;
     executor_.looks = kLooksOfTeam;
     executor_.schedule = [shared = shared_](std::function<void()> task) { shared->Add(std::move(task)); };
-    for (int i = 1; i < executor_.threads; ++i) whole.schedule([shared = shared_] { shared->Serve(); });
+    for (int i = 1; i < executor_.threads; ++i)
+      whole.schedule([shared = shared_, owner = std::this_thread::get_id()] {
+        // A pool that is full has the owner itself run what it schedules, and the owner must not wait for
+        // its own end.
+        if (std::this_thread::get_id() != owner) shared->Serve();
+      });
   }
   ~Team() { shared_->End(); }
   Team(const Team&) = delete;
@@ -38,7 +44,7 @@ class Team {
         std::lock_guard<std::mutex> lock(mutex_);
         tasks_.push_back(std::move(task));
       }
-      // Behind the lock: who sees it would run into that, and sleep.
+      // Raised after unlocking, so that a thread that looks for it does not run into the lock, and sleep.
       ready_.fetch_add(1);
       changed_.notify_one();
     }

@@ -12,7 +12,7 @@ namespace fslcore {
 namespace {
 
 struct Tap {
-  int64_t position, weight, pixel;  // rows of convolved, of the kernel [9 * channels], of the images
+  int64_t position, weight, pixel;  // rows of the maps, of the kernel [9 * channels], of the images
 };
 
 // Every (output position, tap, channel) whose tap lies inside the image.
@@ -233,6 +233,7 @@ void TestConvolutions() {
     for (int64_t height = 0; height < 10; ++height)
       for (int64_t width : {1, 2, 3, 8}) test({2, height, width, 2, 5, stride});
   test({0, 5, 5, 3, 16, 2});
+  test({1, 5, 5, 3, 16, 2});
   test({600, 6, 5, 3, 17, 2});  // several blocks, parts and sums
   test({7, 28, 28, 1, 64, 2});
   test({22, 28, 28, 1, 64, 1});  // maps that are not kept

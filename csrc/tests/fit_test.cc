@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 #include <deque>
+#include <functional>
 #include <vector>
 
 #include "core/fit_classifiers.h"
@@ -94,10 +95,12 @@ void TestThreads(const Problem& p) {
   }
 }
 
-// Loops of all sizes one after the other, by teams that come and go: every element once.
+// Loops of all sizes one after the other, by teams that come and go: every element once. Some pools are full,
+// and have the caller run what it schedules.
 void TestTeam() {
-  for (int threads : {1, 2, 3, 8}) {
-    const Executor whole = Threads(threads);
+  std::vector<Executor> executors = {{3, [](const std::function<void()>& task) { task(); }}};
+  for (int threads : {1, 2, 3, 8}) executors.push_back(Threads(threads));
+  for (const Executor& whole : executors) {
     for (int team = 0; team < 20; ++team) {
       const Team members(whole);
       for (int64_t count : {0, 1, 2, 7, 100}) {
@@ -109,7 +112,7 @@ void TestTeam() {
                 for (; begin < end; ++begin) ++visits[static_cast<size_t>(begin)];
               },
               order);
-        for (const auto& visit : visits) Expect(visit == 2, "visits", count, threads);
+        for (const auto& visit : visits) Expect(visit == 2, "visits", count, whole.threads);
       }
     }
   }

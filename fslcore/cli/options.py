@@ -163,7 +163,8 @@ Preset = Annotated[
     typer.Option(
         help="A published setting: 5w1s, 5w5s, 20w1s, 20w5s (100,000 or 200,000 steps) or keras-example. It "
         "decides everything but the length of the training (--epochs, --steps-per-epoch, --quick), --seed, "
-        "--sequential and --normalization. [default: the sizes of 5w1s; off omniglot with fewer steps]",
+        "--precision, --sequential and --normalization. [default: the sizes of 5w1s; off omniglot with fewer "
+        "steps]",
         rich_help_panel=_REPTILE,
     ),
 ]

@@ -24,7 +24,7 @@ from fslcore.learners.learner import random_variables
 from fslcore.learners.networks import averages_of_one_batch, check_classifier, checked_normalization
 from fslcore.learners.tasks import cross_entropy, episode_seeds, flat_with_labels
 from fslcore.ops import FitResult
-from fslcore.threads import parallel_tasks
+from fslcore.threads import one_thread_per_op, parallel_tasks
 
 
 class AdaptiveLearner(keras.Model):
@@ -327,14 +327,17 @@ class AdaptiveLearner(keras.Model):
     ) -> tf.Tensor:
         episodes = tf.shape(support)[0]
         fit = self.compiled_fit()
-        fitted = None if fit is None else self._fitted_by(fit, support, order)
+        # One op for all episodes; where it would have one thread alone, one for each, side by side.
+        each = one_thread_per_op()
+        fitted = None if fit is None or each else self._fitted_by(fit, support, order)
 
         def adapted(i: tf.Tensor) -> tuple[Tensors, Tensors]:
             further = None if unlabelled is None else unlabelled[i]
-            if fitted is None:
+            if fit is None:
                 return self._adapted(support[i], further, order[i], seeds[i])
             context = self.task_context(support[i], further, seeds[i])
-            weights, state = tf.nest.map_structure(lambda stacked: stacked[i], fitted)
+            of_some = fitted or self._fitted_by(fit, support[i : i + 1], order[i : i + 1])
+            weights, state = tf.nest.map_structure(lambda stacked: stacked[0 if each else i], of_some)
             return self._normalised(flat_with_labels(support[i])[0], context, weights, state)
 
         def score(i: tf.Tensor, scores: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:

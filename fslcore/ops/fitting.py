@@ -101,19 +101,21 @@ def fit_classifiers(
         A `FitResult`.
 
     Raises:
-        ValueError: For options that are no numbers or out of range.
+        ValueError: For labels or an order that are no integers, options that are no numbers, and blocks out
+            of range.
         tf.errors.InvalidArgumentError: For tensors of other numbers or shapes, and for labels or an order out
             of range.
     """
-    blocks = [FitBlock(*block) for block in blocks]
-    for strides, pool_size, epsilon, precision, _ in blocks:
-        check_conv_block(strides, pool_size, epsilon, precision)
+    blocks = [
+        FitBlock(*check_conv_block(*block[:4]), block.precision, as_float("momentum", block.momentum))
+        for block in (FitBlock(*block) for block in blocks)
+    ]
     beta_2, epsilon = (0.0, 0.0) if adam is None else adam
     beta_2 = as_float("beta_2", beta_2)
     result = raw_ops.fslcore_fit_classifiers(
         images=tf.cast(images, tf.float32),
-        labels=tf.cast(labels, tf.int32),
-        order=tf.cast(order, tf.int32),
+        labels=_int32("labels", labels),
+        order=_int32("order", order),
         weights=_float32(weights),
         averages=_float32(averages),
         memory=_float32(memory),
@@ -121,7 +123,7 @@ def fit_classifiers(
         pool_sizes=[block.pool_size for block in blocks],
         epsilons=[block.epsilon for block in blocks],
         precisions=[block.precision for block in blocks],
-        momenta=[as_float("momentum", block.momentum) for block in blocks],
+        momenta=[block.momentum for block in blocks],
         learning_rate=as_float("learning_rate", learning_rate),
         adam=adam is not None,
         beta_2=beta_2,
@@ -132,6 +134,13 @@ def fit_classifiers(
 
 
 tf.no_gradient("FslcoreFitClassifiers")
+
+
+def _int32(name: str, values: Any) -> Tensor:
+    tensor = tf.convert_to_tensor(values)
+    if not tensor.dtype.is_integer:
+        raise ValueError(f"{name} must be integers, received {tensor.dtype.name}")
+    return tf.cast(tensor, tf.int32)
 
 
 def _float32(tensors: Sequence[Any]) -> list[Tensor]:
