@@ -106,7 +106,10 @@ def test_shapes_are_inferred():
     start = arguments(adam=ADAM)
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None, IMAGES, 13, 10, 2]), tf.TensorSpec([None, STEPS, BATCH])]
+        input_signature=[
+            tf.TensorSpec([None, IMAGES, 13, 10, 2]),
+            tf.TensorSpec([None, STEPS, BATCH], tf.int32),
+        ]
     )
     def trace(images, order):
         others = {**start, "images": images, "order": order}
