@@ -8,7 +8,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 #include "core/parallel.h"
@@ -23,12 +22,14 @@ class Team {
     executor_.threads = whole.schedule ? whole.threads : 1;
     executor_.looks = kLooksOfTeam;
     executor_.schedule = [shared = shared_](std::function<void()> task) { shared->Add(std::move(task)); };
+    this_thread_asks_ = true;
     for (int i = 1; i < executor_.threads; ++i)
-      whole.schedule([shared = shared_, owner = std::this_thread::get_id()] {
+      whole.schedule([shared = shared_] {
         // A pool that is full has the owner itself run what it schedules, and the owner must not wait for
         // its own end.
-        if (std::this_thread::get_id() != owner) shared->Serve();
+        if (!this_thread_asks_) shared->Serve();
       });
+    this_thread_asks_ = false;
   }
   ~Team() { shared_->End(); }
   Team(const Team&) = delete;
@@ -77,6 +78,7 @@ class Team {
     std::atomic<bool> over_{false};
   };
 
+  inline static thread_local bool this_thread_asks_ = false;
   static constexpr int kLooksOfTeam = 10 * kLooks;  // longer than what lies between two loops
 
   std::shared_ptr<Shared> shared_;
