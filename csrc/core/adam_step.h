@@ -13,22 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "core/simd/kernels.h"
 #include "core/sizes.h"
 
 namespace fslcore {
-
-struct AdamSettings {
-  float learning_rate, beta_2;
-  float one_minus_beta_2;  // rounded by itself: from a rounded beta_2 near 1 it would keep few digits
-  float epsilon;
-};
-
-// Each output may be one of the inputs itself.
-struct AdamTensor {
-  int64_t size;
-  const float *weights, *gradients, *squares;
-  float *new_weights, *new_squares;
-};
 
 // The sentence that says what is wrong with the shapes of all weights, then of as many gradients, of as many
 // squares, and of the power; or nothing.

@@ -144,14 +144,21 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
 
   const ImageBlocks parts = KernelGradParts(shape);
   const int64_t fit = std::max<int64_t>(1, 512 / shape.positions_each());
-  const int64_t block = std::min(parts.most(), RoundUp(fit, parts.unit));
+  const int64_t block = std::min(parts.most() + parts.unit, RoundUp(fit, parts.unit));
   const auto forward = ForwardWindows(shape, Words(shape, block));
   const auto backward = images_grad ? WordsToImages(shape, block) : std::vector<WindowGroup>();
   Scratch<float> later_parts((parts.count - 1) * size);
   const auto gradient_of = [&](int64_t part) {
     return part == 0 ? kernel_grad : later_parts.get() + (part - 1) * size;
   };
+  // The gradient of the images is shared out from the other end, so that who has one image more for the
+  // gradient of the kernel has one less for this.
+  const auto images_begin = [&](int64_t part) {
+    return std::max(parts.begin(part), shape.count - parts.begin(parts.count - part));
+  };
   parts.ForEach(executor, [&](int64_t part, int64_t begin, int64_t end) {
+    const int64_t images_from = images_grad ? images_begin(part) : end;
+    const int64_t images_to = images_grad ? images_begin(part + 1) : end;
     std::fill(gradient_of(part), gradient_of(part) + size, 0.0f);
     const Scratch<float> scratch(block * shape.maps_size());
     const int64_t pair_count = InPairs(shape) ? Words(shape, block) : 0;
@@ -159,17 +166,21 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
     const Scratch<float> map_words(
         InPairs(shape) ? std::max(pair_count * shape.maps_size(), block * shape.positions_each() * words)
                        : 0);
-    for (int64_t first = begin; first < end; first += block) {
-      const int64_t count = std::min(block, end - first);
-      const float* grad = maps_grad(first, first + count, scratch.get());
-      AddKernelGrad(shape, forward, Words(shape, count),
-                    ImagesAsWords(shape, images + first * shape.image_size(), count, shape.image_size(),
-                                  image_words.get()),
-                    ImagesAsWords(shape, grad, count, shape.maps_size(), map_words.get()), gradient_of(part));
-      if (images_grad)
+    for (int64_t first = begin; first < images_to; first += block) {
+      const int64_t last = std::min(first + block, images_to);
+      const float* grad = maps_grad(first, last, scratch.get());
+      if (const int64_t count = std::min(last, end) - first; count > 0)
+        AddKernelGrad(shape, forward, Words(shape, count),
+                      ImagesAsWords(shape, images + first * shape.image_size(), count, shape.image_size(),
+                                    image_words.get()),
+                      ImagesAsWords(shape, grad, count, shape.maps_size(), map_words.get()),
+                      gradient_of(part));
+      const int64_t from = std::max(first, images_from);
+      if (const int64_t count = last - from; count > 0)
         ApplyWindows(shape, backward, count,
-                     RowsAsWords(shape, grad, count * shape.positions_each(), filters, map_words.get()),
-                     transposed.get(), 9 * words, channels, images_grad + first * shape.image_size());
+                     RowsAsWords(shape, grad + (from - first) * shape.maps_size(),
+                                 count * shape.positions_each(), filters, map_words.get()),
+                     transposed.get(), 9 * words, channels, images_grad + from * shape.image_size());
     }
   });
   ParallelFor(executor, parts.count > 1 ? 9 * channels : 0, 64, [&](int64_t begin, int64_t end) {

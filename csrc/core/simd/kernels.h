@@ -88,6 +88,20 @@ struct PoolWindows {
   int64_t pool, rows, width, x_row;  // pool is 1 or 2
 };
 
+// Of Adam without momentum (adam_step.h).
+struct AdamSettings {
+  float learning_rate, beta_2;
+  float one_minus_beta_2;  // rounded by itself: from a rounded beta_2 near 1 it would keep few digits
+  float epsilon;
+};
+
+// Each output may be one of the inputs itself.
+struct AdamTensor {
+  int64_t size;
+  const float *weights, *gradients, *squares;
+  float *new_weights, *new_squares;
+};
+
 // The search for the nearest row of another class strictly beyond each limit of a row, in the distances of
 // `rows` rows from the columns of a panel. Distances are +0 or above and compared as the integers that their
 // bits are: with beyond = (bits of the limit) + 1, the nearest one has the least (bits - beyond) as an
@@ -187,6 +201,9 @@ struct SimdKernels {
   // dx = scale * (d - offset - (x - mean) * slope), offset and slope [cols]. dx may be x.
   void (*pooled_relu_grad)(const NormalisedRelu&, const PoolWindows&, const float* x, const float* grad,
                            const float* offset, const float* slope, float* dx);
+
+  // The squares, and the weights by them: the learning rate is that of this step.
+  void (*adam)(const AdamSettings&, const AdamTensor&);
 
   // out[i] = float(in[i]) * scale + shift, rounded twice like the same expression in NumPy.
   void (*scale_bytes)(const uint8_t* in, int64_t n, float scale, float shift, float* out);

@@ -123,6 +123,17 @@ void Axpy(float a, const float* x, float* y, int64_t n) {
   if (i < n) StorePartial(y + i, Fma(scale, LoadPartial(x + i, n - i), LoadPartial(y + i, n - i)), n - i);
 }
 
+// Each operation rounds once, in the order of the formula: the bits are the same for all instruction sets.
+void Adam(const AdamSettings& s, const AdamTensor& t) {
+#pragma GCC ivdep  // an output that is an input is so element by element
+  for (int64_t i = 0; i < t.size; ++i) {
+    const float gradient = t.gradients[i];
+    const float square = s.beta_2 * t.squares[i] + s.one_minus_beta_2 * (gradient * gradient);
+    t.new_weights[i] = t.weights[i] - s.learning_rate * gradient / (__builtin_sqrtf(square) + s.epsilon);
+    t.new_squares[i] = square;
+  }
+}
+
 void ScaleBytes(const uint8_t* in, int64_t n, float scale, float shift, float* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(in[i]) * scale + shift;
 }

@@ -32,6 +32,7 @@ const SimdKernels kKernels = {
     PooledRelu,
     PooledReluSums,
     PooledReluGrad,
+    Adam,
     ScaleBytes,
     MultiplyAdds,
 };
