@@ -6,10 +6,13 @@ from collections import Counter
 import numpy as np
 import oracles
 import pytest
+import tensorflow as tf
 
 from fslcore.bench import episodes, gram, peers, triplets
+from fslcore.bench.comparison import Work
 from fslcore.bench.episode_peers import Shape
 from fslcore.bench.gram_problem import HEAD, TITLES, Problem
+from fslcore.bench.steps import networks
 from fslcore.bench.triplet_peers import MARGIN, Batch
 
 # A PyTorch built for GPUs says on its first gradient that there is none.
@@ -134,3 +137,30 @@ def test_temporaries_are_those_of_the_formulations():
     entries = triplets.entries(batch)
     assert entries["TensorFlow Addons, graph"].temporaries == 5 * 4 * 100**3
     assert entries["TensorFlow, sorted, graph"].temporaries == 6 * 4 * 100**2 + 4 * 4 * 400 * 8
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_work_of_a_step_is_that_of_the_convolutions_in_its_graph(stride):
+    @tf.function
+    def gradients(images):
+        weights = [tf.constant(w) for w in networks.initial_weights(5 if stride == 2 else None)]
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            network = networks.classifier if stride == 2 else networks.encoder
+            loss = tf.reduce_sum(network(weights, images))
+        return tape.gradient(loss, weights)
+
+    kernel_and_maps = {
+        "Conv2D": lambda op: (op.inputs[1], op.outputs[0]),
+        "Conv2DBackpropFilter": lambda op: (op.outputs[0], op.inputs[2]),
+        "Conv2DBackpropInput": lambda op: (op.inputs[1], op.inputs[2]),
+    }
+    graph = gradients.get_concrete_function(tf.TensorSpec([3, 28, 28, 1])).graph
+    found = [
+        kernel_and_maps[op.type](op)
+        for op in graph.get_operations()
+        if op.type in kernel_and_maps and op.outputs[0].consumers()  # others TensorFlow leaves out
+    ]
+    assert len(found) == 4 + 4 + 3
+    amount = sum(2 * np.prod(maps.shape[:3]) * np.prod(kernel.shape) for kernel, maps in found)
+    assert networks.convolution_work(3, stride) == Work(amount, "FLOP")

@@ -100,14 +100,17 @@ def measure(
         for name, entry in entries.items()
         if spare is not None and entry.temporaries > spare
     }
-    limit = _LIMITS[work.unit] if work else None
-    before = limit() if limit else None
-    measurements = compare({n: e.call for n, e in entries.items() if n not in too_large}, rounds)
-    return Comparison(
-        title,
-        measurements,
-        work=work,
-        limit=max(before, limit()) if before and limit else None,
-        too_large=too_large,
-        **fields,
-    )
+    calls = {n: e.call for n, e in entries.items() if n not in too_large}
+    measurements, limit = beside_limit(work, lambda: compare(calls, rounds))
+    return Comparison(title, measurements, work=work, limit=limit, too_large=too_large, **fields)
+
+
+def beside_limit(
+    work: Work | None, run: Callable[[], list[Measurement]]
+) -> tuple[list[Measurement], float | None]:
+    """What `run` measures, and the better of the machine's limits before and after it, if there is work."""
+    if work is None:
+        return run(), None
+    limit = _LIMITS[work.unit]
+    before = limit()
+    return run(), max(before, limit())

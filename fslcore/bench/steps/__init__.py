@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from fslcore.bench import Comparison
+from fslcore.bench.comparison import Work, beside_limit
+from fslcore.bench.timing import Measurement
 from fslcore.bench.workers import Contender, Workers
 
 
@@ -24,28 +26,29 @@ def cases(quick: bool) -> Iterator[Comparison]:
 
 def _reptile_example(workers: Workers, quick: bool) -> Comparison:
     from fslcore.bench.steps import reptile
+    from fslcore.bench.steps.networks import convolution_work
 
     inner_steps, steps = (1, 1) if quick else (16, 20)
     preset = "keras-example"
     ours = partial(reptile.ours, preset, inner_steps, steps=steps, resident=False)
     plain = partial(reptile.plain, preset, inner_steps, resident=False)
-    return Comparison(
+    contenders = [
+        Contender("fslcore", ours, "ops", steps),
+        Contender("fslcore in bfloat16", partial(ours, precision="bfloat16"), "ops", steps),
+        Contender("published program, eager", partial(reptile.published, inner_steps)),
+        Contender("TensorFlow, graph", partial(plain, jit=False)),
+        Contender("TensorFlow, XLA", partial(plain, jit=True)),
+    ]
+    return _compared(
         f"Reptile step, 1 task of {inner_steps} inner steps on 25 images, SGD; drawing the task included",
-        workers.compare(
-            [
-                Contender("fslcore", ours, "ops", steps),
-                Contender("fslcore in bfloat16", partial(ours, precision="bfloat16"), "ops", steps),
-                Contender("published program, eager", partial(reptile.published, inner_steps)),
-                Contender("TensorFlow, graph", partial(plain, jit=False)),
-                Contender("TensorFlow, XLA", partial(plain, jit=True)),
-            ],
-            rounds=2 if quick else 9,
-        ),
+        partial(workers.compare, contenders, rounds=2 if quick else 9),
+        convolution_work(inner_steps * 25, stride=2),
     )
 
 
 def _reptile(workers: Workers, quick: bool) -> Comparison:
     from fslcore.bench.steps import reptile
+    from fslcore.bench.steps.networks import convolution_work
 
     inner_steps, steps = (1, 1) if quick else (5, 20)
     ours = partial(reptile.ours, "5w1s", inner_steps, steps=steps, resident=True)
@@ -56,14 +59,16 @@ def _reptile(workers: Workers, quick: bool) -> Comparison:
         Contender("TensorFlow, graph", partial(plain, jit=False)),
         Contender("TensorFlow, XLA", partial(plain, jit=True)),
     ]
-    return Comparison(
+    return _compared(
         f"Reptile step, 5 tasks of {inner_steps} inner steps on 10 images, Adam; images in memory",
-        workers.compare(_without_xla(contenders) if quick else contenders, rounds=2 if quick else 9),
+        partial(workers.compare, _without_xla(contenders) if quick else contenders, rounds=2 if quick else 9),
+        convolution_work(5 * inner_steps * 10, stride=2),
     )
 
 
 def _prototypical(workers: Workers, quick: bool) -> Comparison:
     from fslcore.bench.steps import prototypical
+    from fslcore.bench.steps.networks import convolution_work
 
     n_way, k_shot, n_query, steps = (5, 1, 1, 1) if quick else (60, 5, 5, 5)
     sizes = (n_way, k_shot, n_query)
@@ -78,9 +83,10 @@ def _prototypical(workers: Workers, quick: bool) -> Comparison:
         Contender("Keras layers, graph", partial(prototypical.keras_layers, *sizes)),
         Contender("TensorFlow, XLA", partial(plain, mode="xla")),
     ]
-    return Comparison(
+    return _compared(
         f"Prototypical step, conv4, {n_way}-way {k_shot}-shot {n_query}-query, Adam; images in memory",
-        workers.compare(_without_xla(contenders) if quick else contenders, rounds=2 if quick else 9),
+        partial(workers.compare, _without_xla(contenders) if quick else contenders, rounds=2 if quick else 9),
+        convolution_work(n_way * (k_shot + n_query), stride=1),
     )
 
 
@@ -108,6 +114,11 @@ def _metagan(workers: Workers, quick: bool) -> Comparison:
         f"{tasks} tasks per call, of the published graph {unrolled}",
         workers.compare(_without_xla(contenders) if quick else contenders, rounds=2 if quick else 5),
     )
+
+
+def _compared(title: str, run: Callable[[], list[Measurement]], work: Work) -> Comparison:
+    measurements, limit = beside_limit(work, run)
+    return Comparison(title, measurements, work=work, limit=limit)
 
 
 def _without_xla(contenders: list[Contender]) -> list[Contender]:
