@@ -5,10 +5,11 @@ from collections import Counter
 
 import numpy as np
 import oracles
+import oracles_convolution
 import pytest
 import tensorflow as tf
 
-from fslcore.bench import episodes, gram, peers, triplets
+from fslcore.bench import blocks, episodes, gram, peers, triplets
 from fslcore.bench.comparison import Work
 from fslcore.bench.episode_peers import Shape
 from fslcore.bench.gram_problem import HEAD, TITLES, Problem
@@ -61,6 +62,17 @@ def test_every_contender_computes_the_hard_loss_and_its_gradient(classes):
         np.testing.assert_allclose(gradient, wanted.grad, atol=1e-6, err_msg=name)
 
 
+def test_every_contender_computes_the_block_and_its_gradients():
+    *sources, upstream = blocks.block_inputs(2, 4, 16)
+    gradient = oracles_convolution.conv_block_grad(*sources, upstream, strides=1, pool_size=2)
+    outputs = oracles_convolution.conv_block(*sources, strides=1, pool_size=2).outputs
+    for contender in blocks.contenders(2, 4, 16):
+        # A factor of 8 bits is off by up to 2^-9 of itself.
+        tolerance = 2**-6 if "bfloat16" in contender.name else 1e-5
+        for one, other in zip(contender.build()(), [outputs, *gradient[:4]], strict=True):
+            assert np.linalg.norm(one - other) <= tolerance * np.linalg.norm(other), contender.name
+
+
 def test_a_pair_without_a_farther_negative_takes_the_farthest():
     batch = Batch(4, 2, 2)
     batch.__dict__["x"] = np.array([[0, 0], [1, 0], [5, 0], [2, 0]], np.float32)  # class 0 encloses class 1
@@ -87,7 +99,7 @@ def test_metric_learning_takes_every_semihard_negative():
     assert gradient.shape == batch.x.shape
 
 
-@pytest.mark.parametrize("shape", [Shape(5, 2, 3, 4), Shape(3, 1, 1, 2)])
+@pytest.mark.parametrize("shape", [Shape(5, 2, 3, 12), Shape(3, 1, 1, 2)])
 def test_every_contender_delivers_episodes(shape):
     store = episodes.random_store(8)
     known = {
@@ -113,7 +125,7 @@ def test_every_contender_delivers_episodes(shape):
             assert len(set.union(*classes)) == shape.n_way, name
             assert all(len({index for _, _, index in way}) == shape.samples for way in seen), name
             turns.update((name, turn) for way in classes for _, turn in way)
-    # Some 60 turns for each contender: all four directions have come up.
+    # 60 turns of each contender, not all of them seeded: one of 10^7 runs would miss a direction.
     assert shape.images < 100 or len(turns) == 4 * len(episodes.entries(store, shape))
 
 
@@ -124,6 +136,7 @@ def test_work_is_counted_exactly():
     work = episodes.work(episodes.random_store(2), Shape(5, 5, 15, 32))
     assert (work.amount, work.unit) == (32 * 5 * 20 * 28 * 28 * 4, "B")
     assert gram.work(Problem("dot", 64, 128), backward=False).unit == "FLOP"
+    assert blocks.work(10, 14, 64) == Work(3 * 2 * 10 * 14 * 14 * 9 * 64 * 64, "FLOP")
 
 
 def test_temporaries_are_those_of_the_formulations():

@@ -3,7 +3,7 @@
 
 comparison   a case: contenders, work, the limit of the machine      limits   what the machine can do
 timing       interleaved rounds, memory                              workers  the same across processes
-gram*  triplet*  episode*  overhead  steps/     the cases and the contenders
+gram*  triplet*  episode*  overhead  blocks  steps/     the cases and the contenders
 peers        libraries that take part if they are installed
 report  records  changes  curves                tables, JSON, comparison with earlier figures, plots
 """
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # Modules of this package, each with a function `cases`.
-BENCHMARKS = ("gram", "triplets", "episodes", "overhead", "steps")
+BENCHMARKS = ("gram", "triplets", "episodes", "overhead", "blocks", "steps")
 
 
 def run(name: str, quick: bool = False) -> Iterator[Comparison]:

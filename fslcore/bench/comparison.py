@@ -101,16 +101,23 @@ def measure(
         if spare is not None and entry.temporaries > spare
     }
     calls = {n: e.call for n, e in entries.items() if n not in too_large}
-    measurements, limit = beside_limit(work, lambda: compare(calls, rounds))
-    return Comparison(title, measurements, work=work, limit=limit, too_large=too_large, **fields)
+    return compared(title, lambda: compare(calls, rounds), work, too_large=too_large, **fields)
 
 
-def beside_limit(
-    work: Work | None, run: Callable[[], list[Measurement]]
-) -> tuple[list[Measurement], float | None]:
-    """What `run` measures, and the better of the machine's limits before and after it, if there is work."""
+def compared(
+    title: str, run: Callable[[], list[Measurement]], work: Work | None = None, **fields: Any
+) -> Comparison:
+    """What `run` measures; if there is work, with the better of the machine's limits before and after it.
+
+    Args:
+        title: What is computed, with sizes.
+        run: Times the contenders, ours first.
+        work: What one call does.
+        **fields: More attributes of the `Comparison`.
+    """
     if work is None:
-        return run(), None
+        return Comparison(title, run(), **fields)
     limit = _LIMITS[work.unit]
     before = limit()
-    return run(), max(before, limit())
+    measurements = run()
+    return Comparison(title, measurements, work=work, limit=max(before, limit()), **fields)

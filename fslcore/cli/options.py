@@ -286,7 +286,7 @@ Against = Annotated[
     ),
 ]
 
-Benchmark = Annotated[str, typer.Argument(help="gram, triplets, episodes, overhead, steps, or all.")]
+Benchmark = Annotated[str, typer.Argument(help="gram, triplets, episodes, overhead, blocks, steps, or all.")]
 BenchOut = Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")]
 BenchAgainst = Annotated[
     Path | None,

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from fslcore.bench import Comparison
-from fslcore.bench.comparison import Work, beside_limit
-from fslcore.bench.timing import Measurement
+from fslcore.bench.comparison import compared
 from fslcore.bench.workers import Contender, Workers
 
 
@@ -39,7 +38,7 @@ def _reptile_example(workers: Workers, quick: bool) -> Comparison:
         Contender("TensorFlow, graph", partial(plain, jit=False)),
         Contender("TensorFlow, XLA", partial(plain, jit=True)),
     ]
-    return _compared(
+    return compared(
         f"Reptile step, 1 task of {inner_steps} inner steps on 25 images, SGD; drawing the task included",
         partial(workers.compare, contenders, rounds=2 if quick else 9),
         convolution_work(inner_steps * 25, stride=2),
@@ -59,7 +58,7 @@ def _reptile(workers: Workers, quick: bool) -> Comparison:
         Contender("TensorFlow, graph", partial(plain, jit=False)),
         Contender("TensorFlow, XLA", partial(plain, jit=True)),
     ]
-    return _compared(
+    return compared(
         f"Reptile step, 5 tasks of {inner_steps} inner steps on 10 images, Adam; images in memory",
         partial(workers.compare, _without_xla(contenders) if quick else contenders, rounds=2 if quick else 9),
         convolution_work(5 * inner_steps * 10, stride=2),
@@ -83,7 +82,7 @@ def _prototypical(workers: Workers, quick: bool) -> Comparison:
         Contender("Keras layers, graph", partial(prototypical.keras_layers, *sizes)),
         Contender("TensorFlow, XLA", partial(plain, mode="xla")),
     ]
-    return _compared(
+    return compared(
         f"Prototypical step, conv4, {n_way}-way {k_shot}-shot {n_query}-query, Adam; images in memory",
         partial(workers.compare, _without_xla(contenders) if quick else contenders, rounds=2 if quick else 9),
         convolution_work(n_way * (k_shot + n_query), stride=1),
@@ -109,16 +108,11 @@ def _metagan(workers: Workers, quick: bool) -> Comparison:
         Contender("fslcore, XLA", partial(ours, jit=True), "tasks", tasks),
         Contender("published program, graph", published, steps=unrolled),
     ]
-    return Comparison(
+    return compared(
         f"MetaGAN step, time per task of 5-way {k_shot}-shot {n_query}-query, {inner_steps} inner steps; "
         f"{tasks} tasks per call, of the published graph {unrolled}",
-        workers.compare(_without_xla(contenders) if quick else contenders, rounds=2 if quick else 5),
+        partial(workers.compare, _without_xla(contenders) if quick else contenders, rounds=2 if quick else 5),
     )
-
-
-def _compared(title: str, run: Callable[[], list[Measurement]], work: Work) -> Comparison:
-    measurements, limit = beside_limit(work, run)
-    return Comparison(title, measurements, work=work, limit=limit)
 
 
 def _without_xla(contenders: list[Contender]) -> list[Contender]:
