@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from fslcore import ops
 from fslcore.bench.comparison import Comparison, Work, compared
+from fslcore.bench.steps import networks
 from fslcore.bench.workers import Contender, Workers
 
 Tensor = Any
@@ -44,8 +45,8 @@ def contenders(batch: int, side: int, channels: int) -> list[Contender]:
         Contender("fslcore, graph", partial(builder, _ours), "ops", _IN_A_ROW),
         Contender("fslcore, graph, bfloat16", partial(builder, in_bfloat16), "ops", _IN_A_ROW),
         Contender("fslcore, XLA", partial(builder, _ours, jit=True), "ops", _IN_A_ROW),
-        Contender("TensorFlow, graph", partial(builder, _plain), steps=_IN_A_ROW),
-        Contender("TensorFlow, XLA", partial(builder, _plain, jit=True), steps=_IN_A_ROW),
+        Contender("TensorFlow, graph", partial(builder, networks.block), steps=_IN_A_ROW),
+        Contender("TensorFlow, XLA", partial(builder, networks.block, jit=True), steps=_IN_A_ROW),
     ]
 
 
@@ -69,12 +70,6 @@ def block_inputs(batch: int, side: int, channels: int) -> list[np.ndarray[Any, A
 
 def _ours(*sources: Tensor, precision: str = "float32") -> Tensor:
     return ops.conv_block(*sources, strides=1, pool_size=2, precision=precision).outputs
-
-
-def _plain(images: Tensor, kernel: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    maps = tf.nn.conv2d(images, kernel, 1, "SAME")
-    normal, *_ = tf.compat.v1.nn.fused_batch_norm(maps, gamma, beta, epsilon=1e-3, is_training=True)
-    return tf.nn.max_pool2d(tf.nn.relu(normal), 2, 2, "VALID")
 
 
 def _calls(

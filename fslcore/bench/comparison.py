@@ -112,7 +112,7 @@ def compared(
     Args:
         title: What is computed, with sizes.
         run: Times the contenders, ours first.
-        work: What one call does.
+        work: What is done in the time of a measurement.
         **fields: More attributes of the `Comparison`.
     """
     if work is None:

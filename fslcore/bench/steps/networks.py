@@ -43,12 +43,16 @@ def encoder(weights: list[Tensor], images: Tensor) -> Tensor:
 
 def _blocks(weights: list[Tensor], x: Tensor, stride: int) -> Tensor:
     for kernel, scale, offset in zip(weights[::3], weights[1::3], weights[2::3], strict=True):
-        x = tf.nn.conv2d(x, kernel, stride, "SAME")
-        x, *_ = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=1e-3, is_training=True)
-        x = tf.nn.relu(x)
-        if stride == 1:
-            x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+        x = block(x, kernel, scale, offset, stride=stride)
     return x
+
+
+def block(images: Tensor, kernel: Tensor, scale: Tensor, offset: Tensor, *, stride: int = 1) -> Tensor:
+    """Convolution, fused batch normalisation and ReLU; with stride 1 the largest of each 2 x 2."""
+    maps = tf.nn.conv2d(images, kernel, stride, "SAME")
+    normal, *_ = tf.compat.v1.nn.fused_batch_norm(maps, scale, offset, epsilon=1e-3, is_training=True)
+    values = tf.nn.relu(normal)
+    return tf.nn.max_pool2d(values, 2, 2, "VALID") if stride == 1 else values
 
 
 def convolution_work(images: int, stride: int) -> Work:
