@@ -23,7 +23,6 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fslcore import (
-        adversarial,
         data,
         encoders,
         evaluation,
@@ -34,8 +33,10 @@ if TYPE_CHECKING:
         metrics,
         ops,
         plots,
+        twins,
     )
     from fslcore.data import ImageStore
+    from fslcore.encoders import adversarial
     from fslcore.evaluation import PixelNearestNeighbour, Report, accuracy_versus_way, evaluate
     from fslcore.learners import MAML, MetaGAN, Prototypical, Reptile, Siamese
     from fslcore.threads import set_threads
@@ -63,6 +64,7 @@ __all__ = [
     "ops",
     "plots",
     "set_threads",
+    "twins",
 ]
 
 # Where the names come from that are not modules themselves.
@@ -76,6 +78,7 @@ _HOMES = {
     "Reptile": "learners",
     "Siamese": "learners",
     "accuracy_versus_way": "evaluation",
+    "adversarial": "encoders",
     "evaluate": "evaluation",
     "set_threads": "threads",
 }

@@ -85,7 +85,7 @@ class Backend:
     @property
     def module(self) -> Any:
         """The module that holds the functions."""
-        modules = {"numpy": "fslcore.kernels", "reference": "fslcore.ops.reference"}
+        modules = {"numpy": "fslcore.kernels", "reference": "fslcore.twins"}
         return importlib.import_module(modules.get(self.name, "fslcore.ops"))
 
     @property

@@ -9,9 +9,8 @@ from asserts import TINY, UNIT, assert_bit_identical, float32_exactly, gamma
 from inputs import SIZES, integers, normal
 from modes import MODES, compiled, eager, graph, name
 
-from fslcore import ops
+from fslcore import ops, twins
 from fslcore.learners import Adam
-from fslcore.ops import reference
 
 
 def unknown_shapes(function):
@@ -24,7 +23,7 @@ def unknown_shapes(function):
 
 
 in_every_mode = pytest.mark.parametrize("mode", [*MODES, unknown_shapes], ids=name)
-of_op_and_twin = pytest.mark.parametrize("step", [ops.adam_step, reference.adam_step], ids=["op", "twin"])
+of_op_and_twin = pytest.mark.parametrize("step", [ops.adam_step, twins.adam_step], ids=["op", "twin"])
 
 SHAPES = [(3, 3, 2, 5), (17,), (), (4, 0, 2), (33, 2), (1,)]
 PUBLISHED = {"learning_rate": 0.001, "beta_2": 0.999, "epsilon": 1e-8}

@@ -11,7 +11,7 @@ from asserts import gamma
 from inputs import normal
 from modes import MODES, name
 
-from fslcore.adversarial import UpsampledConv2D, conditional_generator, task_encoder
+from fslcore.encoders.adversarial import UpsampledConv2D, conditional_generator, task_encoder
 
 # (kernel size, factor): the published one, the smallest, a kernel wider than three small pixels, one whose
 # reach is not a multiple of the factor, no enlargement.

@@ -12,8 +12,8 @@ from asserts import assert_bit_identical
 from inputs import integers, normal
 from modes import MODES, name
 
-from fslcore.blocks import pairwise_in_blocks
 from fslcore.layers import GramMatrix
+from fslcore.layers.row_blocks import pairwise_in_blocks
 from fslcore.losses import BinaryCrossentropy
 
 in_every_mode = pytest.mark.parametrize("mode", MODES, ids=name)

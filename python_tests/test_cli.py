@@ -15,7 +15,8 @@ import pytest
 from commandline import Fslcore, command, environment, fslcore, letters
 from PIL import Image
 
-from fslcore.cli import commands, doctor, runs
+from fslcore.cli import commands, doctor
+from fslcore.experiments import runs
 
 # Sixteen pixels are the least that four poolings leave one of.
 SMALL = ("--image-size", "16", "--way", "5", "--shot", "2", "--eval-episodes", "20", "--threads", "2")

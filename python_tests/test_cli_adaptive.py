@@ -17,8 +17,8 @@ import tensorflow as tf
 from commandline import Fslcore, command, environment, fslcore, letters
 from PIL import Image
 
-from fslcore.cli import recipes, results, runs
 from fslcore.cli.console import TrainingProgress
+from fslcore.experiments import recipes, results, runs
 
 # The least that the networks can be made of: images of 8 pixels, tasks of 3 classes.
 SMALL = ("--data", "letters", "--image-size", 8, "--way", 3, "--meta-batch", 2, "--eval-episodes", 10)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from inputs import normal
 
-from fslcore.convolution import ConvBlock
+from fslcore.layers.convolution import ConvBlock
 from fslcore.learners import MAML, SGD, Adam, Reptile, adaptive, compiled
 from fslcore.learners.adaptive import AdaptiveLearner
 from fslcore.learners.compiled import compiled_fit

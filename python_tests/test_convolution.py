@@ -12,12 +12,11 @@ from asserts import assert_bit_identical, assert_gradient_close, float32_exactly
 from inputs import integers, normal
 from modes import MODES, compiled, eager, name
 
-from fslcore import ops
-from fslcore.ops import reference
+from fslcore import ops, twins
 from fslcore.ops._library import raw_ops
 from fslcore.ops.convolution import CONV_PRECISIONS
 
-BLOCKS = [ops.conv_block, reference.conv_block]
+BLOCKS = [ops.conv_block, twins.conv_block]
 BLOCK_IDS = ["op", "twin"]
 CHANNELS = (1, 3, 16, 17, 64)
 U = 2.0**-8  # the unit roundoff of bfloat16
@@ -180,7 +179,7 @@ def test_large_batches(mode, precision, pool_size, shape, kept):
     block = raw_ops.fslcore_conv_block(**dict(zip(names, arrays, strict=True)), **options)
     assert (len(block.maps) > 0) == kept
     grad = normal(8, *block.outputs.shape)
-    want = results_and_gradients(reference.conv_block, eager, arrays, grad, **options)
+    want = results_and_gradients(twins.conv_block, eager, arrays, grad, **options)
     got = results_and_gradients(ops.conv_block, mode, arrays, grad, **options)
     # A gradient of the maps that lies between two bfloat16 is now and then rounded to the other.
     roundings = shape[0] * shape[1] * shape[2] + (2**14 if precision == "bfloat16" else 0)
@@ -272,7 +271,7 @@ def test_the_twin_can_be_differentiated_twice():
         outer.watch((scale, shift))
         with tf.GradientTape() as inner:
             inner.watch((scale, shift))
-            loss = tf.reduce_sum(reference.conv_block(images, kernel, scale, shift).outputs ** 3)
+            loss = tf.reduce_sum(twins.conv_block(images, kernel, scale, shift).outputs ** 3)
         by_scale, by_shift = inner.gradient(loss, (scale, shift))
     one, other = outer.jacobian(by_scale, shift), outer.jacobian(by_shift, scale)
     assert np.any(one)

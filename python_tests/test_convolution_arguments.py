@@ -4,8 +4,7 @@
 import pytest
 import tensorflow as tf
 
-from fslcore import ops
-from fslcore.ops import reference
+from fslcore import ops, twins
 from fslcore.ops._library import raw_ops
 
 GOOD = {"images": (2, 5, 4, 3), "kernel": (3, 3, 3, 6), "gamma": (6,), "beta": (6,)}
@@ -32,7 +31,7 @@ def test_bad_shapes(wrong, sentence):
         unknown(*tensors)
 
 
-@pytest.mark.parametrize("block", [ops.conv_block, reference.conv_block], ids=["op", "twin"])
+@pytest.mark.parametrize("block", [ops.conv_block, twins.conv_block], ids=["op", "twin"])
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

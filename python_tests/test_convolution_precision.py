@@ -7,8 +7,7 @@ import tensorflow as tf
 from inputs import normal
 from modes import MODES, name
 
-from fslcore import ops
-from fslcore.ops import reference
+from fslcore import ops, twins
 from fslcore.ops._library import raw_ops
 
 U = 2.0**-8  # the unit roundoff of bfloat16
@@ -22,7 +21,7 @@ def rounded(x):
 
 @pytest.mark.each_level
 @pytest.mark.parametrize("mode", MODES, ids=name)
-@pytest.mark.parametrize("block", [ops.conv_block, reference.conv_block], ids=["op", "twin"])
+@pytest.mark.parametrize("block", [ops.conv_block, twins.conv_block], ids=["op", "twin"])
 def test_factors_are_rounded_to_bfloat16(block, mode):
     # A single pixel meets the tap in the middle, and the mean of what it comes to is that itself.
     assert np.any(rounded(FACTORS) != FACTORS)

@@ -12,9 +12,9 @@ from stores import pixel_store
 from fslcore import MAML, evaluate
 from fslcore.data import ImageStore
 from fslcore.encoders import conv4_classifier
+from fslcore.layers.normalization import FusedBatchNormalization
 from fslcore.learners import SGD, Adam
 from fslcore.learners.learner import random_variables
-from fslcore.normalisation import FusedBatchNormalization
 
 SHAPE = (4, 4, 1)
 N_WAY, K_SHOT, N_QUERY = 3, 2, 2

@@ -29,8 +29,8 @@ from tiny_metagan import (
 )
 
 from fslcore import MAML, MetaGAN, evaluate
-from fslcore.adversarial import conditional_generator, task_encoder
 from fslcore.data import ImageStore
+from fslcore.encoders.adversarial import conditional_generator, task_encoder
 from fslcore.learners import SGD
 
 

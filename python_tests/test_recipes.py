@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fslcore import MetaGAN, Prototypical, Reptile, Siamese
-from fslcore.cli import builders, defaults, recipes, results, runs, training
 from fslcore.data import ImageStore
+from fslcore.experiments import builders, defaults, recipes, results, runs, training
 from fslcore.learners import REPTILE_PRESETS
 
 

@@ -17,7 +17,7 @@ from inputs import integers, normal
 from mining import MINING, mine, shuffled_labels, triplet_loss
 from modes import MODES, name, with_gradient
 
-from fslcore.ops import reference
+from fslcore import twins
 
 in_every_mode = pytest.mark.parametrize("mode", MODES, ids=name)
 in_each_mining = pytest.mark.parametrize("mining", MINING)
@@ -32,7 +32,7 @@ OF_POWERS_OF_TWO = {"semihard": LABELS, "hard": ANCHORS}
 def loss_and_gradient(mode, mining, metric="sqeuclidean"):
     """A function of (x, labels, margin), traced and compiled once for all tests."""
     return mode(
-        with_gradient(lambda x, labels, margin: triplet_loss(reference, mining, x, labels, margin, metric))
+        with_gradient(lambda x, labels, margin: triplet_loss(twins, mining, x, labels, margin, metric))
     )
 
 
@@ -84,7 +84,7 @@ def test_distances_of_the_caller(mode):
             loss += (distances[a, p] - distances[a, n] + 3) / len(pairs)
             grad[a, p] += 1 / len(pairs)
             grad[a, n] -= 1 / len(pairs)
-    function = with_gradient(lambda d, same: reference.triplet_semihard_of_distances(d, same, 3.0))
+    function = with_gradient(lambda d, same: twins.triplet_semihard_of_distances(d, same, 3.0))
     got_loss, got_grad = mode(function)(distances, same_class(LABELS))
     assert float(got_loss) == loss > 0
     np.testing.assert_array_equal(got_grad, float32_exactly(grad), strict=True)
@@ -104,7 +104,7 @@ def test_the_hardest_of_distances_of_the_caller(mode):
                 loss += (distances[a, p] - distances[a, n] + 3) / 8
                 grad[a, p] += 1 / 8
                 grad[a, n] -= 1 / 8
-    function = with_gradient(lambda d, same: reference.triplet_hard_of_distances(d, same, 3.0))
+    function = with_gradient(lambda d, same: twins.triplet_hard_of_distances(d, same, 3.0))
     got_loss, got_grad = mode(function)(distances, same_class(ANCHORS))
     assert float(got_loss) == loss > 0
     np.testing.assert_array_equal(got_grad, float32_exactly(grad), strict=True)
@@ -162,7 +162,7 @@ def second_derivative(loss):
 @pytest.mark.parametrize("mode", [MODES[0], MODES[1]], ids=name)
 def test_second_derivative_of_pairwise(mode):
     x, direction = integers(0, 5, 3), integers(1, 5, 3)
-    product = mode(second_derivative(lambda x: tf.reduce_sum(reference.pairwise(x))))
+    product = mode(second_derivative(lambda x: tf.reduce_sum(twins.pairwise(x))))
     # sum_ij |x_i - x_j|^2 is quadratic: its Hessian takes v to 4 (n v_i - sum_j v_j).
     want = 4 * (5 * direction - direction.sum(axis=0))
     np.testing.assert_array_equal(product(tf.constant(x), tf.constant(direction)), want)
@@ -172,7 +172,7 @@ def test_second_derivative_of_pairwise(mode):
 @pytest.mark.parametrize("mode", [MODES[0], MODES[1]], ids=name)
 def test_second_derivative_of_the_triplet_loss(mode, mining):
     x, direction, labels = integers(1, 11, 3), integers(2, 11, 3), OF_POWERS_OF_TWO[mining]
-    product = mode(second_derivative(lambda x: triplet_loss(reference, mining, x, labels, 1e4)))
+    product = mode(second_derivative(lambda x: triplet_loss(twins, mining, x, labels, 1e4)))
     want = np.zeros((11, 3))
     mined = mine(oracles, mining, x, labels)
     for a, p, n in zip(*mined, strict=True):  # at this margin all are active
@@ -185,7 +185,7 @@ def test_second_derivative_of_the_triplet_loss(mode, mining):
 
 @in_each_mining
 def test_xla_holds_no_batch_cubed(mining):
-    loss = getattr(reference, f"triplet_{mining}_of_distances")
+    loss = getattr(twins, f"triplet_{mining}_of_distances")
     function = tf.function(with_gradient(loss), jit_compile=True)
     batch = 64
     arguments = tf.zeros([batch, batch]), tf.eye(batch, dtype=tf.bool)

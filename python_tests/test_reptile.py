@@ -11,8 +11,8 @@ from stores import pixel_store
 
 from fslcore import Reptile, evaluate
 from fslcore.data import ImageStore
+from fslcore.layers.normalization import FusedBatchNormalization
 from fslcore.learners import REPTILE_PRESETS, SGD, Adam
-from fslcore.normalisation import FusedBatchNormalization
 
 SHAPE = (4, 4, 1)
 N_WAY = 3

@@ -13,10 +13,10 @@ import pytest
 from breaking import At, Killed, columns, ctrl_c, kill, state
 
 from fslcore import Prototypical
-from fslcore.cli import runs, training
-from fslcore.cli.recipes import PrototypicalRecipe
 from fslcore.data import ImageStore
 from fslcore.evaluation import evaluate
+from fslcore.experiments import runs, training
+from fslcore.experiments.recipes import PrototypicalRecipe
 
 SHAPE = (4, 4, 1)
 RECIPE = PrototypicalRecipe(

@@ -11,9 +11,9 @@ import pytest
 from breaking import At, Killed, columns, ctrl_c, kill, state
 
 from fslcore import MetaGAN, Reptile
-from fslcore.cli import runs, training
-from fslcore.cli.recipes import MetaGANRecipe, ReptileRecipe
 from fslcore.data import ImageStore
+from fslcore.experiments import runs, training
+from fslcore.experiments.recipes import MetaGANRecipe, ReptileRecipe
 from fslcore.learners import SGD, Adam
 
 SHAPE = (4, 4, 1)

@@ -176,11 +176,11 @@ def test_nothing_to_mine_is_loss_zero_and_gradient_zero(backend, mining, labels,
 def test_the_twin_finds_nothing_where_nothing_is(mining, labels, compiled):
     import tensorflow as tf
 
-    from fslcore.ops import reference
+    from fslcore import twins
 
-    function = tf.function(getattr(reference, f"mine_{mining}"), jit_compile=True) if compiled else None
+    function = tf.function(getattr(twins, f"mine_{mining}"), jit_compile=True) if compiled else None
     x, labels = tf.constant(integers(0, len(labels), 3)), tf.constant(labels, tf.int32)
-    mined = function(x, labels) if function else mine(reference, mining, x, labels)
+    mined = function(x, labels) if function else mine(twins, mining, x, labels)
     assert [part.shape for part in (part.numpy() for part in mined)] == [(0,)] * 3
 
 

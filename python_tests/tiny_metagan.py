@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from fslcore import MAML, MetaGAN
 from fslcore.data import ImageStore
+from fslcore.layers.normalization import FusedBatchNormalization
 from fslcore.learners import SGD
-from fslcore.normalisation import FusedBatchNormalization
 
 SHAPE = (4, 4, 1)
 N_WAY, K_SHOT, N_QUERY, NOISE, WIDTH = 3, 2, 3, 5, 6

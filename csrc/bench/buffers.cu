@@ -3,7 +3,7 @@
 #include <cstdlib>
 
 #include "bench/buffers.h"
-#include "core/philox.h"
+#include "core/random/philox.h"
 
 namespace fslcore::bench {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/views.h"
+#include "core/arrays/views.h"
 
 namespace fslcore::bench {
 

@@ -9,7 +9,7 @@
 #include "bench/buffers.h"
 #include "bench/limits.h"
 #include "bench/timing.h"
-#include "core/metric.h"
+#include "core/pairwise/metric.h"
 
 namespace fslcore::bench {
 

@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "bench/cases.h"
-#include "cuda/episodes.h"
-#include "cuda/images.h"
+#include "cuda/episodes/episodes.h"
+#include "cuda/images/images.h"
 #include "cuda/launch.h"
 
 namespace fslcore::bench {

@@ -4,7 +4,7 @@
 //
 //   nvcc -O3 -std=c++17 -arch=native --expt-relaxed-constexpr -fmad=false -Xcompiler -ffp-contract=off
 //     -DFSLCORE_PORTABLE -Icsrc csrc/bench/*.cu csrc/cuda/*.cu csrc/tests/cuda_*_test.cu csrc/core/*.cc
-//     csrc/core/simd/kernels.cc csrc/core/simd/kernels_portable.cc -o cuda_bench
+//     csrc/core/simd/kernels.cc csrc/core/simd/levels/kernels_portable.cc -o cuda_bench
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -14,7 +14,7 @@
 #include "bench/repeats.h"
 #include "bench/report.h"
 #include "cuda/devices.h"
-#include "cuda/library_product.h"
+#include "cuda/pairwise/library_product.h"
 #include "tests/check.h"
 #include "tests/cuda_tests.h"
 

@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "bench/cases.h"
-#include "core/metric.h"
-#include "cuda/gram.h"
+#include "core/pairwise/metric.h"
+#include "cuda/pairwise/pairwise.h"
 
 namespace fslcore::bench {
 namespace {

@@ -3,7 +3,7 @@
 
 #include "bench/cases.h"
 #include "cuda/devices.h"
-#include "cuda/triplets.h"
+#include "cuda/triplets/triplets.h"
 
 namespace fslcore::bench {
 namespace {

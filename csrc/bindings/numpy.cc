@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "bindings/thread_pool.h"
-#include "core/cpu_level.h"
-#include "core/episodes.h"
-#include "core/gram.h"
-#include "core/images.h"
-#include "core/limits.h"
-#include "core/triplets.h"
+#include "core/simd/cpu_level.h"
+#include "core/episodes/episodes.h"
+#include "core/pairwise/pairwise.h"
+#include "core/images/images.h"
+#include "core/simd/limits.h"
+#include "core/triplets/triplets.h"
 #ifdef FSLCORE_WITH_CUDA
 #include "cuda/devices.h"
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // CPU kernels of the convolution ops: check, call the core on the intra-op threads.
 #include "bindings/tf_arguments.h"
-#include "core/conv_block.h"
+#include "core/convolution/conv_block.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tensorflow::fslcore_bindings {

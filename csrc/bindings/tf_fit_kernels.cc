@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bindings/tf_arguments.h"
-#include "core/fit_classifiers.h"
+#include "core/fitting/fit_classifiers.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tensorflow::fslcore_bindings {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bindings/tf_arguments.h"
-#include "core/adam_step.h"
+#include "core/fitting/adam_step.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tensorflow::fslcore_bindings {

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "bindings/tf_arguments.h"
-#include "core/episodes.h"
-#include "core/gram.h"
-#include "core/images.h"
-#include "core/triplets.h"
+#include "core/episodes/episodes.h"
+#include "core/pairwise/pairwise.h"
+#include "core/images/images.h"
+#include "core/triplets/triplets.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace tensorflow::fslcore_bindings {

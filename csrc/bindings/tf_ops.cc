@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The TensorFlow ops: names, attributes and shape functions. Their public face, with gradients and
 // documentation, is fslcore/ops.
-#include "core/conv_block.h"
+#include "core/convolution/conv_block.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"

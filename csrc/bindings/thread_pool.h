@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/parallel.h"
+#include "core/threads/parallel.h"
 
 namespace fslcore {
 

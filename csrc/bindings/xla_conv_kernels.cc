@@ -6,7 +6,7 @@
 
 #include "bindings/xla_calls.h"
 #include "bindings/xla_handlers.h"
-#include "core/conv_block.h"
+#include "core/convolution/conv_block.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "xla/shape_util.h"
 

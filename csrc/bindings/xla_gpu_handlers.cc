@@ -5,10 +5,10 @@
 
 #include "bindings/xla_handlers.h"
 #include "bindings/xla_signatures.h"
-#include "cuda/episodes.h"
-#include "cuda/gram.h"
-#include "cuda/images.h"
-#include "cuda/triplets.h"
+#include "cuda/episodes/episodes.h"
+#include "cuda/pairwise/pairwise.h"
+#include "cuda/images/images.h"
+#include "cuda/triplets/triplets.h"
 
 namespace fslcore::xla_ffi {
 namespace {

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "bindings/xla_signatures.h"
-#include "core/adam_step.h"
-#include "core/conv_block.h"
-#include "core/episodes.h"
-#include "core/gram.h"
-#include "core/images.h"
-#include "core/triplets.h"
+#include "core/fitting/adam_step.h"
+#include "core/convolution/conv_block.h"
+#include "core/episodes/episodes.h"
+#include "core/pairwise/pairwise.h"
+#include "core/images/images.h"
+#include "core/triplets/triplets.h"
 
 namespace fslcore::xla_ffi {
 namespace {

@@ -7,9 +7,9 @@
 #include <string_view>
 #include <vector>
 
-#include "core/gram.h"
-#include "core/images.h"
-#include "core/triplets.h"
+#include "core/pairwise/pairwise.h"
+#include "core/images/images.h"
+#include "core/triplets/triplets.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace fslcore::xla_ffi {

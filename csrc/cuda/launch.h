@@ -10,7 +10,7 @@
 #include <string>
 #include <type_traits>
 
-#include "core/rounding.h"
+#include "core/arrays/rounding.h"
 #include "cuda/stream.h"
 
 // Before loops over arrays that are to stay in registers: there, indices must be constants.

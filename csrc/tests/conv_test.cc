@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "core/conv_block.h"
+#include "core/convolution/conv_block.h"
 #include "tests/check.h"
 
 namespace fslcore {

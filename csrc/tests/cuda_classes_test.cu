@@ -6,8 +6,8 @@
 #include <numeric>
 #include <vector>
 
-#include "core/classes.h"
-#include "cuda/classes.h"
+#include "core/episodes/classes.h"
+#include "cuda/episodes/classes.h"
 #include "cuda/primitives.h"
 #include "tests/check.h"
 #include "tests/cuda_tests.h"

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/philox.h"
-#include "cuda/episodes.h"
+#include "core/random/philox.h"
+#include "cuda/episodes/episodes.h"
 #include "tests/check.h"
 #include "tests/cuda_tests.h"
 #include "tests/device_memory.h"

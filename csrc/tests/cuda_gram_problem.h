@@ -5,9 +5,9 @@
 #include <cmath>
 #include <string>
 
-#include "core/gram.h"
-#include "cuda/gram.h"
-#include "cuda/gram_tiles.h"
+#include "core/pairwise/pairwise.h"
+#include "cuda/pairwise/pairwise.h"
+#include "cuda/pairwise/gram_tiles.h"
 #include "tests/check.h"
 #include "tests/device_memory.h"
 

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/philox.h"
-#include "cuda/images.h"
+#include "core/random/philox.h"
+#include "cuda/images/images.h"
 #include "tests/check.h"
 #include "tests/cuda_tests.h"
 #include "tests/device_memory.h"

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/triplets.h"
-#include "cuda/triplets.h"
+#include "core/triplets/triplets.h"
+#include "cuda/triplets/triplets.h"
 #include "tests/check.h"
 #include "tests/cuda_tests.h"
 #include "tests/device_memory.h"

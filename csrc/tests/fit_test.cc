@@ -6,8 +6,8 @@
 #include <functional>
 #include <vector>
 
-#include "core/fit_classifiers.h"
-#include "core/team.h"
+#include "core/fitting/fit_classifiers.h"
+#include "core/threads/team.h"
 #include "tests/check.h"
 #include "tests/conv_test.h"
 

@@ -12,14 +12,14 @@
 #include <cstdlib>
 #include <vector>
 
-#include "core/adam_step.h"
-#include "core/beyond_search.h"
-#include "core/cpu_level.h"
-#include "core/episodes.h"
-#include "core/gram.h"
-#include "core/images.h"
-#include "core/negative_search.h"
-#include "core/triplets.h"
+#include "core/fitting/adam_step.h"
+#include "core/triplets/beyond_search.h"
+#include "core/simd/cpu_level.h"
+#include "core/episodes/episodes.h"
+#include "core/pairwise/pairwise.h"
+#include "core/images/images.h"
+#include "core/triplets/negative_search.h"
+#include "core/triplets/triplets.h"
 #include "tests/check.h"
 #include "tests/conv_test.h"
 

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/metric.h"
-#include "core/views.h"
+#include "core/pairwise/metric.h"
+#include "core/arrays/views.h"
 
 namespace fslcore {
 

@@ -16,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from fslcore import kernels, ops
+from fslcore import kernels, ops, twins
 from fslcore.bench.comparison import Entry
 from fslcore.bench.peers import installed
-from fslcore.ops import reference
 
 Tensor = Any
 
@@ -116,12 +115,12 @@ def hard_peer_entries(batch: Batch) -> dict[str, Entry]:
 
 def sorted_rows(x: Tensor, labels: Tensor) -> Tensor:
     """Every row of the distance matrix sorted, the negatives found by bisection."""
-    return reference.triplet_semihard(x, labels, MARGIN)
+    return twins.triplet_semihard(x, labels, MARGIN)
 
 
 def masked_rows(x: Tensor, labels: Tensor) -> Tensor:
     """Every row of the distance matrix searched for its farthest positive and its nearest negative."""
-    return reference.triplet_hard(x, labels, MARGIN)
+    return twins.triplet_hard(x, labels, MARGIN)
 
 
 def tiled_masks(x: Tensor, labels: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from fslcore.bench.limits import copy_bandwidth, fma_peak
 from fslcore.bench.peers import missing, share_threads
 from fslcore.bench.records import Records, read_json, records_of, write_json
 from fslcore.bench.report import print_comparison
-from fslcore.cli import runs, startup
+from fslcore.cli import startup
+from fslcore.experiments import runs
 
 
 def run_benchmarks(

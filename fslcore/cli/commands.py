@@ -17,9 +17,10 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from fslcore.cli import defaults, exits, options, recipes, runs, startup
-from fslcore.cli.parts import described, load_parts, parts_of_run
+from fslcore.cli import exits, options, startup
 from fslcore.data import ImageStore
+from fslcore.experiments import defaults, recipes, runs
+from fslcore.experiments.parts import described, load_parts, parts_of_run
 
 app = typer.Typer(
     help="Few-shot learning: train a learner, and measure it on classes that it has never seen.",
@@ -179,8 +180,8 @@ def evaluate(
     other = None if against is None else recipes.from_json(_same_data(against, run, config)["recipe"])
     startup.start_tensorflow(threads, recipe.layout)
     test = parts_of_run(run, config, data_dir)["test"]
-    from fslcore.cli import builders, results
     from fslcore.cli.console import evaluation_progress, show
+    from fslcore.experiments import builders, results
 
     protocols = results.chosen_protocols(recipe, test, way, shot)
     learner = builders.trained_learner(run, recipe, test.image_shape)
@@ -262,7 +263,7 @@ def _same_data(against: Path, run: Path, config: dict[str, Any]) -> dict[str, An
 def _carry_through(
     run: Path, config: dict[str, Any], recipe: recipes.Recipe, parts: dict[str, ImageStore], new: bool = False
 ) -> None:
-    from fslcore.cli import builders, course, results
+    from fslcore.experiments import builders, course, results
 
     learner = builders.build_learner(recipe, parts["train"].image_shape)
     if new:

@@ -21,10 +21,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fslcore.cli.recipes import Recipe
-from fslcore.cli.results import Result, validation_for
 from fslcore.data import ImageStore
 from fslcore.evaluation import Report
+from fslcore.experiments.recipes import Recipe
+from fslcore.experiments.results import Result, validation_for
 
 _FEW_CLASSES = 20
 

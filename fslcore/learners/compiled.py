@@ -12,7 +12,7 @@ from functools import partial
 
 import keras
 
-from fslcore.convolution import ConvBlock
+from fslcore.layers.convolution import ConvBlock
 from fslcore.learners.inner import SGD, Adam, InnerOptimizer
 from fslcore.ops.convolution import has_conv_block
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers

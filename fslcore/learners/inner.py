@@ -14,8 +14,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from fslcore import ops
-from fslcore.ops import reference
+from fslcore import ops, twins
 
 Tensors = list[Any]
 
@@ -98,7 +97,7 @@ class Adam:
         """One step."""
         *squares, power = state
         # The op is for CPUs: beside a GPU it would have to fetch all weights in every step.
-        adam_step = reference.adam_step if tf.config.list_physical_devices("GPU") else ops.adam_step
+        adam_step = twins.adam_step if tf.config.list_physical_devices("GPU") else ops.adam_step
         step = adam_step(weights, gradients, squares, power, **self.get_config())
         return step.weights, [*step.squares, step.power]
 

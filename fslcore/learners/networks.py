@@ -10,8 +10,8 @@ from typing import Any
 import keras
 
 from fslcore.data import ImageStore
+from fslcore.layers.normalization import FusedBatchNormalization
 from fslcore.learners.inner import Tensors
-from fslcore.normalisation import FusedBatchNormalization
 
 NORMALIZATIONS = ("batch", "moving", "frozen")
 
@@ -114,7 +114,7 @@ def check_twice_differentiable(network: keras.Model, frozen: bool) -> None:
             raise ValueError(
                 f"second_order must be False for a network with the layer {layer.name!r}, received True: "
                 f"TensorFlow's second derivative of {type(layer).__name__} is wrong; that of "
-                "fslcore.normalisation.FusedBatchNormalization on images, with scale and center, is right"
+                "fslcore.layers.FusedBatchNormalization on images, with scale and center, is right"
             )
 
 

@@ -4,7 +4,7 @@
 The functions have the names, arguments and meaning of `fslcore.kernels`, on tensors; `adam_step`,
 `conv_block` and `fit_classifiers` are here alone. Inputs of another floating type are cast to float32, and
 results are float32. First-order gradients are compiled; for second order use the plain TensorFlow twins in
-`fslcore.ops.reference`, from which `adam_step` has its gradients of any order. `fit_classifiers` has neither
+`fslcore.twins`, from which `adam_step` has its gradients of any order. `fit_classifiers` has neither
 gradients nor a place inside XLA.
 
 Errors are ValueError when the arguments show them, else `tf.errors.InvalidArgumentError`, with the same
@@ -36,7 +36,7 @@ from fslcore.ops._library import native_libraries, raw_ops
 from fslcore.ops.convolution import ConvBlockResult, conv_block
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers
 from fslcore.ops.optimization import adam_step
-from fslcore.ops.reference import AdamStepResult
+from fslcore.twins import AdamStepResult
 
 __all__ = [
     "PRECISIONS",

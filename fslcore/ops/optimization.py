@@ -8,10 +8,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from fslcore import twins
 from fslcore.arguments import as_float
-from fslcore.ops import reference
 from fslcore.ops._library import raw_ops
-from fslcore.ops.reference import AdamStepResult
+from fslcore.twins import AdamStepResult
 
 Tensor = Any
 
@@ -87,7 +87,7 @@ def _adam_step_gradient(op: Any, *grads: Tensor) -> list[Tensor]:
     count = op.get_attr("N")
     with tf.GradientTape() as tape:
         tape.watch(inputs)
-        step = reference.adam_step(
+        step = twins.adam_step(
             inputs[:count],
             inputs[count : 2 * count],
             inputs[2 * count : 3 * count],

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "core/simd/kernels.h"
 
-#include "core/cpu_level.h"
+#include "core/simd/cpu_level.h"
 
 namespace fslcore {
 

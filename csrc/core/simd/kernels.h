@@ -5,8 +5,8 @@
 #pragma once
 #include <cstdint>
 
-#include "core/float_bits.h"
-#include "core/metric.h"
+#include "core/arrays/float_bits.h"
+#include "core/pairwise/metric.h"
 
 namespace fslcore {
 

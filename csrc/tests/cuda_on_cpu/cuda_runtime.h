@@ -28,7 +28,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/float_bits.h"
+#include "core/arrays/float_bits.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>

@@ -11,9 +11,10 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from fslcore import adversarial, encoders
+from fslcore import encoders
 from fslcore.bench.episodes import random_store
 from fslcore.data.pipelines import untuned
+from fslcore.encoders import adversarial
 from fslcore.learners import MetaGAN
 
 Tensor = Any

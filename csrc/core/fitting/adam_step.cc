@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#include "core/fitting/adam_step.h"
+
+#include <cmath>
+
+#include "core/threads/parallel.h"
+
+namespace fslcore {
+
+std::string CheckAdamStep(const std::vector<Sizes>& shapes) {
+  const size_t count = shapes.size() / 3;
+  for (size_t i = 0; i < count; ++i) {
+    const std::string number = "[" + std::to_string(i) + "]";
+    std::string problem = CheckSizes("gradients" + number, shapes[count + i], shapes[i]);
+    if (problem.empty()) problem = CheckSizes("squares" + number, shapes[2 * count + i], shapes[i]);
+    if (!problem.empty()) return problem;
+  }
+  return CheckSizes("power", shapes.back(), {});
+}
+
+float AdamStep(AdamSettings settings, const std::vector<AdamTensor>& tensors, float power) {
+  FlushDenormals flush;
+  power *= settings.beta_2;
+  settings.learning_rate *= std::sqrt(1.0f - power);
+  for (const AdamTensor& tensor : tensors) Simd().adam(settings, tensor);
+  return power;
+}
+
+}  // namespace fslcore

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// One step of Adam without momentum (Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015,
+// algorithm 1 with beta_1 = 0) for all tensors of a network, float32, elementwise:
+//
+//   power'   = power * beta_2                                        beta_2 to the power of the steps
+//   squares' = beta_2 * squares + (1 - beta_2) * gradients^2
+//   weights' = weights - learning_rate * sqrt(1 - power') * gradients / (sqrt(squares') + epsilon)
+//
+// Each operation rounds once, so the bits do not depend on the instruction set. Elements are independent of
+// one another: a NaN stays where it is. Tensors may be empty.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/simd/kernels.h"
+#include "core/arrays/sizes.h"
+
+namespace fslcore {
+
+// The sentence that says what is wrong with the shapes of all weights, then of as many gradients, of as many
+// squares, and of the power; or nothing.
+std::string CheckAdamStep(const std::vector<Sizes>& shapes);
+
+// Returns the new power.
+float AdamStep(AdamSettings settings, const std::vector<AdamTensor>& tensors, float power);
+
+}  // namespace fslcore

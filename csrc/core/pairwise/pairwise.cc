@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+#include "core/pairwise/pairwise.h"
+
+#include <cmath>
+#include <utility>
+
+#include "core/simd/kernels.h"
+
+namespace fslcore {
+namespace {
+
+// Rows that meet all panels together: with 512 columns they take 400 KB of the L2 cache, and panels that come
+// from beyond it pass by seldom enough. When y is x, the squares on the diagonal are computed whole: smaller.
+constexpr int64_t kTallestBlock = 192, kSymmetricBlock = 128;
+// Columns of a symmetric block between two mirrorings, 256 KB: what is mirrored is still in the cache.
+constexpr int64_t kMirroredColumns = 512;
+// Outputs that fill the caches are written past them, which spares reading what is about to be overwritten.
+constexpr int64_t kStreamedOutput = 16 << 20;
+
+bool Same(Matrix<const float> x, Matrix<const float> y) { return x.data == y.data && x.rows == y.rows; }
+
+// Blocks of equal height, in eights, so that threads end together; higher if there is little work in a row.
+// A function of the shape alone.
+int64_t BlockRows(int64_t rows, int64_t tallest, int64_t multiple, int64_t work_of_row) {
+  const int64_t blocks = std::max<int64_t>(1, RoundUp(DivideUp(rows, tallest), 8));
+  const int64_t worthwhile = std::min(tallest, kWorkWorthAThread / std::max<int64_t>(1, work_of_row));
+  return RoundUp(std::max<int64_t>({1, worthwhile, DivideUp(rows, blocks)}), multiple);
+}
+
+bool UsesScales(Metric metric) {
+  return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean || metric == Metric::kManhattan;
+}
+
+std::string Shape(Matrix<const float> x) {
+  return "[" + std::to_string(x.rows) + ", " + std::to_string(x.cols) + "]";
+}
+
+// What the sums of rows are finished with; zero beyond the last row, up to `padded` rows.
+void RowScales(const Executor& executor, Metric metric, Matrix<const float> x, int64_t padded, float* sums,
+               float* scales) {
+  std::fill(sums + x.rows, sums + padded, 0.0f);
+  std::fill(scales + x.rows, scales + padded, 0.0f);
+  ParallelFor(executor, x.rows, RowsWorthAThread(x.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (metric == Metric::kManhattan)
+        Simd().sums(x.row(i), x.cols, sums + i, scales + i);
+      else
+        scales[i] = Simd().dot(x.row(i), x.row(i), x.cols);
+    }
+  });
+}
+
+}  // namespace
+
+std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y) {
+  if (x.cols != y.cols)
+    return "x and y must have the same number of columns, received x: " + Shape(x) + ", y: " + Shape(y);
+  const bool weighted = kernel.metric == Metric::kWeightedManhattan;
+  if (weighted && kernel.weights.size != x.cols)
+    return "weights must hold one number per column of x (" + std::to_string(x.cols) +
+           ") for weighted_manhattan, received " + std::to_string(kernel.weights.size);
+  if (!weighted && (kernel.weights.size != 0 || kernel.activation != Activation::kNone))
+    return "weights and activation belong to the metric weighted_manhattan, received metric: " +
+           std::string(kMetricNames[static_cast<size_t>(kernel.metric)]);
+  return "";
+}
+
+std::string CheckPairwiseGrad(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
+                              Matrix<const float> grad, Matrix<const float> out) {
+  const std::string problem = CheckPairwise(kernel, x, y);
+  if (!problem.empty()) return problem;
+  for (const auto& [name, given] : {std::pair{"grad", grad}, std::pair{"out", out}})
+    if (given.rows != x.rows || given.cols != y.rows)
+      return std::string(name) + " must be " + Shape({nullptr, x.rows, y.rows}) +
+             ", one number per pair of rows, received " + Shape(given);
+  return "";
+}
+
+void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit, float* norms) {
+  ParallelFor(executor, x.rows, RowsWorthAThread(x.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      // Scaled by the largest entry first, so that neither tiny nor huge rows under- or overflow when
+      // squared.
+      float largest = 0.0f;
+      for (int64_t d = 0; d < x.cols; ++d) largest = std::max(largest, std::fabs(x.row(i)[d]));
+      const float scale = largest > 0.0f ? 1.0f / largest : 1.0f;
+      float* u = unit + i * x.cols;
+      for (int64_t d = 0; d < x.cols; ++d) u[d] = x.row(i)[d] * scale;
+      const float length = std::sqrt(Simd().dot(u, u, x.cols));
+      for (int64_t d = 0; d < x.cols; ++d) u[d] = length == 0.0f ? u[d] : u[d] / length;
+      if (norms) norms[i] = length / scale;
+    }
+  });
+}
+
+void ProjectRows(const Executor& executor, Matrix<const float> unit, const float* norms, float* gradient) {
+  ParallelFor(executor, unit.rows, RowsWorthAThread(unit.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* u = unit.row(i);
+      float* g = gradient + i * unit.cols;
+      const float along = Simd().dot(u, g, unit.cols);
+      for (int64_t d = 0; d < unit.cols; ++d)
+        g[d] = norms[i] == 0.0f ? 0.0f : (g[d] - u[d] * along) / norms[i];
+    }
+  });
+}
+
+GramParts::GramParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+                     Matrix<const float> y)
+    : kernel_(kernel),
+      x_(x),
+      y_(y),
+      y_is_x_(Same(x, y)),
+      unit_x_(kernel.metric == Metric::kCosine ? x.rows * x.cols : 0),
+      unit_y_(kernel.metric == Metric::kCosine && !y_is_x_ ? y.rows * y.cols : 0),
+      x_scales_(UsesScales(kernel.metric) && !y_is_x_ ? 2 * x.rows : 0),
+      y_scales_(UsesScales(kernel.metric) ? 2 * RoundUp(y.rows, Simd().panel) : 0),
+      panels_(RoundUp(y.rows, Simd().panel) * y.cols) {
+  const SimdKernels& simd = Simd();
+  if (kernel.metric == Metric::kCosine) {
+    NormaliseRows(executor, x, unit_x_.get(), nullptr);
+    if (!y_is_x_) NormaliseRows(executor, y, unit_y_.get(), nullptr);
+    x_.data = unit_x_.get();
+    y_.data = y_is_x_ ? unit_x_.get() : unit_y_.get();
+  }
+  const int64_t padded = RoundUp(y.rows, simd.panel);
+  if (UsesScales(kernel.metric)) {
+    RowScales(executor, kernel.metric, y_, padded, y_scales_.get() + padded, y_scales_.get());
+    if (!y_is_x_) RowScales(executor, kernel.metric, x_, x.rows, x_scales_.get() + x.rows, x_scales_.get());
+  }
+  ParallelFor(
+      executor, padded / simd.panel, RowsWorthAThread(simd.panel * y.cols), [&](int64_t begin, int64_t end) {
+        for (int64_t p = begin; p < end; ++p)
+          simd.pack_rows(y_.data, y.rows, y.cols, p * simd.panel, panels_.get() + p * simd.panel * y.cols);
+      });
+}
+
+GramParts::Rows GramParts::PackRows(int64_t begin, int64_t end) const {
+  Rows rows = {begin, end, Scratch<float>((end - begin) * x_.cols),
+               Scratch<float>((end - begin) * Simd().panel)};
+  Simd().pack_tiles(x_.row(begin), end - begin, x_.cols, rows.tiles.get());
+  return rows;
+}
+
+void GramParts::Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
+                        bool stream) const {
+  GramBlock block = {};
+  block.metric = kernel_.metric;
+  block.activation = kernel_.activation;
+  block.rows = rows.end - rows.begin;
+  block.cols = last - first;
+  block.dim = x_.cols;
+  block.x = x_.row(rows.begin);
+  block.y = y_.row(first);
+  block.tiles = rows.tiles.get();
+  block.panels = panels_.get() + first * y_.cols;
+  if (UsesScales(kernel_.metric)) {
+    const float* y_sums = y_scales_.get() + RoundUp(y_.rows, Simd().panel);
+    block.x_scales = (y_is_x_ ? y_scales_ : x_scales_).get() + rows.begin;
+    block.x_sums = (y_is_x_ ? y_sums : x_scales_.get() + x_.rows) + rows.begin;
+    block.y_scales = y_scales_.get() + first;
+    block.y_sums = y_sums + first;
+  }
+  block.weights = kernel_.weights.data;
+  block.bias = kernel_.bias;
+  block.sums = rows.sums.get();
+  block.out = out;
+  block.out_stride = stride;
+  block.stream = stream;
+  Simd().gram(block);
+}
+
+void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+              Matrix<const float> y, float* out) {
+  const GramParts gram(executor, kernel, x, y);
+  const int64_t cols = y.rows, work_of_row = cols * x.cols;
+  if (Same(x, y)) {
+    // Each block of rows from its own diagonal on; what is to the right of that is mirrored.
+    ParallelFor(executor, cols, BlockRows(cols, kSymmetricBlock, Simd().panel, work_of_row),
+                [&](int64_t begin, int64_t end) {
+                  const GramParts::Rows rows = gram.PackRows(begin, end);
+                  for (int64_t first = begin, last; first < cols; first = last) {
+                    last = std::min(first == begin ? end : first + kMirroredColumns, cols);
+                    gram.Compute(rows, first, last, out + begin * cols + first, cols);
+                    if (first > begin)
+                      Simd().transpose(out + begin * cols + first, cols, end - begin, last - first,
+                                       out + first * cols + begin, cols);
+                  }
+                });
+    return;
+  }
+  const int64_t alignment = Simd().lanes * static_cast<int64_t>(sizeof(float));
+  const bool stream = x.rows * cols * static_cast<int64_t>(sizeof(float)) >= kStreamedOutput &&
+                      cols % Simd().lanes == 0 && reinterpret_cast<uintptr_t>(out) % alignment == 0;
+  ParallelFor(executor, x.rows, BlockRows(x.rows, kTallestBlock, Simd().tile_rows, work_of_row),
+              [&](int64_t begin, int64_t end) {
+                gram.Compute(gram.PackRows(begin, end), 0, cols, out + begin * cols, cols, stream);
+              });
+}
+
+}  // namespace fslcore

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// Pairwise (Gram) matrices and their gradients, float32.
+//
+//   sqeuclidean         sum_d (x_d - y_d)^2          euclidean   its square root
+//   cosine              1 - <x, y> / (|x| |y|); a zero row is at distance 1 from everything, with gradient 0
+//   dot                 <x, y>                       manhattan   sum_d |x_d - y_d|
+//   weighted_manhattan  act(sum_d w_d |x_d - y_d| + bias), act = identity or the logistic sigmoid
+//
+// The product metrics use |x|^2 + |y|^2 - 2<x, y>, and manhattan 2 sum max(x, y) - sum x - sum y; pairs for
+// which that has cancelled more than seven bits are evaluated again coordinate by coordinate, so equal rows
+// are at distance exactly 0 and near ones keep their digits. Relative error <= 256 * gamma(dim + 2), or 384 *
+// for manhattan, gamma(k) = k eps / (1 - k eps). The gradient at distance 0 is 0. A NaN in a row makes that
+// row (or column) of the output NaN. No rows or no columns is an empty output; dim = 0 gives the metric of
+// two empty vectors. Nothing of size rows * cols * dim is ever formed. Results do not depend on the number of
+// threads.
+#pragma once
+#include <string>
+
+#include "core/pairwise/metric.h"
+#include "core/threads/parallel.h"
+#include "core/arrays/scratch.h"
+#include "core/arrays/views.h"
+
+namespace fslcore {
+
+struct PairwiseKernel {
+  Metric metric = Metric::kSqeuclidean;
+  Activation activation = Activation::kNone;
+  Vector<const float> weights = {nullptr, 0};  // [dim], weighted_manhattan only
+  float bias = 0.0f;                           // weighted_manhattan only
+};
+
+// The sentence that says what is wrong with the arguments, or nothing.
+std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
+
+// The same for its gradient; `grad` and `out` need no data to be checked.
+std::string CheckPairwiseGrad(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
+                              Matrix<const float> grad, Matrix<const float> out);
+
+// out [x.rows, y.rows].
+void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+              Matrix<const float> y, float* out);
+
+struct PairwiseGradients {
+  float* dx;        // [x.rows, dim]
+  float* dy;        // [y.rows, dim]
+  float* dweights;  // [dim], or null
+  float* dbias;     // scalar, or null
+};
+
+// `grad` is d loss / d out and `out` what Pairwise returned, both [x.rows, y.rows].
+void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+                  Matrix<const float> y, const float* grad, const float* out,
+                  const PairwiseGradients& gradients);
+
+// Parts of a Gram matrix on demand, for callers that reduce them at once and never hold the whole matrix.
+class GramParts {
+ public:
+  // The views must outlive the object; x may be y.
+  GramParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+            Matrix<const float> y);
+
+  // Rows of x, packed to meet columns.
+  struct Rows {
+    int64_t begin, end;
+    Scratch<float> tiles, sums;
+  };
+  Rows PackRows(int64_t begin, int64_t end) const;
+
+  // out[r - rows.begin, c - first] for first <= c < last, row after row `stride` floats apart; `first` is a
+  // multiple of the panel. A single panel may be finished where it was summed: out = rows.sums, stride the
+  // panel. With `stream` past the caches, for which the rows of out must be aligned to vectors. Both
+  // functions may be called in parallel.
+  void Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
+               bool stream = false) const;
+
+ private:
+  PairwiseKernel kernel_;
+  Matrix<const float> x_, y_;
+  bool y_is_x_;
+  Scratch<float> unit_x_, unit_y_;      // normalised copies (cosine)
+  Scratch<float> x_scales_, y_scales_;  // the scales of GramBlock, then the sums; x has its own unless y is x
+  Scratch<float> panels_;
+};
+
+// Rows scaled to length 1 (zero rows stay zero); norms [x.rows] gets the lengths, if not null.
+void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit, float* norms);
+
+// Turns the gradient with respect to normalised rows into that with respect to the rows themselves:
+// dx = (du - u <u, du>) / |x|, and 0 for a zero row.
+void ProjectRows(const Executor& executor, Matrix<const float> unit, const float* norms, float* gradient);
+
+}  // namespace fslcore

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+// A parallel loop over whatever threads the caller owns (TensorFlow's, XLA's, or our own under pybind11).
+//
+// The calling thread takes blocks like any helper and waits only for blocks that are already running, so
+// the loop may be entered from a thread of the same pool without deadlock. Blocks are a function of the
+// problem alone, never of the number of threads: that is what keeps results bit-identical for any pool.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "core/arrays/rounding.h"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace fslcore {
+
+// Looks of some thirty nanoseconds for what is due at once: together about what it takes a sleeping thread to
+// wake on a virtual machine.
+inline constexpr int kLooks = 1500;
+
+struct Executor {
+  int threads = 1;
+  std::function<void(std::function<void()>)> schedule;  // may be empty when threads == 1
+  int looks = kLooks;                                   // of a caller for the end of its loop
+};
+
+// TensorFlow's threads flush denormals to zero and others do not: every block runs with flushing on, so a
+// kernel gives the same bits from NumPy and from TensorFlow.
+class FlushDenormals {
+ public:
+#if defined(__x86_64__)
+  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }  // FTZ | DAZ
+  ~FlushDenormals() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#endif
+};
+
+// A hand-off to another thread takes ten to fifty microseconds: operations between registers and caches that
+// are worth one, and rows of `cols` floats of which each is touched once.
+inline constexpr int64_t kWorkWorthAThread = 1 << 19;
+inline int64_t RowsWorthAThread(int64_t cols) { return std::max<int64_t>(1, (1 << 16) / (cols + 1)); }
+
+// Whether it has come true in the meantime.
+template <class Condition>
+bool LookFor(const Condition& condition, int looks = kLooks) {
+  for (int look = 0; look < looks; ++look) {
+    if (condition()) return true;
+#if defined(__x86_64__)
+    _mm_pause();
+#endif
+  }
+  return false;
+}
+
+enum class Order { kForward, kBackward };
+
+// Calls body(begin, end) for consecutive ranges of [0, count) of `block` elements (the last may be short).
+// Each thread has a share of neighbours, in every loop the same while the threads of the executor are, so
+// that what one loop leaves in a core's cache is there for the next; who has done with its own takes of
+// another's.
+template <class Body>
+void ParallelFor(const Executor& executor, int64_t count, int64_t block, const Body& body,
+                 Order order = Order::kForward) {
+  if (count <= 0) return;
+  block = std::max<int64_t>(1, block);
+  const int64_t blocks = DivideUp(count, block);
+  const int64_t threads = executor.schedule ? std::clamp<int64_t>(executor.threads, 1, blocks) : 1;
+  // Block number `place` of a share.
+  auto run = [count, block, blocks, threads, order, &body](int64_t share, int64_t place) {
+    const int64_t index = order == Order::kForward ? blocks * share / threads + place
+                                                   : blocks * (share + 1) / threads - 1 - place;
+    FlushDenormals flush;
+    body(index * block, std::min(count, (index + 1) * block));
+  };
+  if (threads <= 1) {
+    for (int64_t place = 0; place < blocks; ++place) run(0, place);
+    return;
+  }
+
+  struct Shared {
+    explicit Shared(int64_t threads) : next(new std::atomic<int64_t>[static_cast<size_t>(threads)]()) {}
+    std::unique_ptr<std::atomic<int64_t>[]> next;  // blocks taken of each share
+    std::atomic<int64_t> helpers{0}, finished{0};
+    std::mutex mutex;
+    std::condition_variable all_finished;
+  };
+  auto shared = std::make_shared<Shared>(threads);  // a helper that starts late must still find it
+  auto work = [shared, blocks, threads, run](int64_t me) {
+    int64_t mine = 0;
+    for (int64_t turn = 0; turn < threads; ++turn) {
+      const int64_t share = (me + turn) % threads;
+      const int64_t size = blocks * (share + 1) / threads - blocks * share / threads;
+      for (int64_t place; (place = shared->next[share].fetch_add(1)) < size; ++mine) run(share, place);
+    }
+    if (mine == 0 || shared->finished.fetch_add(mine) + mine < blocks) return;
+    std::lock_guard<std::mutex> lock(shared->mutex);  // or the caller could go to sleep after this
+    shared->all_finished.notify_all();
+  };
+  for (int64_t i = 1; i < threads; ++i)
+    executor.schedule([shared, work] { work(shared->helpers.fetch_add(1) + 1); });
+  work(0);
+  const auto finished = [&] { return shared->finished.load() == blocks; };
+  if (LookFor(finished, executor.looks)) return;
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  shared->all_finished.wait(lock, finished);
+}
+
+}  // namespace fslcore

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// The search for the triplets of a batch; see triplets.h for what is searched.
+#pragma once
+#include <cstdint>
+#include <functional>
+
+#include "core/episodes/classes.h"
+#include "core/pairwise/metric.h"
+#include "core/threads/parallel.h"
+#include "core/arrays/views.h"
+
+namespace fslcore {
+
+struct Batch {
+  Metric metric;
+  Matrix<const float> x;
+  const Classes& classes;  // at least two
+  const Membership& membership;
+
+  int64_t class_of(int64_t row) const { return membership.class_of[static_cast<size_t>(row)]; }
+  int64_t rank(int64_t row) const { return membership.rank[static_cast<size_t>(row)]; }
+  int64_t positives(int64_t row) const { return classes.size(class_of(row)) - 1; }
+};
+
+// For each anchor that has positives, the semi-hard negatives of its positives, in their order, at
+// negatives(anchor).
+void MineSemihard(const Executor& executor, const Batch& batch,
+                  const std::function<int32_t*(int64_t anchor)>& negatives);
+
+// For each anchor that has positives, the farthest of them and the nearest negative; -1 for the others.
+// Both [batch].
+void MineHard(const Executor& executor, const Batch& batch, int32_t* positive, int32_t* negative);
+
+}  // namespace fslcore

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+#include "core/triplets/triplets.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "core/episodes/classes.h"
+#include "core/pairwise/pairwise.h"
+#include "core/triplets/mining.h"
+#include "core/arrays/scratch.h"
+#include "core/simd/kernels.h"
+#include "core/triplets/triplet_edges.h"
+
+namespace fslcore {
+namespace {
+
+int64_t CountTriplets(Mining mining, const Classes& classes) {
+  int64_t triplets = 0;
+  if (classes.count() > 1)
+    for (int64_t c = 0; c < classes.count(); ++c)
+      if (const int64_t size = classes.size(c); size > 1)
+        triplets += mining == Mining::kHard ? size : size * (size - 1);
+  return triplets;
+}
+
+// The distance of two rows and what its gradient with respect to the first is a multiple of: d/dx = slope *
+// (x - y).
+struct Distance {
+  float value, slope;
+};
+
+// The metric on rows (normalised ones for cosine) at |x - y|^2 = squared.
+struct MetricOfSquares {
+  Metric metric;
+  const float* norms;  // of the rows before they were normalised (cosine)
+
+  Distance operator()(float squared, int64_t i, int64_t j) const {
+    if (metric == Metric::kSqeuclidean) return {squared, 2.0f};
+    if (metric == Metric::kCosine) {  // |x - y|^2 / 2 = 1 - <x, y>; a zero row is at 1
+      if (norms[i] == 0.0f || norms[j] == 0.0f) return {1.0f, 0.0f};
+      return {0.5f * squared, 1.0f};
+    }
+    const float root = std::sqrt(squared);
+    return {root, root == 0.0f ? 0.0f : 1.0f / root};
+  }
+};
+
+// What the terms of all triplets have in common.
+struct Terms {
+  MetricOfSquares metric;
+  float margin;
+  float share;            // of a term in the loss
+  Matrix<const float> x;  // normalised for cosine
+};
+
+// The terms of the semi-hard triplets of one anchor after another.
+class AnchorTerms {
+ public:
+  AnchorTerms(const Terms& terms, TripletEdges& edges)
+      : terms_(terms),
+        edges_(edges),
+        place_(terms.x.rows),
+        choice_(terms.x.rows),
+        active_(terms.x.rows),
+        squares_(terms.x.rows),
+        to_positives_(terms.x.rows),
+        to_negatives_(terms.x.rows) {
+    std::fill_n(place_.get(), terms.x.rows, 0);
+  }
+
+  // Their sum. Of the edges of the anchor only the mined negatives are there: one for each positive.
+  double Evaluate(int64_t anchor) {
+    const Classes& classes = edges_.classes();
+    const int64_t own = edges_.membership().class_of[static_cast<size_t>(anchor)], size = classes.size(own);
+    const int64_t rank = edges_.membership().rank[static_cast<size_t>(anchor)];
+    int32_t* negatives = edges_.negative_row(anchor);
+    const int64_t distinct = ListDistinct(negatives, size - 1);
+    EvaluateRows(anchor, classes.begin(own), size, to_positives_.get());
+    EvaluateRows(anchor, negatives, distinct, to_negatives_.get());
+
+    float* toward = edges_.toward_row(anchor);
+    std::fill_n(active_.get(), distinct, 0.0f);
+    double sum = 0.0;
+    for (int64_t p = 0; p < size; ++p) {
+      if (p == rank) continue;
+      const int32_t choice = choice_[p - (p > rank ? 1 : 0)];
+      const float term = to_positives_[p].value - to_negatives_[choice].value + terms_.margin;
+      const bool active = !(term <= 0.0f);  // NaN is
+      toward[p] = active ? to_positives_[p].slope * terms_.share : 0.0f;
+      active_[choice] += active ? 1.0f : 0.0f;
+      sum += active ? term : 0.0f;
+    }
+    toward[rank] = 0.0f;
+    float* from = edges_.from_row(anchor);
+    for (int64_t k = 0; k < distinct; ++k)
+      from[k] = active_[k] == 0.0f ? 0.0f : active_[k] * (to_negatives_[k].slope * terms_.share);
+    edges_.SetNegatives(anchor, distinct);
+    return sum;
+  }
+
+ private:
+  // Positives often share a negative: each is evaluated once and gets one edge. Moves the distinct ones to
+  // the front and writes down which of them each pair has; returns their number.
+  int64_t ListDistinct(int32_t* negatives, int64_t count) {
+    int32_t distinct = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const int32_t negative = negatives[i];
+      int32_t place = place_[negative];  // of an earlier anchor, unless the list agrees
+      if (place >= distinct || negatives[place] != negative) {
+        place = place_[negative] = distinct++;
+        negatives[place] = negative;
+      }
+      choice_[i] = place;
+    }
+    return distinct;
+  }
+
+  void EvaluateRows(int64_t anchor, const int32_t* rows, int64_t count, Distance* out) {
+    const Matrix<const float> x = terms_.x;
+    Simd().squared_distances(x.row(anchor), x.data, x.cols, rows, count, squares_.get());
+    for (int64_t i = 0; i < count; ++i) out[i] = terms_.metric(squares_[i], anchor, rows[i]);
+  }
+
+  const Terms& terms_;
+  TripletEdges& edges_;
+  const Scratch<int32_t> place_, choice_;  // [batch] by negative; by pair
+  const Scratch<float> active_, squares_;
+  const Scratch<Distance> to_positives_, to_negatives_;
+};
+
+// The sum of the terms. Gradients of those of many positives share their edges.
+double SumSemihard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
+  const Classes& classes = batch.classes;
+  const Matrix<const float> x = terms.x;
+  TripletEdges edges(classes, batch.membership);
+  MineSemihard(executor, batch, [&](int64_t anchor) { return edges.negative_row(anchor); });
+  std::vector<double> sums(static_cast<size_t>(x.rows), 0.0);  // by anchor, added up in order
+  ParallelFor(executor, x.rows, edges.BlockRows(x.cols), [&](int64_t begin, int64_t end) {
+    AnchorTerms anchor_terms(terms, edges);
+    for (int64_t i = begin; i < end; ++i) {
+      const int32_t anchor = classes.members[static_cast<size_t>(i)];
+      if (batch.positives(anchor) > 0) sums[static_cast<size_t>(anchor)] = anchor_terms.Evaluate(anchor);
+    }
+  });
+  GatherGradient(executor, x, edges, grad);
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+// The same for one triplet per anchor.
+double SumHard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
+  const Matrix<const float> x = terms.x;
+  const Scratch<int32_t> positive(x.rows), negative(x.rows);
+  MineHard(executor, batch, positive.get(), negative.get());
+  const Scratch<float> values(x.rows), toward(x.rows), from(x.rows);  // the slopes of active terms
+  ParallelFor(executor, x.rows, RowsWorthAThread(2 * x.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t a = begin; a < end; ++a) {
+      values[a] = toward[a] = from[a] = 0.0f;
+      if (positive[a] < 0) continue;
+      const int32_t rows[2] = {positive[a], negative[a]};
+      float squares[2];
+      Simd().squared_distances(x.row(a), x.data, x.cols, rows, 2, squares);
+      const Distance to_positive = terms.metric(squares[0], a, rows[0]),
+                     to_negative = terms.metric(squares[1], a, rows[1]);
+      const float term = to_positive.value - to_negative.value + terms.margin;
+      if (term <= 0.0f) continue;  // NaN is not
+      values[a] = term;
+      toward[a] = to_positive.slope * terms.share;
+      from[a] = to_negative.slope * terms.share;
+    }
+  });
+  // Threads take different columns, and all anchors in their order.
+  ParallelFor(executor, x.cols, RoundUp(DivideUp(x.cols, 8), kRowPadding), [&](int64_t begin, int64_t end) {
+    const auto add = [&](int64_t row, int64_t other, float slope) {  // slope * (row - other), to both
+      for (int64_t d = begin; d < end; ++d) {
+        const float part = slope * (x.row(row)[d] - x.row(other)[d]);
+        grad[row * x.cols + d] += part;
+        grad[other * x.cols + d] -= part;
+      }
+    };
+    for (int64_t row = 0; row < x.rows; ++row)
+      std::fill(grad + row * x.cols + begin, grad + row * x.cols + end, 0.0f);
+    for (int64_t a = 0; a < x.rows; ++a) {
+      if (toward[a] != 0.0f) add(a, positive[a], toward[a]);
+      if (from[a] != 0.0f) add(a, negative[a], -from[a]);
+    }
+  });
+  return std::accumulate(values.get(), values.get() + x.rows, 0.0);
+}
+
+void ListSemihard(const Executor& executor, const Batch& batch, int32_t* anchor, int32_t* positive,
+                  int32_t* negative) {
+  const int64_t rows = batch.x.rows;
+  std::vector<int64_t> first(static_cast<size_t>(rows) + 1, 0);  // triplet of an anchor
+  for (int64_t a = 0; a < rows; ++a)
+    first[static_cast<size_t>(a) + 1] = first[static_cast<size_t>(a)] + batch.positives(a);
+  MineSemihard(executor, batch, [&](int64_t a) { return negative + first[static_cast<size_t>(a)]; });
+  for (int64_t a = 0; a < rows; ++a) {
+    const int64_t own = batch.class_of(a), at = first[static_cast<size_t>(a)];
+    std::fill_n(anchor + at, batch.positives(a), static_cast<int32_t>(a));
+    std::remove_copy(batch.classes.begin(own), batch.classes.end(own), positive + at,
+                     static_cast<int32_t>(a));
+  }
+}
+
+void ListHard(const Executor& executor, const Batch& batch, int32_t* anchor, int32_t* positive,
+              int32_t* negative) {
+  const int64_t rows = batch.x.rows;
+  const Scratch<int32_t> positive_of(rows), negative_of(rows);
+  MineHard(executor, batch, positive_of.get(), negative_of.get());
+  for (int64_t a = 0; a < rows; ++a) {
+    if (positive_of[a] < 0) continue;
+    *anchor++ = static_cast<int32_t>(a);
+    *positive++ = positive_of[a];
+    *negative++ = negative_of[a];
+  }
+}
+
+}  // namespace
+
+std::string CheckTriplets(Metric metric, Matrix<const float> x, int64_t labels) {
+  if (metric != Metric::kSqeuclidean && metric != Metric::kEuclidean && metric != Metric::kCosine)
+    return "metric must be one of sqeuclidean, euclidean, cosine for triplets, received " +
+           std::string(kMetricNames[static_cast<size_t>(metric)]);
+  if (x.rows != labels)
+    return "labels must hold one label per row of x (" + std::to_string(x.rows) + "), received " +
+           std::to_string(labels);
+  return "";
+}
+
+int64_t CountTriplets(Mining mining, Vector<const int64_t> labels) {
+  return CountTriplets(mining, Classes(labels));
+}
+
+void MineTriplets(const Executor& executor, Mining mining, Metric metric, Matrix<const float> x,
+                  Vector<const int64_t> labels, int32_t* anchor, int32_t* positive, int32_t* negative) {
+  const Classes classes(labels);
+  if (CountTriplets(mining, classes) == 0) return;
+  const Membership membership(classes);
+  const Batch batch = {metric, x, classes, membership};
+  if (mining == Mining::kHard)
+    ListHard(executor, batch, anchor, positive, negative);
+  else
+    ListSemihard(executor, batch, anchor, positive, negative);
+}
+
+TripletLoss TripletLossAndGrad(const Executor& executor, Mining mining, Metric metric, float margin,
+                               Matrix<const float> x, Vector<const int64_t> labels, float* grad) {
+  const Classes classes(labels);
+  const int64_t triplets = CountTriplets(mining, classes);
+  if (triplets == 0) {
+    std::fill(grad, grad + x.rows * x.cols, 0.0f);
+    return {0.0f, 0};
+  }
+  const Membership membership(classes);
+  const Batch batch = {metric, x, classes, membership};
+  const bool cosine = metric == Metric::kCosine;
+  const Scratch<float> unit(cosine ? x.rows * x.cols : 0), norms(cosine ? x.rows : 0);
+  if (cosine) NormaliseRows(executor, x, unit.get(), norms.get());
+  const Terms terms = {{metric, norms.get()},
+                       margin,
+                       1.0f / static_cast<float>(triplets),
+                       {cosine ? unit.get() : x.data, x.rows, x.cols}};
+  const double sum = mining == Mining::kHard ? SumHard(executor, batch, terms, grad)
+                                             : SumSemihard(executor, batch, terms, grad);
+  if (cosine) ProjectRows(executor, terms.x, norms.get(), grad);
+  return {static_cast<float>(sum / static_cast<double>(triplets)), triplets};
+}
+
+}  // namespace fslcore

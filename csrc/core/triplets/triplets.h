@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Triplets of a batch and the triplet loss on them, D the distance matrix of the batch:
+//   term = max(D[anchor, positive] - D[anchor, negative] + margin, 0),   loss = the mean of the terms.
+//
+// Semi-hard, as TensorFlow Addons and keras-fsl define it (Schroff, Kalenichenko and Philbin, "FaceNet", CVPR
+// 2015, section 3.2): a triplet for every ordered pair (anchor, positive) of one class, with the nearest n of
+// another class with D[anchor, n] > D[anchor, positive], strictly; if there is none, with the farthest.
+// Hard (Hermans, Beyer and Leibe, "In Defense of the Triplet Loss", 2017, eq. 5): a triplet for every anchor,
+// with its farthest positive and its nearest negative.
+//
+// Of equal distances the lowest index is chosen, and NaN never while another is there. A batch without two
+// samples of one class, or with one class only, has loss 0, gradient 0 and no pairs. The Gram kernel's
+// distances select; the terms are evaluated again as sum (x - y)^2.
+//
+// Memory: O(batch * dim), semi-hard O(batch * dim + pairs). The distance matrix is never held: each part of
+// it is searched as it is made.
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/pairwise/metric.h"
+#include "core/threads/parallel.h"
+#include "core/arrays/views.h"
+
+namespace fslcore {
+
+enum class Mining { kSemihard, kHard };
+
+inline std::optional<Mining> ParseMining(std::string_view name) {
+  if (name == "semihard") return Mining::kSemihard;
+  if (name == "hard") return Mining::kHard;
+  return std::nullopt;
+}
+
+// The sentence that says what is wrong with the arguments, or nothing.
+std::string CheckTriplets(Metric metric, Matrix<const float> x, int64_t labels);
+
+// How many there are: semi-hard, (anchor, positive) pairs; hard, anchors; those that have a negative.
+int64_t CountTriplets(Mining mining, Vector<const int64_t> labels);
+
+// Writes so many entries to each, by anchor, then by positive.
+void MineTriplets(const Executor& executor, Mining mining, Metric metric, Matrix<const float> x,
+                  Vector<const int64_t> labels, int32_t* anchor, int32_t* positive, int32_t* negative);
+
+struct TripletLoss {
+  float loss;
+  int64_t triplets;
+};
+
+// grad [batch, dim] = d loss / d x.
+TripletLoss TripletLossAndGrad(const Executor& executor, Mining mining, Metric metric, float margin,
+                               Matrix<const float> x, Vector<const int64_t> labels, float* grad);
+
+}  // namespace fslcore

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// Pairwise with either of its tiles and by a library, for Pairwise, which chooses, and for the tests.
+#pragma once
+#include "cuda/pairwise/pairwise.h"
+
+namespace fslcore::cuda {
+
+constexpr int kSmallTile = 64, kLargeTile = 128;
+
+// `side` is one of these.
+std::string PairwiseInTiles(int side, Stream stream, const PairwiseKernel& kernel, Matrix<const float> x,
+                            Matrix<const float> y, void* workspace, float* out);
+
+// The products by a library, which there must be, in TF32 or bfloat16. Needs so many bytes of workspace
+// beyond those of the tiles.
+int64_t PairwiseByLibraryWorkspace(Matrix<const float> x, Matrix<const float> y);
+std::string PairwiseByLibrary(Stream stream, const PairwiseKernel& kernel, Matrix<const float> x,
+                              Matrix<const float> y, void* workspace, float* out);
+
+}  // namespace fslcore::cuda

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""Trains a learner by its recipe, so that a run stopped at any moment goes on as if it had not been.
+
+Batches are a pure function of (recipe, step) and the checkpoint holds everything else that changes, so the
+final weights are those of an uninterrupted run, bit for bit, on the same machine with the same number of
+threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from fslcore.data import ImageStore
+from fslcore.evaluation import Report
+from fslcore.experiments import builders, runs
+from fslcore.experiments.recipes import Recipe
+
+
+class Interrupted(Exception):
+    """Training was stopped by Ctrl-C, after a complete step; the checkpoint has been written.
+
+    Attributes:
+        progress: how far the run has come.
+    """
+
+    def __init__(self, progress: runs.Progress) -> None:
+        super().__init__(f"interrupted after step {progress.step}")
+        self.progress = progress
+
+
+class Diverged(Exception):
+    """The loss or a variable of the learner is no longer finite. The last checkpoint is as it was.
+
+    Attributes:
+        first: the step it happened in, counted from 1, or the first of those that Keras ran in one call.
+        last: the last of those.
+        loss: the loss; None if it was a variable.
+    """
+
+    def __init__(self, first: int, last: int, loss: float | None = None) -> None:
+        super().__init__(f"diverged in the steps {first} to {last}")
+        self.first, self.last, self.loss = first, last, loss
+
+
+def train(
+    learner: Any,
+    recipe: Recipe,
+    store: ImageStore,
+    run: Path,
+    validate: Callable[[], Report] | None = None,
+    callbacks: tuple[keras.callbacks.Callback, ...] = (),
+) -> list[runs.Row]:
+    """Trains from the run's checkpoint, or from the start, to the end of the recipe.
+
+    A checkpoint is written after every epoch, and at the next full step after Ctrl-C; a second Ctrl-C stops
+    at once.
+
+    Args:
+        learner: as `builders.build_learner` returns it.
+        recipe: the recipe of the run.
+        store: the training part.
+        run: the run folder.
+        validate: called after every epoch; its accuracy joins the history. It must not change the learner.
+        callbacks: more Keras callbacks; at the end of an epoch they see the row of the history as `logs`.
+
+    Returns:
+        The history, one row per epoch.
+
+    Raises:
+        Interrupted: by Ctrl-C.
+        Diverged: the loss, or a weight, has become infinite or NaN.
+        ValueError: the checkpoint cannot be used, or the store cannot serve the recipe.
+    """
+    progress = runs.load_checkpoint(run, learner)
+    recorder = _Recorder(run, progress, recipe.steps_per_epoch, validate)
+    epoch, done = divmod(progress.step, recipe.steps_per_epoch)
+    # Keras knows whole epochs only: what is left of a broken one is a call of its own.
+    stages = [(epoch, epoch + 1, recipe.steps_per_epoch - done)] if done else []
+    stages.append((epoch + len(stages), recipe.epochs, recipe.steps_per_epoch))
+    with _stopped_by_ctrl_c(recorder):
+        for first, end, steps in stages:
+            if first < end:
+                learner.fit(
+                    builders.batches(recipe, learner, store, recorder.progress.step),
+                    initial_epoch=first,
+                    epochs=end,
+                    steps_per_epoch=steps,
+                    callbacks=[recorder, *callbacks],
+                    shuffle=False,
+                    verbose=0,
+                )
+    return recorder.progress.history
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Keeps the history and the checkpoint, and ends the training where that was asked for."""
+
+    def __init__(
+        self, run: Path, progress: runs.Progress, steps_per_epoch: int, validate: Callable[[], Report] | None
+    ) -> None:
+        super().__init__()
+        self.run, self.progress, self.validate = run, progress, validate
+        self.steps_per_epoch = steps_per_epoch
+        self.before = self.first = progress.step
+        self.stop = False
+        self.started = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.before = self.progress.step
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        # `batch` is the last of the steps of one execution.
+        self.first, self.progress.step = self.progress.step + 1, self.before + batch + 1
+        if logs and not math.isfinite(logs["loss"]):
+            raise Diverged(self.first, self.progress.step, logs["loss"])
+        if self.stop and self.progress.step % self.steps_per_epoch:
+            self._check_variables()
+            self.progress.partial = self._means(logs or {}, steps=batch + 1)
+            self._save()
+            raise Interrupted(self.progress)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._check_variables()
+        row: runs.Row = {"epoch": epoch + 1, "step": self.progress.step}
+        row |= self._means(logs or {}, steps=self.steps_per_epoch - self.progress.partial.get("steps", 0))
+        row.pop("steps")
+        if self.validate is not None:
+            report = self.validate()
+            row |= {"val_accuracy": report.accuracy, "val_ci95": report.ci95}
+        row["seconds"] = round(time.monotonic() - self.started, 1)
+        self.started = time.monotonic()
+        self.progress.history.append(row)
+        self.progress.partial = {}
+        self._save()
+        if logs is not None:
+            logs.update(row)
+        if self.stop:
+            raise Interrupted(self.progress)
+
+    def _means(self, logs: dict[str, float], steps: float) -> runs.Row:
+        """Means over the whole epoch so far, from those of this call of `fit` and of the run before it."""
+        before = self.progress.partial
+        weight = before.get("steps", 0)
+        means = {
+            key: (weight * before.get(key, 0.0) + steps * value) / (weight + steps)
+            for key, value in logs.items()
+        }
+        return {**means, "steps": weight + steps}
+
+    def _check_variables(self) -> None:
+        """The loss of a step is that of the weights before it: the last step may have spoilt them unseen."""
+        if not runs.is_finite(self.model):
+            raise Diverged(self.first, self.progress.step)
+
+    def _save(self) -> None:
+        runs.write_history(self.run, self.progress.history)
+        runs.save_checkpoint(self.run, self.model, self.progress)
+
+
+@contextlib.contextmanager
+def _stopped_by_ctrl_c(recorder: _Recorder) -> Iterator[None]:
+    """Turns the first SIGINT into a wish: an exception between two variables would leave half a step."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals, and only it receives them
+        return
+
+    def wish(*_: Any) -> None:
+        recorder.stop = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = signal.signal(signal.SIGINT, wish)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
