@@ -17,6 +17,22 @@ ACTIVATIONS = (None, "sigmoid")
 PRECISIONS = ("float32", "tf32", "3xtf32", "bfloat16")
 
 
+class ArgumentError(ValueError):
+    """An argument that its receiver cannot use.
+
+    The command line reports it as a wrong argument, in terms of its flags; any other ValueError is a fault.
+
+    Args:
+        argument: Name of the argument.
+        requirement: What must hold, as in "must be at least 1". Names of other arguments stand in backticks.
+        received: The value received.
+    """
+
+    def __init__(self, argument: str, requirement: str, received: object) -> None:
+        super().__init__(f"{argument} {requirement}, received {argument}={received!r}")
+        self.argument, self.requirement, self.received = argument, requirement, received
+
+
 def check_metric(metric: str, known: tuple[str, ...]) -> None:
     """Raises ValueError for a metric that is not among `known`."""
     if metric not in known:
