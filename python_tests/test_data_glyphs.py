@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fslcore import kernels
-from fslcore.data import default_split, glyphs, load
-from fslcore.data.distortion import distort
+from fslcore.data import default_split, load
+from fslcore.data.datasets import glyphs
+from fslcore.data.datasets.distortion import distort
 
 
 @pytest.fixture(scope="module")

@@ -72,12 +72,10 @@ def batches(recipe: Recipe, learner: Any, store: ImageStore, first_step: int) ->
     seed, turned = recipe.seed, recipe.rotations
     match recipe:
         case SiameseRecipe():
-            return store.pk_batches(
-                recipe.way, recipe.shot, seed=seed, first_batch=first_step, rotations=turned
-            )
+            return store.pk_batches(recipe.way, recipe.shot, seed=seed, first=first_step, rotations=turned)
         case PrototypicalRecipe():
             return store.episodes(
-                recipe.way, recipe.shot, recipe.query, seed=seed, first_episode=first_step, rotations=turned
+                recipe.way, recipe.shot, recipe.query, seed=seed, first=first_step, rotations=turned
             )
         case ReptileRecipe():
             return learner.tasks(
