@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 
 CLASSES, SAMPLES, SIZE = 6, 5, 3
@@ -76,5 +77,5 @@ def test_a_dataset_can_begin_anywhere(store):
 )
 def test_bad_sizes_are_refused_before_anything_is_drawn(store, changed, message):
     options = {"n_way": 3, "k_shot": 2, "tasks": 1, "steps": 1, "batch": 2} | changed
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         store.minibatches(**options)

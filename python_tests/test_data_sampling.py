@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.testing import assert_array_equal
 
 from fslcore import kernels
+from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore, get_dummies
 
 N_CLASSES, PER_CLASS = 6, 5
@@ -220,7 +221,7 @@ UNEVEN = ImageStore.from_arrays(np.zeros((12, 4, 4, 1), np.uint8), list("aaaabbb
     ],
 )
 def test_episodes_reject_at_once(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         UNEVEN.episodes(**{"n_way": 2, "k_shot": 1, "n_query": 1, **arguments})
 
 
@@ -234,7 +235,7 @@ def test_episodes_reject_at_once(arguments, message):
     ],
 )
 def test_batches_reject_at_once(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         UNEVEN.pk_batches(**{"classes": 2, "samples": 2, **arguments})
 
 
@@ -245,7 +246,7 @@ def test_remedy_named_by_the_error_works():
 
 def test_rotations_need_square_images():
     flat = ImageStore(np.zeros((4, 2, 3, 1), np.uint8), [0, 0, 1, 1])
-    with pytest.raises(ValueError, match=r"rotations must be False for .* not square, received 2x3"):
+    with pytest.raises(ArgumentError, match=r"rotations must be False for .* not square, received 2x3"):
         flat.episodes(2, 1, 1, rotations=True)
     assert len(arrays(flat.episodes(2, 1, 1, episodes=2))) == 2
 
