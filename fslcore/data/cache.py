@@ -87,8 +87,8 @@ def read(path: Path, source: str | None = None) -> ImageStore | None:
         source: Fingerprint that the file must carry; None accepts any.
 
     Returns:
-        The store; None if there is no file, it was made from another source, or (with a warning) it is
-        unusable.
+        The store; None if there is no file, if it was made from another source, or (with a warning) if it
+        cannot be used.
     """
     try:
         with path.open("rb") as file:

@@ -244,8 +244,8 @@ class ImageStore:
         """Divides the store into disjoint parts, at random but the same for the same seed.
 
         Args:
-            by: "label" deals out whole classes, "group" whole groups, so that two parts share no class, or no
-                group.
+            by: "label" assigns whole classes to the parts, "group" whole groups: no class (or group) is in
+                two parts.
             seed: Seed of the shuffle; the result depends neither on the platform nor on the thread count.
             **parts: Name and size of each part: an int is a number of classes (groups), a float a fraction of
                 them. The classes that are left over are in no part.

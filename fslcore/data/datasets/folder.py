@@ -20,7 +20,7 @@ from fslcore.data.store import ImageStore
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 
-_RECIPE = 1  # raise it whenever the images change
+_VERSION = 1  # in the file name of the cache: raise it whenever the images change
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -42,13 +42,13 @@ def load(path: Path, request: Request) -> ImageStore:
         A store; classes are sorted by name, images of a class by file name.
 
     Raises:
-        ArgumentError: The path is no folder or has fewer than two sub-folders, a sub-folder has no image, or
-            a file cannot be read (the message names it).
+        ArgumentError: There are fewer than two sub-folders, a sub-folder has no image, or a file cannot be
+            read (the message names it).
     """
     root = path.resolve()
     files = _files_of_classes(root)
     size, channels = request.image_size, request.channels
-    key = f"{root.name}-{cache.digest(str(root))}-{size}-{channels or 'auto'}-r{_RECIPE}"
+    key = f"{root.name}-{cache.digest(str(root))}-{size}-{channels or 'auto'}-r{_VERSION}"
     source = cache.file_fingerprint([file for group in files.values() for file in group])
     return cache.load_or_build(
         key, source, lambda: _build(root.name, files, size, channels, request.progress), request.cache_dir
@@ -75,16 +75,13 @@ def _build(
 
 
 def _files_of_classes(root: Path) -> dict[str, list[Path]]:
-    requirement = "must be a folder with one sub-folder per class"
-    if not root.is_dir():
-        raise ArgumentError("path", requirement, root, described=f"{root}, which is no folder")
     classes = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if len(classes) < 2:
         found = f"{len(classes)} sub-folder" + ("s" if not classes else f" ({classes[0].name})")
         loose = len(_images_in(root))
         raise ArgumentError(
-            "path",
-            f"{requirement} and at least two classes",
+            "name_or_path",
+            "must be a folder with one sub-folder per class and at least two classes",
             root,
             described=f"{root} with {found}" + (f" and {loose} images beside" if loose else ""),
         )
@@ -92,7 +89,7 @@ def _files_of_classes(root: Path) -> dict[str, list[Path]]:
     empty = [name for name, group in files.items() if not group]
     if empty:
         raise ArgumentError(
-            "path",
+            "name_or_path",
             f"must be a folder whose sub-folders all hold images ({', '.join(SUFFIXES)})",
             root,
             described=f"{root} with {len(empty)} without any, the first {empty[0]!r}",
@@ -138,18 +135,22 @@ def _opened(file: Path, use: Any) -> Any:
     # A damaged file raises OSError, SyntaxError, struct.error ..., depending on its format.
     except Exception as error:
         raise ArgumentError(
-            "path", "must hold readable images", file, described=f"{file}, which cannot be read: {error}"
+            "name_or_path",
+            "must hold readable images",
+            file,
+            described=f"{file}, which cannot be read: {error}",
         ) from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grayscale to 8 bits; Pillow's own conversion would cut off instead of scale."""
+    """16-bit grayscale to 8 bits; Pillow's own conversion would clip instead of scale."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     return image
 
 
 def _on_white(image: Image.Image) -> Image.Image:
+    """Transparent pixels to white."""
     if "A" not in image.getbands() and "transparency" not in image.info:
         return image
     layer = image.convert("RGBA")

@@ -28,7 +28,7 @@ from fslcore.data.store import ImageStore
 
 SAMPLES_PER_CLASS = 20
 
-_RECIPE = 1  # raise it whenever the images change
+_VERSION = 1  # in the file name of the cache: raise it whenever the images change
 _FACES = (
     "DejaVuSans",
     "DejaVuSerif",
@@ -81,7 +81,7 @@ def load(request: Request) -> ImageStore:
     paths = font_paths()
     fonts = [(path.name, cache.content_digest(path)) for path in paths]
     source = cache.digest([fonts, features.version("freetype2")])
-    key = f"glyphs-{request.image_size}-r{_RECIPE}"
+    key = f"glyphs-{request.image_size}-r{_VERSION}"
     return cache.load_or_build(
         key, source, lambda: build(paths, request.image_size, request.progress), request.cache_dir
     )
@@ -95,7 +95,7 @@ def font_paths() -> list[Path]:
 
 def open_face(path: Path) -> tuple[ImageFont.FreeTypeFont, frozenset[str]]:
     """Opens a font; returns it with the letters it has."""
-    # The basic layout draws the nominal glyph of one code point; the shaping one is not in every Pillow.
+    # The basic layout draws the nominal glyph of one code point. Not every Pillow has the shaping layout.
     font = ImageFont.truetype(str(path), _FONT_PIXELS, layout_engine=ImageFont.Layout.BASIC)
     return font, frozenset(map(chr, FT2Font(str(path)).get_charmap()))
 
@@ -104,7 +104,7 @@ def build(paths: list[Path], image_size: int = 28, progress: Progress | None = N
     """Draws the dataset.
 
     Args:
-        paths: TrueType fonts; the first that has a letter decides whether it looks like another one.
+        paths: TrueType fonts. Letters are compared as the first font that has them draws them.
         image_size: Height and width of the images in pixels.
         progress: Called as `progress(done, total, what)`, where letters are counted.
 
@@ -142,7 +142,7 @@ def build(paths: list[Path], image_size: int = 28, progress: Progress | None = N
 def alphabet(letter: str) -> str | None:
     """The alphabet of a letter, from its Unicode name; None for anything but a plain letter.
 
-    Letters that decompose (accented, ligatures, mathematical) are no letters of their own here.
+    Letters that decompose (accented letters, ligatures, mathematical letters) are not plain.
 
     Example:
         >>> alphabet("я"), alphabet("é"), alphabet("7")
@@ -162,8 +162,8 @@ def alphabet(letter: str) -> str | None:
 def choose_letters(faces: list[tuple[ImageFont.FreeTypeFont, frozenset[str]]]) -> dict[str, str]:
     """The letters of the dataset and the alphabet of each, in order of alphabet, then code point.
 
-    Leaves out letters that too few faces have, that are blank or a mere dot, or that look like one already
-    taken.
+    Leaves out letters that too few faces have, that are blank or only a dot, or that look like a letter
+    already chosen.
     """
     count = Counter(letter for _, letters in faces for letter in letters)
     taken: dict[str, str] = {}
@@ -187,8 +187,8 @@ def choose_letters(faces: list[tuple[ImageFont.FreeTypeFont, frozenset[str]]]) -
 def draw_class(letter: str, fonts: list[ImageFont.FreeTypeFont], image_size: int) -> npt.NDArray[np.uint8]:
     """Draws the images of one letter, uint8 [SAMPLES_PER_CLASS, image_size, image_size].
 
-    The random numbers depend on the letter alone, so that its images stay the same when other letters come
-    or go.
+    The random numbers depend on the letter alone, so its images stay the same when other letters are added
+    or removed.
     """
     # Drawn at twice the size and averaged, so that strokes bent by the distortion keep smooth edges.
     glyphs = [glyph for font in fonts if (glyph := render(font, letter, 2 * image_size)) is not None]
@@ -209,7 +209,7 @@ def render(font: ImageFont.FreeTypeFont, letter: str, pixels: int, widen: float 
         widen: The shorter side is stretched by this factor, but not beyond the longer one.
 
     Returns:
-        float64 [pixels, pixels], 0..255; None if the letter is blank or no more than a dot.
+        float64 [pixels, pixels], 0..255; None if the letter is blank or only a dot.
     """
     left, top, right, bottom = map(round, font.getbbox(letter))
     canvas = Image.new("L", (right - left + 4, bottom - top + 4))
@@ -228,8 +228,7 @@ def render(font: ImageFont.FreeTypeFont, letter: str, pixels: int, widen: float 
 
 def _look(font: ImageFont.FreeTypeFont, letter: str) -> _Image | None:
     """The letter as a blurred unit vector, which a shift of a stroke by a pixel changes only a little."""
-    # Widened as far as the distortion may go, or an n that is narrower than another n would be another
-    # letter.
+    # Widened, as the distortion may do it: otherwise a narrow n and a wide n would be two letters.
     image: Any = render(font, letter, _LOOK_PIXELS, widen=1.5)
     if image is None:
         return None

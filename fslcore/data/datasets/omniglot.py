@@ -18,7 +18,7 @@ from fslcore.data import cache
 from fslcore.data.datasets.dataset import Dataset, Progress, Request, watched
 from fslcore.data.store import ImageStore
 
-_RECIPE = 1  # raise it whenever the images change
+_VERSION = 1  # in the file name of the cache: raise it whenever the images change
 _SPLITS = ("train", "test")  # "small1" and "small2" repeat images of "train"
 _SOURCE = "https://github.com/brendenlake/omniglot"
 _BATCH = 256
@@ -37,7 +37,7 @@ def load(request: Request) -> ImageStore:
     Returns:
         A store of ink 255 on background 0 (the originals are black on white), one channel, resized by area
         averaging; classes in the order of TFDS, groups are the 50 alphabets. A valid cached copy is used
-        without importing TensorFlow Datasets, even if the data folder has gone since.
+        without importing TensorFlow Datasets, even if the data folder no longer exists.
 
     Raises:
         FileNotFoundError: The dataset is not in the data folder and cannot be downloaded.
@@ -45,7 +45,7 @@ def load(request: Request) -> ImageStore:
     """
     chosen = request.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     folder = Path(chosen).expanduser().resolve()
-    key = f"omniglot-{request.image_size}-r{_RECIPE}-{cache.digest(str(folder))}"
+    key = f"omniglot-{request.image_size}-r{_VERSION}-{cache.digest(str(folder))}"
     source = _source(folder)
     if source is None:
         store = cache.read(cache.directory(request.cache_dir) / f"{key}.store")
@@ -71,9 +71,9 @@ def _prepare(folder: Path) -> None:
         import tensorflow_datasets as tfds
 
         tfds.builder("omniglot", data_dir=folder).download_and_prepare()
-    except Exception as error:  # whatever the network, the disk or the archive did
+    except Exception as error:  # network, disk and archive raise errors of many types
         raise FileNotFoundError(
-            f"data_dir must be a TFDS data folder with omniglot, or one into which it can be downloaded, "
+            "data_dir must be a TFDS data folder with omniglot, or one into which it can be downloaded, "
             f"received {folder}, where it is not prepared, and the download failed: {error}. Set data_dir or "
             "TFDS_DATA_DIR to a folder with omniglot/; the dataset 'glyphs' needs no download"
         ) from error
