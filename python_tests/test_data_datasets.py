@@ -26,7 +26,7 @@ def pets(tmp_path):
 
 
 def test_names():
-    assert datasets.names() == ("glyphs", "omniglot")
+    assert {"glyphs", "omniglot"} <= set(datasets.names())
 
 
 @pytest.mark.parametrize("name", datasets.names())
@@ -65,7 +65,7 @@ def test_folder_with_the_name_of_a_dataset(pets, monkeypatch):
     assert datasets.find("./glyphs").name == "folder"
 
 
-@pytest.mark.parametrize("name", datasets.names())
+@pytest.mark.parametrize("name", ["glyphs", "omniglot"])
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
@@ -94,7 +94,7 @@ def test_a_new_dataset_is_one_module_and_one_line(monkeypatch):
     assert datasets.names()[-1] == "toys"
     assert load("toys") is store
     assert [part.n_classes for part in default_split(store).values()] == [2, 1, 1]
-    with pytest.raises(ArgumentError, match="'glyphs', 'omniglot', 'toys' or a folder, received 'no such'"):
+    with pytest.raises(ArgumentError, match=r"'glyphs', .* 'toys' or a folder, received 'no such'"):
         load("no such")
 
 
