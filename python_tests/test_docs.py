@@ -60,6 +60,16 @@ def test_files_that_are_named_exist(page):
     assert not [name for name in named if "..." not in name and not any(ROOT.glob(name.rstrip("/")))]
 
 
+def test_the_map_shows_every_room():
+    rooms = {
+        path.stem
+        for folder in ("fslcore", "csrc", "csrc/core")
+        for path in (ROOT / folder).iterdir()
+        if not path.name.startswith("_") and (path.is_dir() or path.suffix == ".py")
+    }
+    assert rooms <= set(re.findall(r"\w+", blocks(ROOT / "fslcore/docs/architecture.md", "")[0]))
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
