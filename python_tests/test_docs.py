@@ -124,7 +124,7 @@ def photos(folder):
 def shortened(code):
     """The example with one step of training, and four episodes in an evaluation."""
     code = re.sub(r"\b(steps_per_epoch|epochs|steps_per_execution)=\d+", r"\1=1", code)
-    return re.sub(r"(?<=evaluate\()(.*)\bepisodes=\d+", r"\1episodes=4", code)
+    return re.sub(r"\b(eval_episodes=|evaluate\(.*\bepisodes=)\d+", r"\g<1>4", code)
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # by Keras, of its own default
