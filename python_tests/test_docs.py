@@ -125,8 +125,8 @@ def photos(folder):
 
 
 def shortened(code):
-    """The example with one step of training, and four episodes in an evaluation."""
-    code = re.sub(r"\b(steps_per_epoch|epochs|steps_per_execution)=\d+", r"\1=1", code)
+    """The example with one step of training, on one task, and four episodes in an evaluation."""
+    code = re.sub(r"\b((?:\w+_)?steps(?:_per_\w+)?|epochs|meta_batch)=\d+", r"\1=1", code)
     return re.sub(r"\b(eval_episodes=|evaluate\(.*\bepisodes=)\d+", r"\g<1>4", code)
 
 
