@@ -39,7 +39,7 @@ def test_bad_shapes(wrong, sentence):
         ({"pool_size": 3}, "pool_size must be 1 or 2, received pool_size=3"),
         ({"epsilon": 0.0}, "epsilon must be positive and finite, received epsilon=0.0"),
         ({"epsilon": float("nan")}, "epsilon must be positive and finite, received epsilon=nan"),
-        ({"precision": "half"}, "precision must be one of float32, bfloat16, received 'half'"),
+        ({"precision": "half"}, "precision must be one of float32, bfloat16, received precision='half'"),
     ],
 )
 def test_bad_options(block, options, sentence):

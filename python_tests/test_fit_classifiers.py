@@ -180,7 +180,7 @@ def test_bad_tensors(spoil, sentence):
 def test_integers_only(name):
     start = arguments()
     start[name] = np.asarray(start[name], np.float32)
-    with pytest.raises(ValueError, match=f"{name} must be integers, received float32"):
+    with pytest.raises(ValueError, match=f"{name} must hold integers, received float32"):
         fit_classifiers(**start, blocks=BLOCKS, learning_rate=0.05)
 
 
