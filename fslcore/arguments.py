@@ -33,12 +33,17 @@ class ArgumentError(ValueError):
         described: What was received, in words, where the value itself does not show what is wrong with it.
     """
 
+    # Without this, AutoGraph replaces the error by one of its own, which is not a ValueError.
+    ag_pass_through = True
+
     def __init__(
-        self, argument: str, requirement: str, received: object, *, described: str | None = None
+        self, argument: str, requirement: str = "", received: object = None, *, described: str | None = None
     ) -> None:
         self.argument, self.requirement, self.received = argument, requirement, received
         self.described = f"{argument}={received!r}" if described is None else described
-        super().__init__(f"{argument} {requirement}, received {self.described}")
+        # Keras and pickle copy an error by calling its type with the message alone.
+        message = f"{argument} {requirement}, received {self.described}" if requirement else argument
+        super().__init__(message)
 
 
 def check_one_of(argument: str, value: str, known: tuple[str, ...]) -> None:

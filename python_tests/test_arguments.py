@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The checks that kernels, ops and twins share."""
 
+import pickle
 import subprocess
 import sys
 
@@ -31,6 +32,38 @@ def test_an_argument_error_names_the_argument_and_what_was_received():
         arguments.check_episode_counts(0, 1, 1, 1)
     assert isinstance(caught.value, ValueError)
     assert (caught.value.argument, caught.value.received) == ("n_way", 0)
+
+
+def test_an_argument_error_stays_one_when_it_is_copied():
+    error = ArgumentError("n_way", "must be at least 1", 0)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy)) == (ArgumentError, str(error))
+    assert (copy.argument, copy.requirement, copy.received) == ("n_way", "must be at least 1", 0)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "compiled"])
+def test_an_argument_error_stays_one_in_a_traced_function(jit_compile):
+    import tensorflow as tf
+
+    @tf.function(jit_compile=jit_compile)
+    def traced():
+        arguments.check_at_least("n_way", 0, 1)
+
+    with pytest.raises(ArgumentError, match="n_way must be at least 1, received n_way=0"):
+        traced()
+
+
+def test_an_argument_error_stays_one_in_a_keras_layer():
+    import keras
+    import numpy as np
+
+    class Refusing(keras.Layer):
+        def call(self, inputs):
+            arguments.check_at_least("n_way", 0, 1)
+            return inputs
+
+    with pytest.raises(ArgumentError, match="n_way must be at least 1, received n_way=0"):
+        Refusing()(np.zeros((1, 2), np.float32))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from asserts import float32_exactly, gamma
 from inputs import integers, normal
 from mining import METRICS, MINING, SIXTEEN_PAIRS
+from pairwise_cases import EXACT, WEIGHTED
 
 SOURCES = pathlib.Path(__file__).parent.parent / "fslcore"
 
@@ -28,17 +29,17 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if "Redirecting" not in t
 
 import numpy as np
 
-from fslcore import twins
+from fslcore import arguments, twins
 
 assert pathlib.Path(twins.__file__).is_relative_to(pathlib.Path.cwd()), twins.__file__
 inputs = np.load("inputs.npz")
 x, labels, same = inputs["x"], inputs["labels"], inputs["labels"][:, None] == inputs["labels"]
 results = {}
-for metric in ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan"):
-    results[f"pairwise {metric}"] = twins.pairwise(x, metric=metric)
-results["pairwise weighted_manhattan"] = twins.pairwise(x, x, "weighted_manhattan", weights=x[0], bias=2.0)
+for metric in arguments.METRICS:
+    options = {"weights": x[0], "bias": 2.0} if metric == "weighted_manhattan" else {}
+    results[f"pairwise {metric}"] = twins.pairwise(x, metric=metric, **options)
 for mining in ("semihard", "hard"):
-    for metric in ("sqeuclidean", "euclidean", "cosine"):
+    for metric in arguments.TRIPLET_METRICS:
         results[f"mine {mining} {metric}"] = getattr(twins, f"mine_{mining}")(x, labels, metric)
         results[f"loss {mining} {metric}"] = getattr(twins, f"triplet_{mining}")(x, labels, 24.0, metric)
     of_distances = getattr(twins, f"triplet_{mining}_of_distances")
@@ -92,10 +93,10 @@ def test_no_compiled_library_is_imported(alone):
     assert not {"fslcore._core", "fslcore.kernels", "fslcore.ops"} & set(modules)
 
 
-@pytest.mark.parametrize("metric", ["sqeuclidean", "dot", "manhattan", "weighted_manhattan"])
+@pytest.mark.parametrize("metric", [metric for metric in EXACT if metric != "euclidean"])
 def test_pairwise_is_exact_on_integers(alone, metric):
     x = INPUTS["x"]
-    options = {"weights": x[0], "bias": 2.0} if metric == "weighted_manhattan" else {}
+    options = {"weights": x[0], "bias": 2.0} if metric == WEIGHTED else {}
     want = oracles.pairwise(x, metric=metric, **options)
     np.testing.assert_array_equal(alone[0][f"pairwise {metric}"], float32_exactly(want), strict=True)
 
