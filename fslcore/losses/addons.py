@@ -14,7 +14,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.distance_matrix import triplet_hard_of_distances, triplet_semihard_of_distances
 from fslcore.kernels import TripletResult
 from fslcore.labels import class_ids, same_class, square_matrix
-from fslcore.losses.batch_loss import UnweightedLoss
+from fslcore.losses.batch_loss import BatchTripletLoss
 
 Tensor = Any
 
@@ -77,7 +77,7 @@ def triplet_hard_loss(
     )
 
 
-class _EmbeddingsLoss(UnweightedLoss):
+class _EmbeddingsLoss(BatchTripletLoss):
     """A triplet loss of embeddings, with the arguments of TensorFlow Addons."""
 
     def __init__(

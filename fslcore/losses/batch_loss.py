@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The bases of the losses: a loss of a whole batch, with or without sample weights."""
+"""The bases of the losses: a loss of a batch, and a loss of its triplets."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class BatchLoss(keras.losses.Loss):
             return _Reduction(self.name, self.reduction, self.dtype)(losses, losses, sample_weight)
 
 
-class UnweightedLoss(BatchLoss):
-    """A loss with one value for a batch, and none for each sample to weight."""
+class BatchTripletLoss(BatchLoss):
+    """A loss of triplets: one value for a batch, and none for each sample to weight."""
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss of a batch, as for any `keras.losses.Loss`."""

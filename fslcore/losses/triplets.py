@@ -9,7 +9,7 @@ import keras
 
 from fslcore.distance_matrix import triplet_semihard_of_distances
 from fslcore.labels import same_class, square_matrix
-from fslcore.losses.batch_loss import UnweightedLoss
+from fslcore.losses.batch_loss import BatchTripletLoss
 
 Tensor = Any
 
@@ -35,7 +35,7 @@ def triplet_loss(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
-class TripletLoss(UnweightedLoss):
+class TripletLoss(BatchTripletLoss):
     """`triplet_loss` of a matrix of distances.
 
     Args:
