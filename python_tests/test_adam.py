@@ -132,7 +132,7 @@ GOOD = {"weights": [(2, 3), (4,)], "gradients": [(2, 3), (4,)], "squares": [(2, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "sentence"),
+    ("wrong", "message"),
     [
         (
             {"gradients": [(2, 3), (5,)]},
@@ -153,21 +153,21 @@ GOOD = {"weights": [(2, 3), (4,)], "gradients": [(2, 3), (4,)], "squares": [(2, 
         ({"power": [(1,)]}, r"power must have shape \[\], received shape \[1\]"),
     ],
 )
-def test_bad_shapes(wrong, sentence):
+def test_bad_shapes(wrong, message):
     tensors = [tf.ones(shape) for shapes in (GOOD | wrong).values() for shape in shapes]
     run = flat_step(ops.adam_step, 2, **PUBLISHED)
     for mode in (eager, graph):
-        with pytest.raises(ValueError, match=sentence):
+        with pytest.raises(ValueError, match=message):
             mode(run)(*tensors)
     # What a graph cannot know beforehand, the kernel says, and XLA's before it compiles.
     for jit_compile in (False, True):
         unknown = tf.function(run, input_signature=[tf.TensorSpec(None)] * 7, jit_compile=jit_compile)
-        with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=sentence):
+        with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=message):
             unknown(*tensors)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "sentence"),
+    ("wrong", "message"),
     [
         (
             {"weights": [], "gradients": [], "squares": []},
@@ -180,7 +180,7 @@ def test_bad_shapes(wrong, sentence):
         ({"epsilon": "small"}, "epsilon must be a number, received epsilon='small'"),
     ],
 )
-def test_bad_lists_and_options(wrong, sentence):
+def test_bad_lists_and_options(wrong, message):
     good = {"weights": [1.0, 2.0], "gradients": [1.0, 2.0], "squares": [1.0, 2.0], "power": 1.0, **PUBLISHED}
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=message):
         ops.adam_step(**good | wrong)

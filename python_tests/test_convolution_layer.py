@@ -214,7 +214,7 @@ def test_output_shape(strides):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         ({"filters": 0}, "filters must be at least 1, received filters=0"),
         ({"filters": 4, "strides": 3}, "strides must be 1 or 2, received strides=3"),
@@ -225,8 +225,8 @@ def test_output_shape(strides):
         ),
     ],
 )
-def test_bad_options(options, sentence):
-    with pytest.raises(ValueError, match=sentence):
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
         ConvBlock(**options)
 
 

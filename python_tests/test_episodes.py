@@ -193,7 +193,7 @@ FIVE_CLASSES = np.repeat(np.arange(5), 4)
         pytest.param(FIVE_CLASSES[None], (2, 1, 1, 1, 0), "labels must.*received", id="labels are a matrix"),
     ],
 )
-def test_bad_arguments_are_rejected_in_one_sentence(backend, reject, labels, args, match):
+def test_bad_arguments_are_rejected_with_one_message(backend, reject, labels, args, match):
     reject(backend, match, "sample_episodes", labels, *args)
 
 

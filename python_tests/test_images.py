@@ -211,7 +211,7 @@ WIDE = images(3, 4, 7, 1)
         ),
     ],
 )
-def test_bad_arguments_are_rejected_in_one_sentence(backend, reject, args, match):
+def test_bad_arguments_are_rejected_with_one_message(backend, reject, args, match):
     reject(backend, match, "gather_images", *args)
 
 

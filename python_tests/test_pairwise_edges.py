@@ -147,7 +147,7 @@ W = np.ones(3, np.float32)
         ),
     ],
 )
-def test_bad_arguments_are_rejected_in_one_sentence(backend, reject, args, options, match):
+def test_bad_arguments_are_rejected_with_one_message(backend, reject, args, options, match):
     reject(backend, match, "pairwise", *args, **options)
 
 

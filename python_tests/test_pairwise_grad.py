@@ -153,6 +153,6 @@ def test_memory_layout_and_dtype_do_not_matter(numpy_backend):
         pytest.param((4, 5), {"metric": WEIGHTED}, "weights.*received", id="weights"),
     ],
 )
-def test_bad_arguments_are_rejected_in_one_sentence(backend, reject, grad_shape, options, match):
+def test_bad_arguments_are_rejected_with_one_message(backend, reject, grad_shape, options, match):
     x, y, grad = np.zeros((4, 3), np.float32), np.zeros((5, 3), np.float32), np.zeros(grad_shape, np.float32)
     reject(backend, match, "pairwise_grad", x, y, grad, **options)

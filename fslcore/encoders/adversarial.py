@@ -4,8 +4,8 @@
     support ──> task_encoder ──> mean ──┐
                               noise ────┴──> conditional_generator ──> images in 0..1
 
-The networks are those of Zhang et al., "MetaGAN: An Adversarial Approach to Few-Shot Learning" (2018), in the
-sizes of the published Keras program; the generator's enlarging convolutions are in sub-pixel form.
+They follow Zhang et al., "MetaGAN: An Adversarial Approach to Few-Shot Learning" (2018), in the sizes of the
+published Keras program; the generator's upsampling convolutions are in sub-pixel form.
 """
 
 from __future__ import annotations

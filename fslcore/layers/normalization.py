@@ -19,9 +19,9 @@ Tensor = Any
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, fused while training on images.
 
-    Arguments, weights and results are those of the Keras layer, to rounding; so is everything that the fused
-    kernel does not cover: inference, masks, axes other than the last of four, and layers without scale or
-    centre.
+    Arguments, weights and, to rounding, results equal the Keras layer's. That layer itself computes what the
+    fused kernel does not cover: inference, masks, axes other than the last of four, and layers without scale
+    or centre.
     """
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:

@@ -28,12 +28,11 @@ def conv_block(
 ) -> ConvBlockResult:
     """max(0, gamma * (c - mean) / sqrt(variance + epsilon) + beta), c the 3x3 convolution of the images.
 
-    The padding is TensorFlow's SAME, and there is no bias: the normalisation would cancel it. Mean and
-    variance are those of the batch itself (Ioffe and Szegedy, "Batch normalization", ICML 2015). With a
-    `pool_size` of 2, the outputs are the largest of each 2 x 2; an odd last row or column is dropped.
-    Differentiable with respect to the first four arguments; the gradient of ReLU at 0 is 0, and that of a
-    maximum goes to the first of equals, row by row. The results do not depend on the number of threads, bit
-    for bit.
+    The padding is TensorFlow's SAME. There is no bias: the normalisation would cancel it. Mean and variance
+    are taken over the batch (Ioffe and Szegedy, "Batch normalization", ICML 2015). With a `pool_size` of 2,
+    the outputs are the largest of each 2 x 2; an odd last row or column is dropped. Differentiable with
+    respect to the first four arguments; the gradient of ReLU at 0 is 0, and a maximum passes its gradient to
+    the first of equals, row by row. The results do not depend on the number of threads, bit for bit.
 
     Args:
         images: [batch, height, width, channels]; an empty batch has mean, variance and gradients 0.

@@ -46,7 +46,7 @@ class AdamOptions(NamedTuple):
 
 
 class FitResult(NamedTuple):
-    """What `fit_classifiers` returns. The lists are those of the arguments, with tasks as the first axis.
+    """What `fit_classifiers` returns: lists in the order of the arguments, with tasks as the first axis.
 
     Attributes:
         weights: float32 [tasks, ...].
