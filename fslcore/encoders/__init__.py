@@ -7,7 +7,7 @@ Each function returns a keras.Sequential, to train alone or to put before a `fsl
 
 from fslcore.encoders import adversarial
 from fslcore.encoders.basic import BasicCNN
-from fslcore.encoders.conv4 import VinyalsNet, conv4, conv4_classifier
 from fslcore.encoders.koch import KochNet
+from fslcore.encoders.vinyals import VinyalsNet, conv4, conv4_classifier
 
 __all__ = ["BasicCNN", "KochNet", "VinyalsNet", "adversarial", "conv4", "conv4_classifier"]
