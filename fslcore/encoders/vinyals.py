@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Four blocks of 64 convolutions, the usual network of the few-shot literature: an encoder and a classifier."""
+"""Four blocks of 64 convolutions, the usual network of the few-shot literature."""
 
 from __future__ import annotations
 
