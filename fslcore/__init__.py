@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Few-shot learning for TensorFlow / Keras 3 with a compiled core.
 
-    kernels                NumPy functions over the compiled core; needs no TensorFlow
+    kernels                NumPy functions on the compiled core; needs no TensorFlow
     ops                    the same functions as differentiable TensorFlow ops, inside XLA too
+    twins                  the ops in plain TensorFlow; needs no compiled library
     layers losses metrics  Keras: Gram matrices, losses and metrics on them, the triplet loss
     encoders               BasicCNN, VinyalsNet, conv4, KochNet
     adversarial            the other two networks of MetaGAN

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""What the kernels and the ops take: the checks of arguments, whose sentences both share."""
+"""What kernels, ops and their twins accept, checked once: all of them raise the same error messages.
+
+This module imports neither the compiled core nor TensorFlow.
+"""
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fslcore import _core
-
-METRICS: tuple[str, ...] = _core.metrics
+# The compiled core's own list, in its order: a test compares them.
+METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan")
 TRIPLET_METRICS = ("sqeuclidean", "euclidean", "cosine")
 ACTIVATIONS = (None, "sigmoid")
 PRECISIONS = ("float32", "tf32", "3xtf32", "bfloat16")
+CONV_PRECISIONS = ("float32", "bfloat16")
 
 
 class ArgumentError(ValueError):
@@ -29,71 +33,116 @@ class ArgumentError(ValueError):
         described: What was received, in words, where the value itself does not show what is wrong with it.
     """
 
+    # Without this, AutoGraph replaces the error by one of its own, which is not a ValueError.
+    ag_pass_through = True
+
     def __init__(
-        self, argument: str, requirement: str, received: object, *, described: str | None = None
+        self, argument: str, requirement: str = "", received: object = None, *, described: str | None = None
     ) -> None:
         self.argument, self.requirement, self.received = argument, requirement, received
         self.described = f"{argument}={received!r}" if described is None else described
-        super().__init__(f"{argument} {requirement}, received {self.described}")
+        # Keras and pickle copy an error by calling its type with the message alone.
+        message = f"{argument} {requirement}, received {self.described}" if requirement else argument
+        super().__init__(message)
+
+
+def check_one_of(argument: str, value: str, known: tuple[str, ...]) -> None:
+    """Raises ArgumentError for a value that is not among `known`."""
+    if value not in known:
+        raise ArgumentError(argument, f"must be one of {', '.join(known)}", value)
 
 
 def check_metric(metric: str, known: tuple[str, ...]) -> None:
-    """Raises ValueError for a metric that is not among `known`."""
-    if metric not in known:
-        raise ValueError(f"metric must be one of {', '.join(known)}, received {metric!r}")
+    """Raises ArgumentError for a metric that is not among `known`."""
+    check_one_of("metric", metric, known)
 
 
 def check_precision(precision: str) -> None:
-    """Raises ValueError for a precision that is not among `PRECISIONS`."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, received {precision!r}")
+    """Raises ArgumentError for a precision that is not among `PRECISIONS`."""
+    check_one_of("precision", precision, PRECISIONS)
+
+
+def check_activation(activation: str | None) -> None:
+    """Raises ArgumentError for an activation that is not among `ACTIVATIONS`."""
+    if activation not in ACTIVATIONS:
+        raise ArgumentError("activation", "must be None or 'sigmoid'", activation)
+
+
+def check_at_least(argument: str, value: int, least: int) -> None:
+    """Raises ArgumentError for a value below `least`."""
+    if value < least:
+        raise ArgumentError(argument, f"must be at least {least}", value)
 
 
 def check_pairwise(metric: str, weights_given: bool, bias_given: bool, activation: str | None) -> None:
     """Raises ValueError for arguments of `pairwise` that do not go together."""
     check_metric(metric, METRICS)
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be None or 'sigmoid', received {activation!r}")
+    check_activation(activation)
     weighted = metric == "weighted_manhattan"
     if weighted and not weights_given:
-        raise ValueError("weights must be given for weighted_manhattan, received None")
+        raise ArgumentError("weights", "must be given for weighted_manhattan", None)
     if not weighted and (weights_given or bias_given or activation is not None):
         raise ValueError(
             f"weights, bias and activation belong to the metric weighted_manhattan, received metric: {metric}"
         )
 
 
+def check_conv_block(strides: int, pool_size: int, epsilon: float, precision: str) -> tuple[int, int, float]:
+    """The options of `conv_block`.
+
+    Args:
+        strides: 1 or 2.
+        pool_size: 1 or 2.
+        epsilon: Positive.
+        precision: One of `CONV_PRECISIONS`.
+
+    Returns:
+        The first three, as Python ints and float.
+
+    Raises:
+        ArgumentError: For any other value.
+    """
+    for argument, value in (("strides", strides), ("pool_size", pool_size)):
+        if value not in (1, 2):
+            raise ArgumentError(argument, "must be 1 or 2", value)
+    if not (epsilon > 0 and math.isfinite(epsilon)):
+        raise ArgumentError("epsilon", "must be positive and finite", epsilon)
+    check_one_of("precision", precision, CONV_PRECISIONS)
+    return int(strides), int(pool_size), float(epsilon)
+
+
 def check_store(shape: tuple[int | None, ...], dtype: str) -> None:
-    """Raises ValueError unless shape and type are those of a store of images."""
+    """Raises ValueError unless shape and dtype are those of a store of images."""
     if len(shape) != 4 or dtype != "uint8":
         raise ValueError(f"store must be uint8 [N, height, width, channels], received {dtype} {list(shape)}")
 
 
 def as_size(size: tuple[int, int] | None) -> tuple[int, int]:
-    """Height and width to bring images to, (0, 0) for None, or a ValueError."""
+    """The height and width to resize images to, (0, 0) for None, or an ArgumentError."""
     if size is None:
         return 0, 0
     if not isinstance(size, tuple | list) or len(size) != 2:
-        raise ValueError(f"size must be (height, width) or None, received {size!r}")
+        raise ArgumentError("size", "must be (height, width) or None", size)
     height, width = (as_int64("size", length) for length in size)
     if height < 1 or width < 1:
-        raise ValueError(f"size must be a height and a width of at least 1, received {size!r}")
+        raise ArgumentError("size", "must be a height and a width of at least 1", size)
     return height, width
 
 
 def check_episode_counts(n_way: Any, k_shot: Any, n_query: Any, episodes: Any) -> tuple[int, int, int, int]:
-    """The four counts as integers, or a ValueError that names one. The labels are the core's to check."""
-    counts = []
-    for name, value, least in (
-        ("n_way", n_way, 1),
-        ("k_shot", k_shot, 1),
-        ("n_query", n_query, 0),
-        ("episodes", episodes, 0),
-    ):
-        counts.append(as_int64(name, value))
-        if counts[-1] < least:
-            raise ValueError(f"{name} must be at least {least}, received {counts[-1]}")
-    return counts[0], counts[1], counts[2], counts[3]
+    """The four counts as integers, or an ArgumentError. The compiled core compares them with the labels."""
+
+    def count(argument: str, value: Any, least: int) -> int:
+        number = as_int64(argument, value)
+        check_at_least(argument, number, least)
+        return number
+
+    return (
+        count("n_way", n_way, 1),
+        count("k_shot", k_shot, 1),
+        count("n_query", n_query, 0),
+        count("episodes", episodes, 0),
+    )
 
 
 def as_matrix(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -101,7 +150,7 @@ def as_matrix(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     array = np.asarray(value)
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 axes, received shape {list(array.shape)}")
-    # To NumPy, bfloat16 (of ml_dtypes, as JAX and TensorFlow give it) is a type of another kind.
+    # NumPy does not count bfloat16 (from ml_dtypes, as in JAX and TensorFlow) among its floats.
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise ValueError(f"{name} must hold real numbers, received {array.dtype}")
     return array
@@ -118,21 +167,21 @@ def as_integers(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def as_float(name: str, value: Any) -> float:
-    """The argument as a Python float, or a ValueError that names it."""
+    """The argument as a Python float, or an ArgumentError."""
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, received {value!r}") from None
+        raise ArgumentError(name, "must be a number", value) from None
 
 
 def as_int64(name: str, value: Any) -> int:
-    """The argument as a Python integer of 64 bits, or a ValueError that names it."""
+    """The argument as a Python integer of 64 bits, or an ArgumentError."""
     try:
         number = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name} must be a whole number, received {value!r}") from None
+        raise ArgumentError(name, "must be a whole number", value) from None
     if not -(2**63) <= number < 2**63:
-        raise ValueError(f"{name} must be below 2^63, received {number}")
+        raise ArgumentError(name, "must be below 2^63", number)
     return number
 
 

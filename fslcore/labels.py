@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The forms in which the labels of a batch arrive, turned into what losses and metrics need.
+"""The labels of a batch in any form that Keras passes, converted for losses and metrics.
 
-Class ids come as [batch] or [batch, 1], integers or floats that hold integers; a batch is also labelled by
-one-hot rows [batch, classes], whose width may change from batch to batch. Labels keep their dtype until they
-are compared: ids above 2^24 are different as integers and equal as float32.
+Labels are class ids [batch] or [batch, 1], integers or floats that hold integers, or one-hot rows
+[batch, classes], whose width may change from batch to batch. Labels keep their dtype until they are compared:
+two ids above 2^24 can differ as integers and be equal as float32.
 
-Wrong shapes are a ValueError as soon as they are known, wrong values and unknown shapes a
-`tf.errors.InvalidArgumentError` when the batch comes. XLA compiles no assertions: there floats that are not
-integers are ids like any other, and only the size is still checked.
+A wrong shape is a ValueError as soon as it is known. Wrong values, and shapes unknown until then, are a
+`tf.errors.InvalidArgumentError` when the batch arrives. XLA compiles no assertions: there, floats that are
+not integers count as ids, and only the size is checked.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def class_ids(labels: Tensor, predictions: Tensor) -> Tensor:
 
     Args:
         labels: Class ids, [batch] or [batch, 1].
-        predictions: What the labels belong to, [batch, ...].
+        predictions: The predictions for the same batch, [batch, ...].
 
     Returns:
         int64 [batch]; floats are numbered in increasing order.
 
     Raises:
-        ValueError: If the labels have another shape (one-hot rows among them) or are not numbers.
+        ValueError: If the labels have another shape (one-hot rows included) or are not numbers.
     """
     labels = _labels(labels, predictions)
     if labels.shape.rank == 2 and labels.shape[1] not in (1, None):
@@ -56,7 +56,7 @@ def same_class(labels: Tensor, predictions: Tensor) -> Tensor:
 
     Args:
         labels: Class ids, [batch] or [batch, 1], or one-hot rows [batch, classes] of any dtype.
-        predictions: What the labels belong to, a matrix [batch, batch].
+        predictions: The predictions for the same batch, [batch, batch].
 
     Returns:
         bool [batch, batch].
@@ -68,7 +68,7 @@ def same_class(labels: Tensor, predictions: Tensor) -> Tensor:
     labels = _labels(labels, predictions)
 
     def by_id() -> Tensor:
-        # The first column of rows of unknown width: XLA compiles this branch whatever the width turns out.
+        # The first column, as XLA also compiles this branch for rows that turn out to be wider.
         ids = _flat_ids(labels if labels.shape.rank == 1 else labels[:, :1], predictions)
         return ids[:, None] == ids[None, :]
 
@@ -111,11 +111,11 @@ def _labels(labels: Tensor, predictions: Tensor) -> Tensor:
 
 
 def _flat_ids(labels: Tensor, predictions: Tensor) -> Tensor:
-    # Not [-1]: reshape also rejects one-hot rows of unknown width, and under XLA a batch of another size.
+    # Not [-1], so that reshape rejects one-hot rows of unknown width, and under XLA a batch of another size.
     ids = tf.reshape(labels, [tf.shape(predictions)[0]])
     if not ids.dtype.is_floating:
         return tf.cast(ids, tf.int64)
-    # From 2^24 on (float32; 2^11 in float16) x + 1 may round to x, and two ids to the same float.
+    # From 2^24 on (2^11 in float16) x + 1 may round to x, so that two ids may be the same float.
     exact = (ids == tf.round(ids)) & (tf.abs(ids) + 1.0 > tf.abs(ids))
     message = "y_true must hold integers, and as floats only those below the dtype's precision, received"
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(exact), [message, ids])]):

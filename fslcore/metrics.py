@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from fslcore.labels import same_class, square_matrix
 
+__all__ = ["MinEigenvalue", "classification_accuracy", "min_eigenvalue"]
+
 Tensor = Any
 
 
@@ -21,12 +23,13 @@ def classification_accuracy(ascending: bool = False) -> Callable[[Tensor, Tensor
     """The accuracy of the nearest other sample of the batch: leave-one-out 1-nearest-neighbour.
 
     Args:
-        ascending: Whether the nearest has the smallest entry (distances) or the largest (similarities).
+        ascending: True if the nearest sample has the smallest entry (distances), False if it has the largest
+            (similarities).
 
     Returns:
         A function of (y_true, y_pred [batch, batch]) that returns float32 [batch]: 1 where the nearest other
-        sample (the first one, of equals; NaN is never nearest) is of the same class. A sample that is alone
-        in its class counts as 0, and so does a batch of one.
+        sample is of the same class. Of equally near samples the first counts; NaN is never nearest. A sample
+        that is alone in its class, or in the batch, counts as 0.
     """
     return _ACCURACIES[bool(ascending)]
 
@@ -37,7 +40,7 @@ def _nearest_neighbour_accuracy(name: str, sign: float) -> Callable[[Tensor, Ten
         scores = sign * square_matrix(y_pred)
         candidate = ~tf.math.is_nan(scores) & ~tf.eye(tf.shape(scores)[0], dtype=tf.bool)
         correct = same_class(y_true, scores) & candidate
-        # One more column, which never wins: argmax of nothing, in an empty batch, is an error.
+        # The added column never wins. It is for an empty batch, where the argmax of nothing is an error.
         ranking = tf.pad(
             tf.where(candidate, scores, -float("inf")), [[0, 0], [0, 1]], constant_values=-float("inf")
         )
@@ -48,7 +51,7 @@ def _nearest_neighbour_accuracy(name: str, sign: float) -> Callable[[Tensor, Ten
     return classification_accuracy
 
 
-# Made once, and registered: a compiled model that is loaded again finds its metric by name.
+# Made once, so that each is registered: a compiled model finds its metric by name when it is loaded.
 _ACCURACIES = {
     False: _nearest_neighbour_accuracy("classification_accuracy", 1.0),
     True: _nearest_neighbour_accuracy("classification_accuracy_ascending", -1.0),
@@ -57,7 +60,7 @@ _ACCURACIES = {
 
 @keras.saving.register_keras_serializable(package="fslcore")
 def min_eigenvalue(y_true: Tensor, y_pred: Tensor) -> Tensor:  # noqa: ARG001
-    """The least eigenvalue of the symmetric part of a Gram matrix: below 0, the learnt kernel is no kernel.
+    """The least eigenvalue of the symmetric part of a Gram matrix; below 0, the learnt kernel is indefinite.
 
     Args:
         y_true: Ignored.
@@ -65,10 +68,10 @@ def min_eigenvalue(y_true: Tensor, y_pred: Tensor) -> Tensor:  # noqa: ARG001
 
     Returns:
         float32 scalar; NaN if any entry is NaN or infinite, infinity for an empty matrix. Keras averages it
-        over batches, `MinEigenvalue` takes their least.
+        over batches; `MinEigenvalue` keeps the least.
     """
     gram = square_matrix(y_pred)
-    # The decomposition of a matrix with NaN is an error, which would end the training.
+    # The decomposition of a matrix with NaN is an error, and would stop the training.
     is_finite = tf.reduce_all(tf.math.is_finite(gram))
     gram = tf.where(is_finite, gram, 0.0)
     least = tf.reduce_min(tf.linalg.eigvalsh(0.5 * (gram + tf.transpose(gram))))
@@ -77,7 +80,7 @@ def min_eigenvalue(y_true: Tensor, y_pred: Tensor) -> Tensor:  # noqa: ARG001
 
 @keras.saving.register_keras_serializable(package="fslcore")
 class MinEigenvalue(keras.metrics.Metric):
-    """The least `min_eigenvalue` of all batches.
+    """The least `min_eigenvalue` over all batches.
 
     Args:
         name: Name of the metric.
@@ -91,10 +94,10 @@ class MinEigenvalue(keras.metrics.Metric):
         )
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:  # noqa: ARG002
-        """Takes in the Gram matrix of a batch; weights are ignored."""
+        """Adds the Gram matrix of a batch; sample weights are ignored."""
         eigenvalue = tf.cast(min_eigenvalue(y_true, y_pred), self.least.dtype)
         least = tf.convert_to_tensor(self.least)
-        # NaN, once seen, stays.
+        # Once NaN, the result stays NaN.
         self.least.assign(tf.where(tf.math.is_nan(eigenvalue) | (eigenvalue < least), eigenvalue, least))
 
     def result(self) -> Tensor:

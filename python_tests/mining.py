@@ -33,6 +33,11 @@ def shuffled_labels(*sizes: int) -> NDArray[np.int32]:
     return np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(np.int32)
 
 
+# 3 * 2 + 3 * 2 + 2 + 2 = 16 pairs, and 8 anchors: the mean of integers over a power of two is exact.
+SIXTEEN_PAIRS = shuffled_labels(3, 3, 2, 2, 1)
+EIGHT_ANCHORS = shuffled_labels(4, 2, 2, 1, 1, 1)
+
+
 def assert_mined_exactly(
     backend: Any, mining: str, x: ArrayLike, labels: ArrayLike, metric: str = "sqeuclidean"
 ) -> None:

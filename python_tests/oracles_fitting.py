@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import oracles_adam
 import oracles_convolution
-import oracles_optimization
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
@@ -66,7 +66,7 @@ def fit(
             weights = [w - learning_rate * g for w, g in zip(weights, gradients, strict=True)]
             continue
         beta_2, epsilon = adam
-        step = oracles_optimization.adam_step(
+        step = oracles_adam.adam_step(
             weights,
             gradients,
             memory[:-1],

@@ -11,7 +11,7 @@ GOOD = {"images": (2, 5, 4, 3), "kernel": (3, 3, 3, 6), "gamma": (6,), "beta": (
 
 
 @pytest.mark.parametrize(
-    ("wrong", "sentence"),
+    ("wrong", "message"),
     [
         ({"images": (5, 4, 3)}, r"images must have 4 axes, received shape \[5, 4, 3\]"),
         ({"kernel": (9, 3, 6)}, r"kernel must have 4 axes, received shape \[9, 3, 6\]"),
@@ -21,29 +21,29 @@ GOOD = {"images": (2, 5, 4, 3), "kernel": (3, 3, 3, 6), "gamma": (6,), "beta": (
         ({"beta": (1, 6)}, r"beta must have shape \[6\], received shape \[1, 6\]"),
     ],
 )
-def test_bad_shapes(wrong, sentence):
+def test_bad_shapes(wrong, message):
     tensors = [tf.ones(shape) for shape in {**GOOD, **wrong}.values()]
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=message):
         ops.conv_block(*tensors)
     # What a graph cannot know beforehand, the kernel says.
     unknown = tf.function(lambda *t: ops.conv_block(*t).outputs, input_signature=[tf.TensorSpec(None)] * 4)
-    with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=sentence):
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=message):
         unknown(*tensors)
 
 
 @pytest.mark.parametrize("block", [ops.conv_block, twins.conv_block], ids=["op", "twin"])
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         ({"strides": 3}, "strides must be 1 or 2, received strides=3"),
         ({"pool_size": 3}, "pool_size must be 1 or 2, received pool_size=3"),
         ({"epsilon": 0.0}, "epsilon must be positive and finite, received epsilon=0.0"),
         ({"epsilon": float("nan")}, "epsilon must be positive and finite, received epsilon=nan"),
-        ({"precision": "half"}, "precision must be one of float32, bfloat16, received 'half'"),
+        ({"precision": "half"}, "precision must be one of float32, bfloat16, received precision='half'"),
     ],
 )
-def test_bad_options(block, options, sentence):
-    with pytest.raises(ValueError, match=sentence):
+def test_bad_options(block, options, message):
+    with pytest.raises(ValueError, match=message):
         block(*(tf.ones(shape) for shape in GOOD.values()), **options)
 
 
@@ -66,6 +66,6 @@ def test_the_gradient_op_checks_its_arguments():
     call({})
     for argument, shape in good.items():
         wrong = (shape[0] + 1, *shape[1:])
-        sentence = rf"{argument if argument != 'images' else 'grad'} must have shape"
-        with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
+        message = rf"{argument if argument != 'images' else 'grad'} must have shape"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             call({argument: wrong})

@@ -214,16 +214,19 @@ def test_output_shape(strides):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         ({"filters": 0}, "filters must be at least 1, received filters=0"),
         ({"filters": 4, "strides": 3}, "strides must be 1 or 2, received strides=3"),
         ({"filters": 4, "epsilon": 0.0}, "epsilon must be positive and finite, received epsilon=0.0"),
-        ({"filters": 4, "precision": "half"}, "precision must be one of float32, bfloat16, received 'half'"),
+        (
+            {"filters": 4, "precision": "half"},
+            "precision must be one of float32, bfloat16, received precision='half'",
+        ),
     ],
 )
-def test_bad_options(options, sentence):
-    with pytest.raises(ValueError, match=sentence):
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
         ConvBlock(**options)
 
 

@@ -83,7 +83,7 @@ def test_variants_of_koch_net(variant):
 
 
 def test_unknown_variants_are_refused():
-    with pytest.raises(ValueError, match="variant must be 'keras-fsl' or 'paper', received 'koch'"):
+    with pytest.raises(ValueError, match="variant must be 'keras-fsl' or 'paper', received variant='koch'"):
         KochNet(variant="koch")
 
 

@@ -172,10 +172,12 @@ FIVE_CLASSES = np.repeat(np.arange(5), 4)
             r"n_way must be.*the number of classes \(5\), received 7",
             id="too few classes",
         ),
-        pytest.param(FIVE_CLASSES, (0, 1, 1, 1, 0), "n_way.*received 0", id="no classes asked for"),
-        pytest.param(FIVE_CLASSES, (2, 0, 1, 1, 0), "k_shot.*received 0", id="no shots"),
-        pytest.param(FIVE_CLASSES, (2, 1, -1, 1, 0), "n_query.*received -1", id="negative n_query"),
-        pytest.param(FIVE_CLASSES, (2, 1, 1, -1, 0), "episodes.*received -1", id="negative episodes"),
+        pytest.param(FIVE_CLASSES, (0, 1, 1, 1, 0), "n_way.*received n_way=0", id="no classes asked for"),
+        pytest.param(FIVE_CLASSES, (2, 0, 1, 1, 0), "k_shot.*received k_shot=0", id="no shots"),
+        pytest.param(FIVE_CLASSES, (2, 1, -1, 1, 0), "n_query.*received n_query=-1", id="negative n_query"),
+        pytest.param(
+            FIVE_CLASSES, (2, 1, 1, -1, 0), "episodes.*received episodes=-1", id="negative episodes"
+        ),
         pytest.param(FIVE_CLASSES, (2, 1, 1, 1, -1), "seed.*received -1", id="negative seed"),
         pytest.param(
             FIVE_CLASSES, (2, 1, 1, 1, 0, -1), "first_episode.*received -1", id="negative first_episode"
@@ -193,7 +195,7 @@ FIVE_CLASSES = np.repeat(np.arange(5), 4)
         pytest.param(FIVE_CLASSES[None], (2, 1, 1, 1, 0), "labels must.*received", id="labels are a matrix"),
     ],
 )
-def test_bad_arguments_are_rejected_in_one_sentence(backend, reject, labels, args, match):
+def test_bad_arguments_are_rejected_with_one_message(backend, reject, labels, args, match):
     reject(backend, match, "sample_episodes", labels, *args)
 
 

@@ -137,7 +137,7 @@ def reshaped(name, place, *shape):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "sentence"),
+    ("spoil", "message"),
     [
         (
             changed("images", np.ones((5, 9, 13, 10))),
@@ -169,10 +169,10 @@ def reshaped(name, place, *shape):
         (reshaped("memory", 11, 1), r"memory\[11\] must have shape \[\], received shape \[1\]"),
     ],
 )
-def test_bad_tensors(spoil, sentence):
+def test_bad_tensors(spoil, message):
     start = arguments(adam=ADAM)
     spoil(start)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=sentence):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         fit_classifiers(**start, blocks=BLOCKS, learning_rate=0.05, adam=ADAM)
 
 
@@ -180,12 +180,12 @@ def test_bad_tensors(spoil, sentence):
 def test_integers_only(name):
     start = arguments()
     start[name] = np.asarray(start[name], np.float32)
-    with pytest.raises(ValueError, match=f"{name} must be integers, received float32"):
+    with pytest.raises(ValueError, match=f"{name} must hold integers, received float32"):
         fit_classifiers(**start, blocks=BLOCKS, learning_rate=0.05)
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "sentence"),
+    ("options", "error", "message"),
     [
         ({"blocks": []}, tf.errors.InvalidArgumentError, "there must be a block, and a momentum for each"),
         ({"blocks": [FitBlock(strides=3)]}, ValueError, "strides must be 1 or 2, received strides=3"),
@@ -193,6 +193,6 @@ def test_integers_only(name):
         ({"adam": AdamOptions(beta_2="x")}, ValueError, "beta_2"),
     ],
 )
-def test_bad_options(options, error, sentence):
-    with pytest.raises(error, match=sentence):
+def test_bad_options(options, error, message):
+    with pytest.raises(error, match=message):
         fit_classifiers(**arguments(), **{"blocks": BLOCKS, "learning_rate": 0.05, **options})

@@ -203,7 +203,9 @@ WIDE = images(3, 4, 7, 1)
             id="rotations with more axes",
         ),
         pytest.param((SQUARE, np.array([0]), None, 1.0, 0.0, (5, 0)), "size.*received", id="empty size"),
-        pytest.param((SQUARE, np.array([0]), None, 1.0, 0.0, 5), "size.*received 5", id="size of one number"),
+        pytest.param(
+            (SQUARE, np.array([0]), None, 1.0, 0.0, 5), "size.*received size=5", id="size of one number"
+        ),
         pytest.param((SQUARE[:, :0], np.array([0]), None, 1.0, 0.0, (5, 5)), "store.*rec", id="no pixels"),
         pytest.param((SQUARE[0], np.array([0])), "store must.*received", id="store of one image"),
         pytest.param(
@@ -211,7 +213,7 @@ WIDE = images(3, 4, 7, 1)
         ),
     ],
 )
-def test_bad_arguments_are_rejected_in_one_sentence(backend, reject, args, match):
+def test_bad_arguments_are_rejected_with_one_message(backend, reject, args, match):
     reject(backend, match, "gather_images", *args)
 
 

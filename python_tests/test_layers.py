@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""GramMatrix, CentroidsMatrix and DenseSigmoid with the named kernels. Layers as kernels: test_blocks.py."""
+"""GramMatrix and DenseSigmoid with the named kernels, and the arguments of the layers with a kernel.
+
+CentroidsMatrix is in test_centroids.py, layers as kernels in test_row_blocks.py.
+"""
 
 import keras
 import numpy as np
@@ -16,7 +19,7 @@ from fslcore.losses import BinaryCrossentropy
 
 in_every_mode = pytest.mark.parametrize("mode", MODES, ids=name)
 
-METRICS = ["sqeuclidean", "euclidean", "cosine", "dot", "manhattan"]
+METRICS = [metric for metric in kernels.METRICS if metric != "weighted_manhattan"]
 
 
 def trained(layer, *shapes):
@@ -111,46 +114,6 @@ def test_shapes_of_symbolic_inputs():
     assert CentroidsMatrix("euclidean")([embeddings, labels]).shape == (None, 3)
 
 
-# CentroidsMatrix ------------------------------------------------------------------------------------
-
-
-@in_every_mode
-def test_centroids_are_the_means_of_the_classes(mode):
-    x, classes = integers(0, 8, 3), np.array([2, 0, 2, 0, 2, 2, 0, 0])
-    one_hot = np.eye(4, dtype=np.float32)[classes]  # classes 1 and 3 have no sample
-    centroids = np.zeros((4, 3))
-    for c in (0, 2):
-        centroids[c] = x[classes == c].mean(axis=0)  # quarters of integers are exact
-    want = oracles.pairwise(x, centroids)
-    layer = CentroidsMatrix("sqeuclidean")
-    got = mode(lambda x, labels: layer([x, labels]))(x, one_hot)
-    np.testing.assert_array_equal(got, float32_exactly(want), strict=True)
-    np.testing.assert_array_equal(layer((x, one_hot.astype(np.int32))), got)
-
-
-def test_centroids_with_an_activation():
-    x, one_hot = normal(0, 6, 4), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
-    scores = CentroidsMatrix("DenseSigmoid", activation="softmax")([x, one_hot])
-    # exp is good to 2 ulp (4 u), the sum of three and the quotient round: 8 roundings for each of three.
-    np.testing.assert_allclose(np.sum(scores, axis=1), np.ones(6), rtol=gamma(24))
-
-
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "compiled"])
-def test_centroids_train(jit_compile):
-    keras.utils.set_random_seed(0)
-    images, labels = keras.Input((5,)), keras.Input((3,))
-    scores = CentroidsMatrix("DenseSigmoid", activation="softmax")([keras.layers.Dense(4)(images), labels])
-    model = keras.Model([images, labels], scores)
-    model.compile("sgd", "categorical_crossentropy", jit_compile=jit_compile)
-    one_hot = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
-    before = model.get_weights()
-    model.fit([normal(0, 12, 5), one_hot], one_hot, batch_size=6, verbose=0)
-    changed = [not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)]
-    # The bias of the embeddings cancels in their differences, to rounding.
-    assert changed[0]
-    assert all(changed[2:])
-
-
 # Arguments ------------------------------------------------------------------------------------------
 
 
@@ -181,8 +144,14 @@ def test_the_mapping_of_the_caller_is_left_alone():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: GramMatrix(pairs_per_block=0), "pairs_per_block must be at least 1, received 0"),
-        (lambda: DenseSigmoid(activation="relu"), "activation must be None or 'sigmoid', received 'relu'"),
+        (
+            lambda: GramMatrix(pairs_per_block=0),
+            "pairs_per_block must be at least 1, received pairs_per_block=0",
+        ),
+        (
+            lambda: DenseSigmoid(activation="relu"),
+            "activation must be None or 'sigmoid', received activation='relu'",
+        ),
         (
             lambda: GramMatrix()(np.zeros((4, 4, 2))),
             r"embeddings must be \[batch, dim\].*received shape \(4, 4, 2\)",
@@ -231,15 +200,6 @@ def test_a_saved_model_is_the_same_model(tmp_path, kernel):
     kernels_of = [m.layers[-1].kernel for m in (loaded, model)]
     configs = [k if isinstance(k, str) else k.get_config() for k in kernels_of]
     assert configs[0] == configs[1]
-
-
-def test_a_saved_centroids_matrix_is_the_same():
-    layer = CentroidsMatrix(
-        {"name": "DenseSigmoid"}, activation="softmax", pairs_per_block=7, name="centroids"
-    )
-    again = CentroidsMatrix.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert again.activation is keras.activations.softmax
 
 
 def test_graph_and_xla_train_alike():

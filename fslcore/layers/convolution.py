@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from fslcore import twins
+from fslcore.arguments import check_at_least, check_conv_block
 from fslcore.ops import conv_block
-from fslcore.ops.convolution import check_conv_block, has_conv_block
+from fslcore.ops.convolution import has_conv_block
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -20,23 +21,23 @@ Shape = tuple[int | None, ...]
 class ConvBlock(keras.Layer):
     """Conv2D(filters, 3, padding="same", use_bias=False), BatchNormalization, ReLU and MaxPooling2D in one.
 
-    Training runs `fslcore.ops.conv_block`, or its plain TensorFlow twin beside a GPU; inference, and training
-    while the layer is frozen, normalise by the moving averages. Weights, sums and averages are float32
-    whatever the policy; the outputs have the policy's compute dtype.
+    Training runs `fslcore.ops.conv_block`, or its plain TensorFlow twin where there is a GPU; inference, and
+    training while the layer is frozen, normalise by the moving averages. Weights, sums and averages are
+    float32 whatever the policy; the outputs have the policy's compute dtype.
 
     Args:
-        filters: How many.
-        strides: 1 or 2, of the convolution.
+        filters: The number of filters.
+        strides: The strides of the convolution, 1 or 2.
         pool_size: 2, or 1 for no pooling.
-        momentum: Of the moving averages; read at each call.
+        momentum: The momentum of the moving averages; read at each call.
         epsilon: Added to the variance.
         precision: "float32", or "bfloat16" to train with factors of 8 bits in the convolution, as in
             `fslcore.ops.conv_block`; inference is float32.
         **kwargs: For `keras.Layer`.
 
     Raises:
-        ValueError: For other filters, strides, pool_size, epsilon or precision, or inputs without four axes
-            or known channels.
+        ValueError: If filters, strides, pool_size, epsilon or precision are out of range, or inputs do not
+            have four axes and known channels.
     """
 
     def __init__(
@@ -50,8 +51,7 @@ class ConvBlock(keras.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if filters < 1:
-            raise ValueError(f"filters must be at least 1, received filters={filters}")
+        check_at_least("filters", filters, 1)
         self.filters = filters
         self.strides, self.pool_size, self.epsilon = check_conv_block(strides, pool_size, epsilon, precision)
         self.precision = precision
@@ -77,7 +77,7 @@ class ConvBlock(keras.Layer):
         self.moving_variance = weight("moving_variance", (self.filters,), "ones", trainable=False)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Images to outputs, whose shape `compute_output_shape` tells."""
+        """Outputs of the shape `compute_output_shape` for images [batch, height, width, channels]."""
         images = tf.cast(inputs, tf.float32)
         kernel, gamma, beta = (tf.convert_to_tensor(w) for w in (self.kernel, self.gamma, self.beta))
         if training and self.trainable:
@@ -95,7 +95,7 @@ class ConvBlock(keras.Layer):
             self._move(self.moving_mean, mean)
             self._move(self.moving_variance, variance)
         else:
-            # A normalisation by constants is part of the kernel.
+            # Constants normalise: they are multiplied into the kernel.
             scale = gamma * tf.math.rsqrt(tf.convert_to_tensor(self.moving_variance) + self.epsilon)
             offset = beta - tf.convert_to_tensor(self.moving_mean) * scale
             convolved = tf.nn.conv2d(images, kernel * scale, self.strides, "SAME")

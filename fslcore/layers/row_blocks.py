@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Pairwise scores of any two-input Keras layer, a block of rows at a time.
 
-A layer that is called on [pairs, dim] and [pairs, dim] needs every pair of rows written out: n m dim floats,
-and as many again for each of its own intermediates. Here that is done for some rows of x at a time, in the
-backward pass too, which evaluates the layer again and keeps only the gradients.
+A layer that is called on [pairs, dim] and [pairs, dim] needs every pair of rows written out: n * m * dim
+floats, and as many again for each of its own intermediates. This module writes out some rows of x at a time.
+The backward pass does the same: it evaluates the layer again and keeps only the gradients.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def pairwise_in_blocks(
         kernel: A built layer that maps ([pairs, dim], [pairs, dim]) to [pairs, 1] or [pairs].
         x: float32 [n, dim].
         y: float32 [m, dim].
-        pairs_per_block: The most pairs that the kernel sees at a time, or m if that is more.
-        training: Handed on to the kernel.
+        pairs_per_block: How many pairs the kernel receives at most in one call, or m if that is more.
+        training: Passed to the kernel.
 
     Returns:
         float32 [n, m].
@@ -43,8 +43,8 @@ def pairwise_in_blocks(
     state_values = [tf.convert_to_tensor(v) for v in state]
 
     def row_indices(block: Tensor, n: Tensor) -> Tensor:
-        # The last block is filled up with copies of the last row: whatever a made-up row might do to the
-        # kernel (a root at 0, say), a row of x does already.
+        # The last block is padded with copies of the last row: unlike an invented row, they cannot bring the
+        # kernel anything new (a root at 0, for example).
         return tf.minimum(block * rows + tf.range(rows), n - 1)
 
     def scores(x_rows: Tensor, y: Tensor, weights: Sequence[Tensor]) -> Tensor:
@@ -63,7 +63,7 @@ def pairwise_in_blocks(
     @tf.custom_gradient
     def evaluate(x: Tensor, y: Tensor, *weights: Tensor) -> tuple[Tensor, Any]:
         n = tf.shape(x)[0]
-        # An eager tape also records what happens in here, and would keep the intermediates of every block.
+        # An eager tape records these operations too, and would keep the intermediates of every block.
         x_value, y_value, *weight_values = (tf.stop_gradient(v) for v in (x, y, *weights))
 
         def forward(block: Tensor, out: Any) -> tuple[Tensor, Any]:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fslcore.arguments import as_float
+from fslcore.arguments import as_float, check_conv_block
 from fslcore.ops._library import raw_ops
-from fslcore.ops.convolution import check_conv_block
+from fslcore.ops._tensors import float32, float32_list, integers
 
 Tensor = Any
 
@@ -23,7 +23,7 @@ class FitBlock(NamedTuple):
         pool_size: 1 or 2.
         epsilon: Positive.
         precision: "float32" or "bfloat16".
-        momentum: Of the averages of its mean and variance.
+        momentum: Of the moving averages of mean and variance.
     """
 
     strides: int = 2
@@ -34,11 +34,11 @@ class FitBlock(NamedTuple):
 
 
 class AdamOptions(NamedTuple):
-    """Those of `adam_step`, but for the learning rate.
+    """The options of `adam_step`, without the learning rate.
 
     Attributes:
         beta_2: The decay of the mean of squares.
-        epsilon: Added to its root.
+        epsilon: Added to the root of that mean.
     """
 
     beta_2: float = 0.999
@@ -46,7 +46,7 @@ class AdamOptions(NamedTuple):
 
 
 class FitResult(NamedTuple):
-    """What `fit_classifiers` returns, task after task: the lists like the arguments, with an axis before.
+    """What `fit_classifiers` returns: lists in the order of the arguments, with tasks as the first axis.
 
     Attributes:
         weights: float32 [tasks, ...].
@@ -78,11 +78,11 @@ def fit_classifiers(
     """Fits a classifier to each of several tasks, from the same weights, by gradient steps on mini-batches.
 
     The classifier is a stack of `conv_block`s, flattened, and a linear layer; the loss is the mean
-    cross-entropy of the softmax of its logits. Blocks normalise by the mini-batch, and move averages of its
-    mean and variance: average * momentum + statistic * (1 - momentum).
+    cross-entropy of the softmax of its logits. Blocks normalise by the mini-batch, and update moving averages
+    of its mean and variance: average * momentum + statistic * (1 - momentum).
 
-    As many tasks as there are threads are worked on side by side; the bits of the results do not depend on
-    their number. Not differentiable: for gradients through an inner loop compose `conv_block` or its twin.
+    Each thread fits one task at a time; the results do not depend on the number of threads, bit for bit. Not
+    differentiable: for gradients through an inner loop compose `conv_block` or its twin.
 
     Args:
         images: [tasks, images_each, height, width, channels].
@@ -91,20 +91,20 @@ def fit_classifiers(
         weights: Kernel, gamma and beta of each block, then the kernel [features, classes] and the bias
             [classes] of the linear layer.
         averages: Mean and variance of each block, [filters].
-        memory: For Adam, the running means of the squared gradients, like the weights, and the scalar beta_2
-            to the power of the steps so far; otherwise nothing.
-        blocks: One for each block, at least one.
+        memory: For Adam, the running means of the squared gradients, one for each of the weights, then the
+            scalar beta_2 to the power of the steps so far; otherwise empty.
+        blocks: One `FitBlock` for each block, at least one.
         learning_rate: A Python number.
-        adam: Adam without momentum, as in `adam_step`; None: gradient descent.
+        adam: The options of Adam without momentum, as in `adam_step`; None for gradient descent.
 
     Returns:
         A `FitResult`.
 
     Raises:
-        ValueError: For labels or an order that are no integers, options that are no numbers, and blocks out
-            of range.
-        tf.errors.InvalidArgumentError: For tensors of other numbers or shapes, and for labels or an order out
-            of range.
+        ValueError: If labels or order are not integers, options are not numbers, or a block's options are
+            out of range.
+        tf.errors.InvalidArgumentError: If the number or the shapes of tensors are wrong, or labels or order
+            are out of range.
     """
     blocks = [
         FitBlock(*check_conv_block(*block[:4]), block.precision, as_float("momentum", block.momentum))
@@ -113,12 +113,12 @@ def fit_classifiers(
     beta_2, epsilon = (0.0, 0.0) if adam is None else adam
     beta_2 = as_float("beta_2", beta_2)
     result = raw_ops.fslcore_fit_classifiers(
-        images=tf.cast(images, tf.float32),
-        labels=_int32("labels", labels),
-        order=_int32("order", order),
-        weights=_float32(weights),
-        averages=_float32(averages),
-        memory=_float32(memory),
+        images=float32(images),
+        labels=integers("labels", labels, tf.int32),
+        order=integers("order", order, tf.int32),
+        weights=float32_list(weights),
+        averages=float32_list(averages),
+        memory=float32_list(memory),
         strides=[block.strides for block in blocks],
         pool_sizes=[block.pool_size for block in blocks],
         epsilons=[block.epsilon for block in blocks],
@@ -134,14 +134,3 @@ def fit_classifiers(
 
 
 tf.no_gradient("FslcoreFitClassifiers")
-
-
-def _int32(name: str, values: Any) -> Tensor:
-    tensor = tf.convert_to_tensor(values)
-    if not tensor.dtype.is_integer:
-        raise ValueError(f"{name} must be integers, received {tensor.dtype.name}")
-    return tf.cast(tensor, tf.int32)
-
-
-def _float32(tensors: Sequence[Any]) -> list[Tensor]:
-    return [tf.cast(tf.convert_to_tensor(tensor), tf.float32) for tensor in tensors]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A step of an optimizer for all tensors of a network in one compiled op, for inner loops on a CPU."""
+"""One step of Adam for all tensors of a network in one compiled op, for inner loops on a CPU."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tensorflow as tf
 from fslcore import twins
 from fslcore.arguments import as_float
 from fslcore.ops._library import raw_ops
+from fslcore.ops._tensors import check_shape, float32, float32_list
 from fslcore.twins import AdamStepResult
 
 Tensor = Any
@@ -34,8 +35,8 @@ def adam_step(
         squares' = beta_2 * squares + (1 - beta_2) * gradients^2
         weights' = weights - learning_rate * sqrt(1 - power') * gradients / (sqrt(squares') + epsilon)
 
-    Differentiable with respect to all tensors, as often as one likes. The bits of the results depend neither
-    on the number of threads nor on the instruction set.
+    Differentiable with respect to all tensors, more than once. The results depend neither on the number of
+    threads nor on the instruction set, bit for bit.
 
     Args:
         weights: At least one tensor, of any shapes.
@@ -44,19 +45,17 @@ def adam_step(
         power: Scalar, beta_2 to the power of the steps before this one.
         learning_rate: A Python number, like the next two.
         beta_2: The decay of the mean of squares.
-        epsilon: Added to its root; with 0, a gradient that was always zero makes its weight NaN.
+        epsilon: Added to the root of that mean; with 0, a gradient that was always zero makes its weight NaN.
 
     Returns:
-        An `AdamStepResult` of new tensors, float32 as all arithmetic here.
+        An `AdamStepResult` of new float32 tensors; all arithmetic is in float32.
 
     Raises:
-        ValueError: For lists of different lengths or no weights, for tensors of other shapes, where they show
-            them while tracing, and for options that are not numbers.
+        ValueError: If lists differ in length, there are no weights, shapes known while tracing do not match,
+            or options are not numbers.
     """
-    weights, gradients, squares = (
-        [_float32(tensor) for tensor in tensors] for tensors in (weights, gradients, squares)
-    )
-    power = _float32(power)
+    weights, gradients, squares = (float32_list(tensors) for tensors in (weights, gradients, squares))
+    power = float32(power)
     if not weights:
         raise ValueError("weights must hold at least one tensor, received none")
     for name, tensors in (("gradients", gradients), ("squares", squares)):
@@ -65,8 +64,8 @@ def adam_step(
                 f"{name} must hold a tensor for each of the {len(weights)} weights, received {len(tensors)}"
             )
         for i, (tensor, weight) in enumerate(zip(tensors, weights, strict=True)):
-            _check_shape(f"{name}[{i}]", tensor, weight.shape)
-    _check_shape("power", power, tf.TensorShape([]))
+            check_shape(f"{name}[{i}]", tensor, weight.shape)
+    check_shape("power", power, [])
     beta_2 = as_float("beta_2", beta_2)
     step = raw_ops.fslcore_adam_step(
         weights=weights,
@@ -93,19 +92,8 @@ def _adam_step_gradient(op: Any, *grads: Tensor) -> list[Tensor]:
             inputs[2 * count : 3 * count],
             inputs[-1],
             learning_rate=op.get_attr("learning_rate"),
-            # Not the attribute beta_2, a float32: so near 1 it has lost digits of 1 - beta_2.
+            # Not the attribute beta_2: it is a float32, which near 1 has lost digits of 1 - beta_2.
             beta_2=1.0 - op.get_attr("one_minus_beta_2"),
             epsilon=op.get_attr("epsilon"),
         )
     return tape.gradient(tf.nest.flatten(step), inputs, output_gradients=list(grads))
-
-
-def _float32(value: Any) -> Tensor:
-    return tf.cast(tf.convert_to_tensor(value), tf.float32)
-
-
-def _check_shape(name: str, tensor: Tensor, expected: tf.TensorShape) -> None:
-    if not tensor.shape.is_compatible_with(expected):
-        raise ValueError(
-            f"{name} must have shape {expected.as_list()}, received shape {tensor.shape.as_list()}"
-        )

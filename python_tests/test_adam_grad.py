@@ -2,7 +2,7 @@
 """Derivatives of a step of Adam, of first and second order."""
 
 import numpy as np
-import oracles_optimization as oracles
+import oracles_adam as oracles
 import pytest
 import tensorflow as tf
 from asserts import gamma

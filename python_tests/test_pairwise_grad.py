@@ -3,28 +3,21 @@
 
 import numpy as np
 import oracles
+import pairwise_cases
 import pytest
 from asserts import assert_bit_identical, assert_gradient_close, float32_exactly, gradient_magnitude
 from inputs import SIZES, integers, normal
+from pairwise_cases import ALL, WEIGHTED
 
-WEIGHTED = "weighted_manhattan"
-EXACT = ["sqeuclidean", "dot", "manhattan", WEIGHTED]
-ALL = [
-    *(pytest.param(metric, None, id=metric) for metric in ["euclidean", "cosine", *EXACT]),
-    pytest.param(WEIGHTED, "sigmoid", id="weighted_manhattan-sigmoid"),
-]
+EXACT = ["sqeuclidean", "dot", "manhattan", WEIGHTED]  # without a root, gradients of integers are integers
 # (rows of x, rows of y, dim): each size once in each place; the largest three are kept apart for speed.
 TRIPLES = [*zip(SIZES[:-1], SIZES[4:-1] + SIZES[:4], SIZES[8:-1] + SIZES[:8], strict=True)]
 TRIPLES += [(257, 9, 31), (8, 257, 33), (7, 15, 257)]
 
 
 def options_of(metric, dim, activation=None, weights=integers):
-    """weights, bias and activation where the metric takes them."""
-    if metric != WEIGHTED:
-        return {}
     # Small weights under a sigmoid: a saturated one has no gradient to compare.
-    scale = 8 if activation else 1
-    return {"weights": weights(99, dim) / scale, "bias": -3.0 / scale, "activation": activation}
+    return pairwise_cases.options_of(metric, dim, activation, weights, scale=1 / 8 if activation else 1.0)
 
 
 def parts(gradient, metric):
@@ -160,6 +153,6 @@ def test_memory_layout_and_dtype_do_not_matter(numpy_backend):
         pytest.param((4, 5), {"metric": WEIGHTED}, "weights.*received", id="weights"),
     ],
 )
-def test_bad_arguments_are_rejected_in_one_sentence(backend, reject, grad_shape, options, match):
+def test_bad_arguments_are_rejected_with_one_message(backend, reject, grad_shape, options, match):
     x, y, grad = np.zeros((4, 3), np.float32), np.zeros((5, 3), np.float32), np.zeros(grad_shape, np.float32)
     reject(backend, match, "pairwise_grad", x, y, grad, **options)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What the twins in plain TensorFlow do beyond the ops: any distances, second derivatives, little memory.
+"""The twins of the triplet loss, and the second derivatives of the twins.
 
-That `pairwise` and the mining agree with the oracle is in test_gram.py and test_triplets.py.
+test_pairwise.py and test_triplets.py compare the twins of `pairwise` and of mining with the oracle;
+test_twins_alone.py runs all twins without a compiled library.
 """
 
 import functools
 import math
-import re
 
 import numpy as np
 import oracles
@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from asserts import assert_gradient_close, decision_gap, float32_exactly, pairwise_tolerance
 from inputs import integers, normal
-from mining import MINING, mine, shuffled_labels, triplet_loss
+from mining import EIGHT_ANCHORS, MINING, SIXTEEN_PAIRS, mine, triplet_loss
 from modes import MODES, name, with_gradient
 
 from fslcore import twins
@@ -22,10 +22,7 @@ from fslcore import twins
 in_every_mode = pytest.mark.parametrize("mode", MODES, ids=name)
 in_each_mining = pytest.mark.parametrize("mining", MINING)
 
-# 3 * 2 + 3 * 2 + 2 + 2 = 16 pairs, and 8 anchors: the mean of integers over a power of two is exact.
-LABELS = shuffled_labels(3, 3, 2, 2, 1)
-ANCHORS = shuffled_labels(4, 2, 2, 1, 1, 1)
-OF_POWERS_OF_TWO = {"semihard": LABELS, "hard": ANCHORS}
+OF_POWERS_OF_TWO = {"semihard": SIXTEEN_PAIRS, "hard": EIGHT_ANCHORS}
 
 
 @functools.cache
@@ -34,10 +31,6 @@ def loss_and_gradient(mode, mining, metric="sqeuclidean"):
     return mode(
         with_gradient(lambda x, labels, margin: triplet_loss(twins, mining, x, labels, margin, metric))
     )
-
-
-def same_class(labels):
-    return labels[:, None] == labels[None, :]
 
 
 @in_every_mode
@@ -55,7 +48,7 @@ def test_loss_and_gradient_are_exact_on_integers(mode, mining, margin):
 @in_each_mining
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_loss_and_gradient_of_normal_rows(mode, mining, metric):
-    x, labels = normal(5, 11, 8), LABELS
+    x, labels = normal(5, 11, 8), SIXTEEN_PAIRS
     tolerance = pairwise_tolerance(x, x, metric)[~np.eye(11, dtype=bool)].max()
     assert decision_gap(x, labels, 0.3, metric, mining) > 2 * tolerance  # no rounding changes a triplet
     want = triplet_loss(oracles, mining, x, labels, 0.3, metric)
@@ -65,49 +58,6 @@ def test_loss_and_gradient_of_normal_rows(mode, mining, metric):
     # after some 4 * 8 roundings.
     magnitude = np.full_like(want.grad, 3 * 2 * np.abs(x).max())
     assert_gradient_close(grad, want.grad, magnitude, roundings=3 * 16 + 4 * 8)
-
-
-@in_every_mode
-def test_distances_of_the_caller(mode):
-    distances = integers(2, 11, 11)  # neither symmetric nor positive, and full of ties
-    pairs = oracles.positive_pairs(LABELS)
-    loss, grad = 0.0, np.zeros((11, 11))
-    for a, p in pairs:
-        negatives = np.flatnonzero(LABELS[a] != LABELS)
-        beyond = negatives[distances[a, negatives] > distances[a, p]]
-        n = (
-            beyond[np.argmin(distances[a, beyond])]
-            if len(beyond)
-            else negatives[np.argmax(distances[a, negatives])]
-        )
-        if distances[a, p] - distances[a, n] + 3 > 0:
-            loss += (distances[a, p] - distances[a, n] + 3) / len(pairs)
-            grad[a, p] += 1 / len(pairs)
-            grad[a, n] -= 1 / len(pairs)
-    function = with_gradient(lambda d, same: twins.triplet_semihard_of_distances(d, same, 3.0))
-    got_loss, got_grad = mode(function)(distances, same_class(LABELS))
-    assert float(got_loss) == loss > 0
-    np.testing.assert_array_equal(got_grad, float32_exactly(grad), strict=True)
-
-
-@in_every_mode
-def test_the_hardest_of_distances_of_the_caller(mode):
-    distances = integers(2, 11, 11)  # neither symmetric nor positive, and full of ties
-    loss, grad = 0.0, np.zeros((11, 11))
-    for a in range(11):
-        positives = np.setdiff1d(np.flatnonzero(ANCHORS[a] == ANCHORS), [a])
-        negatives = np.flatnonzero(ANCHORS[a] != ANCHORS)
-        if len(positives):
-            p = positives[np.argmax(distances[a, positives])]
-            n = negatives[np.argmin(distances[a, negatives])]
-            if distances[a, p] - distances[a, n] + 3 > 0:
-                loss += (distances[a, p] - distances[a, n] + 3) / 8
-                grad[a, p] += 1 / 8
-                grad[a, n] -= 1 / 8
-    function = with_gradient(lambda d, same: twins.triplet_hard_of_distances(d, same, 3.0))
-    got_loss, got_grad = mode(function)(distances, same_class(ANCHORS))
-    assert float(got_loss) == loss > 0
-    np.testing.assert_array_equal(got_grad, float32_exactly(grad), strict=True)
 
 
 NO_PAIRS = {
@@ -133,11 +83,11 @@ def test_a_batch_without_pairs_has_loss_zero_and_gradient_zero(mode, mining, lab
 @in_each_mining
 def test_a_nan_row_shows_in_the_loss_and_in_the_rows_it_is_compared_with(mode, mining):
     x = integers(3, 11, 3)
-    row, *others = np.flatnonzero(LABELS == 2)
+    row, *others = np.flatnonzero(SIXTEEN_PAIRS == 2)
     x[row] = np.nan
-    loss, grad = loss_and_gradient(mode, mining)(x, LABELS, 1000.0)
+    loss, grad = loss_and_gradient(mode, mining)(x, SIXTEEN_PAIRS, 1000.0)
     assert math.isnan(float(loss))
-    anchor, _, negative = mine(oracles, mining, x, LABELS)
+    anchor, _, negative = mine(oracles, mining, x, SIXTEEN_PAIRS)
     # It is compared with its positives and, as an anchor, with a negative. Nobody chooses it as a negative.
     compared = {row, *others, *negative[anchor == row]}
     assert set(np.flatnonzero(np.isnan(grad).any(axis=1))) == compared
@@ -181,15 +131,3 @@ def test_second_derivative_of_the_triplet_loss(mode, mining):
         want[p] -= 2 * towards / len(mined.anchor)
         want[n] += 2 * away / len(mined.anchor)
     np.testing.assert_array_equal(product(tf.constant(x), tf.constant(direction)), float32_exactly(want))
-
-
-@in_each_mining
-def test_xla_holds_no_batch_cubed(mining):
-    loss = getattr(twins, f"triplet_{mining}_of_distances")
-    function = tf.function(with_gradient(loss), jit_compile=True)
-    batch = 64
-    arguments = tf.zeros([batch, batch]), tf.eye(batch, dtype=tf.bool)
-    program = function.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
-    shapes = [[int(n) for n in shape.split(",")] for shape in re.findall(r"\w+\[([\d,]+)\]", program)]
-    # Two indices for each of batch * (batch + 1) possible pairs are the most; batch^3 would be 32 times that.
-    assert max(math.prod(shape) for shape in shapes) <= 2 * batch * (batch + 1)

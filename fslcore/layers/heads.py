@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Trainable kernels: layers that score pairs of embeddings, [a, b] of [pairs, dim] each to [pairs, 1].
+
+    DenseSigmoid    the head of Koch et al. (2015)
+
+A head is found by its name in `HEADS`, with default arguments for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fslcore.arguments import check_activation
+
+Tensor = Any
+Shape = tuple[int | None, ...]
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+class DenseSigmoid(keras.Layer):
+    """sigmoid(sum_d w_d |a_d - b_d| + bias): a dense unit on the coordinates' distances of two embeddings.
+
+    The head of Koch, Zemel and Salakhutdinov, "Siamese Neural Networks for One-shot Image Recognition"
+    (2015). Called on [a, b], both [pairs, dim], it returns [pairs, 1]; dim + 1 weights.
+
+    Args:
+        use_bias: Whether to add a bias; without one a sample scores 0.5 with itself.
+        activation: "sigmoid" or None.
+        **kwargs: For `keras.Layer`.
+
+    Raises:
+        ValueError: For another activation, or inputs of another shape.
+    """
+
+    def __init__(self, use_bias: bool = True, activation: str | None = "sigmoid", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_activation(activation)
+        self.use_bias = use_bias
+        self.activation = activation
+
+    def build(self, input_shape: list[Shape]) -> None:
+        """Makes the weights for inputs of the shapes [(pairs, dim), (pairs, dim)]."""
+        if len(input_shape) != 2 or tuple(input_shape[0])[1:] != tuple(input_shape[1])[1:]:
+            raise ValueError(f"inputs must be two matrices [pairs, dim], received shapes {input_shape}")
+        dim = embedding_size(input_shape[0])
+        limit = (6.0 / (dim + 1)) ** 0.5  # Glorot's for a dense layer from dim to 1
+        self.kernel = self.add_weight(
+            shape=(dim,), initializer=keras.initializers.RandomUniform(-limit, limit), name="kernel"
+        )
+        self.bias = self.add_weight(shape=(), initializer="zeros", name="bias") if self.use_bias else None
+
+    def call(self, inputs: list[Tensor]) -> Tensor:
+        """Scores [pairs, 1] of [a, b]."""
+        first, second = inputs
+        score = tf.linalg.matvec(tf.abs(first - second), tf.convert_to_tensor(self.kernel))[:, None]
+        if self.bias is not None:
+            score += tf.convert_to_tensor(self.bias)
+        return tf.sigmoid(score) if self.activation else score
+
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        """(pairs, 1)."""
+        return (input_shape[0][0], 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "use_bias": self.use_bias, "activation": self.activation}
+
+
+# The names by which a layer's `kernel` may be given: the head and its default arguments.
+HEADS: dict[str, tuple[type[keras.Layer], dict[str, Any]]] = {
+    "DenseSigmoid": (DenseSigmoid, {}),
+    "weighted_manhattan": (DenseSigmoid, {"use_bias": False, "activation": None}),
+}
+
+
+def embedding_size(shape: Any) -> int:
+    """The dim of embeddings of the shape (batch, dim), or a ValueError."""
+    shape = tuple(shape)
+    if len(shape) != 2 or shape[1] is None:
+        raise ValueError(f"embeddings must be [batch, dim] with a known dim, received shape {shape}")
+    return int(shape[1])

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""The bases of the losses: a loss of a batch, and a loss of its triplets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Tensor = Any
+
+
+class _Reduction(keras.losses.Loss):
+    """Keras' own reduction, of values that already are losses."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:  # noqa: ARG002
+        return y_pred
+
+
+class BatchLoss(keras.losses.Loss):
+    """A loss in float32 whose labels keep their dtype: keras.losses.Loss would cast them to float32 too."""
+
+    def __init__(self, name: str | None, reduction: str | None) -> None:
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The loss of a batch, as for any `keras.losses.Loss`."""
+        with tf.name_scope(self.name):
+            losses = self.call(y_true, y_pred)
+            return _Reduction(self.name, self.reduction, self.dtype)(losses, losses, sample_weight)
+
+
+class BatchTripletLoss(BatchLoss):
+    """A loss of triplets: one value for a batch, and none for each sample to weight."""
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The loss of a batch, as for any `keras.losses.Loss`."""
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight must be None: a triplet has three samples, received a weight for each"
+            )
+        return super().__call__(y_true, y_pred)

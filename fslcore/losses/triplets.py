@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""The triplet loss of a matrix of distances, [batch, batch]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from fslcore.distance_matrix import triplet_semihard_of_distances
+from fslcore.labels import same_class, square_matrix
+from fslcore.losses.batch_loss import BatchTripletLoss
+
+Tensor = Any
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+def triplet_loss(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
+    """The triplet loss with semi-hard negatives on a matrix of distances.
+
+    For every ordered pair (anchor, positive) of one class the negative is the nearest sample of another class
+    that is strictly farther than the positive, else the farthest one (Schroff et al., "FaceNet", CVPR 2015,
+    section 3.2). The loss is the mean of max(D[a, p] - D[a, n] + margin, 0), in O(batch^2) memory.
+
+    Args:
+        y_true: Class ids, [batch] or [batch, 1], or one-hot rows [batch, classes].
+        y_pred: [batch, batch] distances.
+        margin: In units of the distances.
+
+    Returns:
+        float32 scalar; 0 if no two samples share a class, or all do.
+    """
+    distances = square_matrix(y_pred)
+    return triplet_semihard_of_distances(distances, same_class(y_true, distances), margin)
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+class TripletLoss(BatchTripletLoss):
+    """`triplet_loss` of a matrix of distances.
+
+    Args:
+        margin: In units of the distances.
+        reduction: As for `keras.losses.Loss`; a batch has one loss.
+        name: Name of the loss.
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "triplet_loss",
+    ) -> None:
+        super().__init__(name, reduction)
+        self.margin = margin
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The loss of labels and distances."""
+        return triplet_loss(y_true, y_pred, self.margin)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "margin": self.margin}

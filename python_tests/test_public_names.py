@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""The public names: what each module exports, and that every name of version 0.1.0 can still be reached."""
+
+import functools
+import importlib
+
+import pytest
+
+EXPORTED = {
+    "fslcore": """
+        ImageStore MAML MetaGAN PixelNearestNeighbour Prototypical Report Reptile Siamese accuracy_versus_way
+        adversarial data encoders evaluate evaluation kernels layers learners losses metrics ops plots
+        set_threads twins
+    """,
+    "fslcore.data": "ImageStore default_split get_dummies load",
+    "fslcore.encoders": "BasicCNN KochNet VinyalsNet adversarial conv4 conv4_classifier",
+    "fslcore.encoders.adversarial": "conditional_generator task_encoder",
+    "fslcore.kernels": """
+        Classes METRICS TRIPLET_METRICS TripletResult gather_images group_labels mine_hard mine_semihard
+        num_threads pairwise pairwise_grad sample_episodes set_num_threads simd_level triplet_hard
+        triplet_semihard
+    """,
+    "fslcore.layers": """
+        CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix UpsampledConv2D
+    """,
+    "fslcore.learners": """
+        Adam AdaptiveLearner INNER_OPTIMIZERS Learner MAML MetaGAN Prototypical REPTILE_PRESETS Reptile
+        ReptilePreset SGD Siamese
+    """,
+    "fslcore.losses": """
+        BinaryCrossentropy TripletHardLoss TripletLoss TripletSemiHardLoss binary_crossentropy
+        triplet_hard_loss triplet_loss triplet_semihard_loss
+    """,
+    "fslcore.metrics": "MinEigenvalue classification_accuracy min_eigenvalue",
+    "fslcore.ops": """
+        AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
+        conv_block fit_classifiers gather_images mine_hard mine_semihard native_libraries pairwise
+        pairwise_grad reference sample_episodes triplet_hard triplet_semihard
+    """,
+    "fslcore.twins": """
+        AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard pairwise triplet_hard
+        triplet_hard_of_distances triplet_semihard triplet_semihard_of_distances
+    """,
+}
+
+# By the object that holds them; what moved since then is reached in its old place too.
+OF_VERSION_0_1_0 = {
+    "fslcore": """
+        ImageStore MAML MetaGAN PixelNearestNeighbour Prototypical Report Reptile Siamese accuracy_versus_way
+        adversarial data encoders evaluate evaluation kernels layers learners losses metrics ops plots
+        set_threads
+    """,
+    "fslcore.adversarial": "UpsampledConv2D conditional_generator task_encoder",
+    "fslcore.data": "ImageStore default_split get_dummies load",
+    "fslcore.encoders": "BasicCNN KochNet VinyalsNet conv4 conv4_classifier",
+    "fslcore.evaluation": """
+        Adapter Embedder PixelNearestNeighbour Report accuracy_versus_way evaluate paired_difference
+    """,
+    "fslcore.kernels": """
+        Classes METRICS TRIPLET_METRICS TripletResult gather_images group_labels mine_hard mine_semihard
+        num_threads pairwise pairwise_grad sample_episodes set_num_threads simd_level triplet_hard
+        triplet_semihard
+    """,
+    "fslcore.layers": "CentroidsMatrix DenseSigmoid GramMatrix",
+    "fslcore.learners": """
+        Adam AdaptiveLearner INNER_OPTIMIZERS Learner MAML MetaGAN Prototypical REPTILE_PRESETS Reptile
+        ReptilePreset SGD Siamese
+    """,
+    "fslcore.losses": """
+        BinaryCrossentropy TripletHardLoss TripletLoss TripletSemiHardLoss binary_crossentropy
+        triplet_hard_loss triplet_loss triplet_semihard_loss
+    """,
+    "fslcore.metrics": "MinEigenvalue classification_accuracy min_eigenvalue",
+    "fslcore.ops": """
+        AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
+        conv_block fit_classifiers gather_images mine_hard mine_semihard native_libraries pairwise
+        pairwise_grad sample_episodes triplet_hard triplet_semihard
+    """,
+    "fslcore.ops.reference": """
+        AdamStepResult adam_step conv_block mine_hard mine_semihard pairwise triplet_hard
+        triplet_hard_of_distances triplet_semihard triplet_semihard_of_distances
+    """,
+    "fslcore.plots": """
+        accuracy_versus_way distance_matrix episode_with_predictions real_versus_generated training_curve
+    """,
+}
+
+# Registered names, by which saved models find their classes and functions.
+REGISTERED = """
+    BinaryCrossentropy CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix MinEigenvalue
+    TripletHardLoss TripletLoss TripletSemiHardLoss UpsampledConv2D binary_crossentropy
+    classification_accuracy classification_accuracy_ascending min_eigenvalue triplet_hard_loss triplet_loss
+    triplet_semihard_loss
+"""
+
+
+@pytest.mark.parametrize("module", EXPORTED)
+def test_a_module_exports_these_names(module):
+    exported = importlib.import_module(module)
+    assert sorted(exported.__all__) == EXPORTED[module].split()
+    assert all(hasattr(exported, name) for name in exported.__all__)
+
+
+@pytest.mark.parametrize("path", OF_VERSION_0_1_0)
+def test_names_of_version_0_1_0_can_be_reached(path):
+    package, *attributes = path.split(".")
+    holder = functools.reduce(getattr, attributes, importlib.import_module(package))
+    assert not [name for name in OF_VERSION_0_1_0[path].split() if not hasattr(holder, name)]
+
+
+def test_keras_finds_the_names_of_saved_models():
+    import keras
+
+    for module in ("layers", "losses", "metrics"):
+        importlib.import_module(f"fslcore.{module}")
+    missing = [
+        name for name in REGISTERED.split() if keras.saving.get_registered_object(f"fslcore>{name}") is None
+    ]
+    assert not missing
