@@ -7,8 +7,8 @@ a new task, a meta-step that falls linearly from 1 to 0. The 1-shot and 5-shot s
 same training and differ only in the task that they are measured on.
 
 "keras-example" is the setting of the Reptile example in the Keras documentation, with three corrections to
-what keeps it from learning well: its gradients are sums over a batch of 25, and ours are means, so the rate is
-25 times its own; its batch normalisation never uses the statistics of a batch, ours does; its episodes are
+what keeps it from learning well: its gradients are sums over a batch of 25 and ours are means, so our rate is
+25 times as large; its batch normalisation never uses the statistics of a batch, ours does; its episodes are
 drawn with replacement, ours without.
 """
 

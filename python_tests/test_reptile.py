@@ -160,6 +160,18 @@ def test_moving_averages_move_only_if_they_are_learnt(batch, normalization):
     assert moved == [normalization == "moving"] * 2
 
 
+def test_frozen_normalisation_is_the_networks_inference_mode(batch):
+    model = compiled(learner(normalised_network(), normalization="frozen"))
+    images, labels = batch
+    logits = model.network(images[0, 0], training=False)
+    expected = keras.ops.mean(
+        keras.losses.sparse_categorical_crossentropy(labels[0, 0], logits, from_logits=True)
+    )
+    weights, state = model.meta_weights()
+    loss, *_ = model.inner_loss(weights, state, images[0, 0], labels[0, 0], None)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
 # ---- presets, saving, bad input
 
 

@@ -138,7 +138,8 @@ class AdaptiveLearner(keras.Model):
             self._check_unlabelled(unlabelled)
         network = keras.models.clone_model(self.network)
         order = self.adaptation_order(support.shape[0] * support.shape[1], seed)[0]
-        weights, state = self._adapt(support, unlabelled, order, episode_seeds(seed, 0, 1)[0])
+        task = adaptation.NewTask(support, unlabelled, order, episode_seeds(seed, 0, 1)[0])
+        weights, state = self._adapt(task)
         for variable, value in zip(network.trainable_variables, weights, strict=True):
             variable.assign(value)
         for variable, value in zip(network.non_trainable_variables, state, strict=True):
@@ -185,7 +186,8 @@ class AdaptiveLearner(keras.Model):
         episodes, n_way, k_shot = support.shape[:3]
         order = self.adaptation_order(n_way * k_shot, seed, first, episodes)
         seeds = episode_seeds(seed, first, episodes)
-        return self._score(support, query, unlabelled, order, seeds, transductive=transductive)
+        tasks = adaptation.NewTask(support, unlabelled, order, seeds)
+        return self._score(tasks, query, transductive=transductive)
 
     def adaptation_order(self, n_images: int, seed: int = 0, first: int = 0, episodes: int = 1) -> tf.Tensor:
         """Which of `n_images` support images each inner step sees: int32 `[episodes, adapt_steps, batch]`."""

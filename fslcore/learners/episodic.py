@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -15,6 +15,39 @@ from fslcore.learners.adaptive import AdaptiveLearner
 from fslcore.learners.inner import InnerOptimizer, Snapshot, Tensors
 from fslcore.learners.networks import check_at_least, check_images, check_store
 from fslcore.learners.tasks import accuracy, flat_with_labels, mean_over_tasks, settle
+
+
+class TrainingTask(NamedTuple):
+    """One task of a training step.
+
+    Attributes:
+        sets: its support, its queries and, if there are any, the unlabelled images beside each of them, all
+            `[n_way, images per class, H, W, C]`.
+        order: int32 `[inner_steps, adapt_batch]`, the images of each inner step; None: all of them.
+        noise: what `training_noise` returns.
+        values: the values of the variables of each of `trained_parts`.
+        state: the values of `state_variables`.
+    """
+
+    sets: list[tf.Tensor]
+    order: tf.Tensor | None
+    noise: tf.Tensor | None
+    values: list[Tensors]
+    state: Tensors
+
+
+class TaskResult(NamedTuple):
+    """What one task adds to a training step.
+
+    Attributes:
+        gradients: for each of `TrainingTask.values`.
+        metrics: values for the `metrics` of the learner.
+        state: the values of `state_variables` after the task.
+    """
+
+    gradients: list[Tensors]
+    metrics: Tensors
+    state: Tensors
 
 
 class EpisodicLearner(AdaptiveLearner):
@@ -135,14 +168,10 @@ class EpisodicLearner(AdaptiveLearner):
         compiled = tf.function(self.task_step, jit_compile=self.jit_compile, autograph=False)
 
         def task(index: tf.Tensor, carry: Any) -> tuple[Any, Tensors, Any]:
-            gradients, results, after = compiled(
-                [part[index] for part in sets],
-                None if order is None else order[index],
-                self.training_noise(sets, first + tf.cast(index, tf.int64)),
-                values,
-                state,
-            )
-            return (gradients, results), after, carry
+            noise = self.training_noise(sets, first + tf.cast(index, tf.int64))
+            of_task = None if order is None else order[index]
+            result = compiled(TrainingTask([part[index] for part in sets], of_task, noise, values, state))
+            return (result.gradients, result.metrics), result.state, carry
 
         like = values, [tf.zeros(()) for _ in self.metrics]
         (gradients, results), moves, seeds, _ = mean_over_tasks(task, n_tasks, like, state)
@@ -151,34 +180,16 @@ class EpisodicLearner(AdaptiveLearner):
         settle(state_variables, state, moves, seeds)
         return self._log(results)
 
-    def task_step(
-        self,
-        sets: list[tf.Tensor],
-        order: tf.Tensor | None,
-        noise: tf.Tensor | None,  # noqa: ARG002
-        values: list[Tensors],
-        state: Tensors,
-    ) -> tuple[list[Tensors], Tensors, Tensors]:
-        """The work on one task, which XLA may compile.
-
-        Args:
-            sets: the sets of the task, each `[n_way, images per class, H, W, C]`.
-            order: int32 `[inner_steps, adapt_batch]`, the images of each inner step; None: all of them.
-            noise: as `training_noise` returns it.
-            values: the values of the variables of each of `trained_parts`.
-            state: the values of `state_variables`.
-
-        Returns:
-            Gradients for each of `values`, the results for the `metrics`, and the state after the task.
-        """
-        (weights,) = values
-        (support, labels), (query, query_labels) = (flat_with_labels(part) for part in sets)
-        adapted, state = self.fitted(weights, state, support, labels, order)
+    def task_step(self, task: TrainingTask) -> TaskResult:
+        """The work on one task, which XLA may compile."""
+        (weights,) = task.values
+        (support, labels), (query, query_labels) = map(flat_with_labels, task.sets)
+        adapted, state = self.fitted(weights, task.state, support, labels, task.order)
         with tf.GradientTape() as tape:
             tape.watch(adapted)
             loss, logits, state = self.inner_loss(adapted, state, query, query_labels, None)
         gradients = tape.gradient(loss, adapted)
-        return [gradients], [loss, accuracy(query_labels, logits)], state
+        return TaskResult([gradients], [loss, accuracy(query_labels, logits)], state)
 
     def fitted(
         self,
@@ -189,7 +200,7 @@ class EpisodicLearner(AdaptiveLearner):
         order: tf.Tensor | None,
         context: Any = None,
     ) -> tuple[Tensors, Tensors]:
-        """Weights and state after the inner loop of a training task; arguments as for `task_step`."""
+        """Weights and state after the inner loop of a training task on its support `[n, H, W, C]`."""
 
         def batch(step: int) -> tuple[tf.Tensor, tf.Tensor]:
             if order is None:

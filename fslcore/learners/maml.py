@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
-from fslcore.learners.episodic import EpisodicLearner
-from fslcore.learners.inner import InnerAdam, InnerOptimizer, Tensors
+from fslcore.learners.episodic import EpisodicLearner, TaskResult, TrainingTask
+from fslcore.learners.inner import InnerAdam, InnerOptimizer
 from fslcore.learners.networks import check_twice_differentiable
 from fslcore.learners.tasks import accuracy, flat_with_labels
 
@@ -58,22 +58,15 @@ class MAML(EpisodicLearner):
         """Returns the configuration that `from_config` takes."""
         return {**super().get_config(), "second_order": self.second_order}
 
-    def task_step(
-        self,
-        sets: list[tf.Tensor],
-        order: tf.Tensor | None,
-        noise: tf.Tensor | None,
-        values: list[Tensors],
-        state: Tensors,
-    ) -> tuple[list[Tensors], Tensors, Tensors]:
-        """The work on one task, as for `EpisodicLearner`, with the gradient of the order asked for."""
+    def task_step(self, task: TrainingTask) -> TaskResult:
+        """The work on one task, as for `EpisodicLearner`, with a gradient of second order if asked for."""
         if not self.second_order:
-            return super().task_step(sets, order, noise, values, state)
-        (weights,) = values
-        (support, labels), (query, query_labels) = (flat_with_labels(part) for part in sets)
+            return super().task_step(task)
+        (weights,) = task.values
+        (support, labels), (query, query_labels) = map(flat_with_labels, task.sets)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            adapted, state = self.fitted(weights, state, support, labels, order)
+            adapted, state = self.fitted(weights, task.state, support, labels, task.order)
             loss, logits, state = self.inner_loss(adapted, state, query, query_labels, None)
         try:
             gradients = tape.gradient(loss, weights)
@@ -84,4 +77,4 @@ class MAML(EpisodicLearner):
                 f"cannot differentiate twice ({error})",
                 True,
             ) from error
-        return [gradients], [loss, accuracy(query_labels, logits)], state
+        return TaskResult([gradients], [loss, accuracy(query_labels, logits)], state)

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
-from fslcore.learners.episodic import EpisodicLearner
+from fslcore.learners.episodic import EpisodicLearner, TaskResult, TrainingTask
 from fslcore.learners.inner import InnerOptimizer, InnerSGD, Tensors
 from fslcore.learners.metagan.discriminator import Discriminator, WithoutLabels
 from fslcore.learners.metagan.task_generator import TaskGenerator
@@ -243,34 +243,27 @@ class MetaGAN(EpisodicLearner):
             **{name: serialize(network) for name, network in networks.items()},
         }
 
-    def task_step(
-        self,
-        sets: list[tf.Tensor],
-        order: tf.Tensor | None,
-        noise: tf.Tensor | None,
-        values: list[Tensors],
-        state: Tensors,
-    ) -> tuple[list[Tensors], Tensors, Tensors]:
+    def task_step(self, task: TrainingTask) -> TaskResult:
         """The work on one task, as for `EpisodicLearner`, with gradients for the generator."""
         if self.task_generator is None:
-            return super().task_step(sets, order, noise, values, state)
-        weights, generating = values
+            return super().task_step(task)
+        weights, generating = task.values
         kept = len(self.network.non_trainable_variables)
-        state, generating_state = state[:kept], state[kept:]
-        (images, labels), (query, query_labels), *further = (flat_with_labels(part) for part in sets)
+        state, generating_state = task.state[:kept], task.state[kept:]
+        (images, labels), (query, query_labels), *further = map(flat_with_labels, task.sets)
         unlabelled, unlabelled_query = (part for part, _ in further) if further else (None, None)
-        support_noise, query_noise = tf.split(noise, [images.shape[0], query.shape[0]])
+        support_noise, query_noise = tf.split(task.noise, [images.shape[0], query.shape[0]])
         with tf.GradientTape() as generator_tape:
             generator_tape.watch(generating)
-            task, generating_state = self.task_generator.task(generating, generating_state, images)
+            code, generating_state = self.task_generator.task(generating, generating_state, images)
             generated_query, generating_state = self.task_generator.images(
-                generating, generating_state, task, query_noise
+                generating, generating_state, code, query_noise
             )
         generated, generating_state = self.task_generator.images(
-            generating, generating_state, task, support_noise
+            generating, generating_state, code, support_noise
         )
         adapted, state = self.fitted(
-            weights, state, images, labels, order, WithoutLabels(generated, unlabelled)
+            weights, state, images, labels, task.order, WithoutLabels(generated, unlabelled)
         )
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([adapted, generated_query])
@@ -285,4 +278,4 @@ class MetaGAN(EpisodicLearner):
         )
         results = [judged.loss, accuracy(query_labels, judged.logits)]
         results += [judged.feature_distance, judged.real, judged.generated]
-        return [gradients, generator_gradients], results, [*judged.state, *generating_state]
+        return TaskResult([gradients, generator_gradients], results, [*judged.state, *generating_state])
