@@ -184,7 +184,7 @@ def test_what_has_no_batch_statistics_is_not_evaluated_transductively(store):
     dropout = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dropout(0.5)])
     with pytest.raises(ValueError, match="without random layers"):
         evaluate(Prototypical(dropout), store, 4, 1, 2, episodes=2, transductive=True)
-    with pytest.raises(ValueError, match="training must be False for PixelNearestNeighbour"):
+    with pytest.raises(ValueError, match="transductive must be False for PixelNearestNeighbour"):
         evaluate(PixelNearestNeighbour(), store, 4, 1, 2, episodes=2, transductive=True)
 
 

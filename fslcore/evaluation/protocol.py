@@ -179,7 +179,14 @@ def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.
 def _embed_together(learner: Embedder, store: ImageStore, table: npt.NDArray[np.int32]) -> FloatArray:
     """The images of one episode embedded as one batch, float32 `[*table.shape, D]`."""
     images = kernels.gather_images(store.images, table.ravel())
-    return np.asarray(learner.embed(images, training=True), np.float32).reshape(*table.shape, -1)
+    try:
+        embeddings = learner.embed(images, training=True)
+    except ArgumentError as error:
+        if error.argument != "training":
+            raise
+        # The caller of `evaluate` knows it by this name.
+        raise ArgumentError("transductive", error.requirement, True) from error
+    return np.asarray(embeddings, np.float32).reshape(*table.shape, -1)
 
 
 def _counted(

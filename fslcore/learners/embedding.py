@@ -78,8 +78,8 @@ class EmbeddingLearner(keras.Model):
         if random_variables(self.encoder):
             raise ArgumentError(
                 "training",
-                f"must be False for an encoder such as {self.encoder.name!r}: an embedding is transductive "
-                "only without random layers (Dropout, noise, augmentation)",
+                f"must be False for the encoder {self.encoder.name!r}: only encoders without random layers "
+                "(Dropout, noise, augmentation) have embeddings that depend on the batch alone",
                 training,
             )
         embeddings, _discarded_updates = self.encoder.stateless_call(
