@@ -82,7 +82,7 @@ TOLERANCE = {"rtol": 1e-4, "atol": 2e-5}
 @pytest.mark.parametrize("second_order", [False, True], ids=["first order", "second order"])
 @pytest.mark.parametrize("options", [{"jit_compile": False}, {"jit_compile": True}], ids=["graph", "xla"])
 def test_a_step_is_the_papers(batch, second_order, normalised, options):
-    model = compiled(learner(network(normalised), second_order=second_order), **options)
+    model = compiled(learner(network(normalised=normalised), second_order=second_order), **options)
     start = [np.asarray(w) for w in model.network.trainable_variables]
     expected, loss, right = by_hand(start, batch, second_order, normalised)
     logs = model.train_on_batch(*batch, return_dict=True)
