@@ -222,7 +222,7 @@ def test_it_survives_saving(store, tmp_path):
         ({"seed": -1}, "seed must be at least 0, received seed=-1"),
         (
             {"second_order": True, "optimizer": InnerAdam(0.1)},
-            r"inner_optimizer must be learners.InnerSGD for second_order=True, received InnerAdam\(",
+            r"inner_optimizer must be learners.InnerSGD for second_order=True, received inner_optimizer=InnerAdam\(",
         ),
         *(
             (
@@ -274,7 +274,7 @@ def test_layers_that_cannot_be_differentiated_twice_are_told():
             lambda model, store: model.tasks(
                 ImageStore.from_arrays(np.zeros((4, 5, 5), np.uint8), range(4)), 1
             ),
-            r"store must hold images \[4, 4, 1\] for this network, received \[5, 5, 1\]",
+            r"store must hold images \[4, 4, 1\] for this network, received store=\[5, 5, 1\]",
         ),
     ],
     ids=["no queries", "too few images", "other images"],

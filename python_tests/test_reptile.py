@@ -260,7 +260,7 @@ def test_images_that_do_not_fit_the_network_are_refused(store):
         model.score_episodes(np.zeros((1, 3, 1, *SHAPE)), np.zeros((1, 3, 1, 5, 4, 1)))
     wide = ImageStore.from_arrays(np.zeros((6, 5, 5, 1), np.uint8), [0, 0, 1, 1, 2, 2])
     with pytest.raises(
-        ValueError, match=r"store must hold images \[4, 4, 1\] for this network, received \[5, 5"
+        ValueError, match=r"store must hold images \[4, 4, 1\] for this network, received store=\[5, 5"
     ):
         model.tasks(wide, 2)
     with pytest.raises(ValueError, match="n_way must be at most 10"):
