@@ -3,13 +3,13 @@
 
 "5w1s", "5w5s", "20w1s" and "20w5s" are the authors' (supervised-reptile, README and defaults): Adam without
 momentum whose second moment is never reset, one shuffled pass of 10 images per class in training, 50 steps on
-a new task, a meta-step that falls linearly from 1 to 0. The 1-shot and 5-shot settings of 5 ways train alike
-and differ in the task that they are measured on.
+a new task, a meta-step that falls linearly from 1 to 0. The 1-shot and 5-shot settings of 5 ways have the
+same training and differ only in the task that they are measured on.
 
-"keras-example" is that of the Reptile example in the Keras documentation, with three things put right that
-keep it from learning well: its gradients are sums over a batch of 25, so 25 times its rate is taken for a
-mean; its batch normalisation never sees a batch, here it does; its episodes are drawn with replacement, here
-without.
+"keras-example" is the setting of the Reptile example in the Keras documentation, with three corrections to
+what keeps it from learning well: its gradients are sums over a batch of 25 and ours are means, so our rate is
+25 times as large; its batch normalisation never uses the statistics of a batch, ours does; its episodes are
+drawn with replacement, ours without.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class ReptilePreset:
         k_shot: support images per class of a test task.
         train_shots: images per class of a training task.
         inner_optimizer: "adam" or "sgd".
-        inner_learning_rate: its rate.
+        inner_learning_rate: its learning rate.
         inner_steps: mini-batches of a training task.
-        inner_batch: images of one.
+        inner_batch: images of a mini-batch.
         meta_batch: tasks of a training step.
-        meta_step: share of the way that the meta-weights move, at the start; it falls to 0 linearly.
+        meta_step: fraction of the way that the meta-weights move at the start; it falls to 0 linearly.
         meta_iterations: training steps.
         adapt_steps: inner steps on a test task.
-        adapt_batch: images of one.
-        rotations: whether classes turned by quarters count as classes in training.
+        adapt_batch: images of such a step.
+        rotations: whether classes turned by quarter turns count as further classes in training.
     """
 
     n_way: int

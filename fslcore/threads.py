@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How TensorFlow shares the cores: all of them on one op, or several ops at a time on one core each."""
+"""How TensorFlow uses the cores: all of them for one op, or several ops at a time on one core each."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ import os
 
 import tensorflow as tf
 
+from fslcore.arguments import ArgumentError
+
 LAYOUTS = ("ops", "tasks")
 
 
 def set_threads(threads: int | None = None, layout: str = "ops") -> int:
-    """Fixes TensorFlow's threads for the rest of the process; the library never does so by itself.
+    """Sets TensorFlow's threads for the rest of the process; the library never does so by itself.
 
-    Either layout gives the same bits in every run: with several ops at a time *and* several threads for each,
-    one gradient, that of a convolution's filter, comes out in ways that differ by 4e-6.
+    Each layout gives the same bits in every run. With several ops at a time *and* several threads for each,
+    the gradient of a convolution's filter differs by up to 4e-6 from run to run.
 
     Args:
         threads: number of CPU threads; None: as many as this process may run on.
-        layout: "ops": one op at a time, on all threads. Best for large batches: `Siamese`, `Prototypical`.
-            So it is for `Reptile`, all tasks of which are one op, where `fslcore.ops.fit_classifiers` can.
+        layout: "ops": one op at a time, on all threads. Best for large batches, those of `Siamese` and
+            `Prototypical`, and for `Reptile` if `fslcore.ops.fit_classifiers` runs all its tasks as one op.
             "tasks": as many ops at a time as there are threads, each on one. Best for the many small steps of
-            `MAML` and `MetaGAN`, several tasks of which are then worked on side by side.
+            `MAML` and `MetaGAN`, several tasks of which then run side by side.
 
     Returns:
         The number of threads.
 
     Raises:
-        ValueError: an argument is out of range.
+        ArgumentError: an argument is out of range.
         RuntimeError: TensorFlow has already run an op; its threads can no longer be changed.
 
     Example:
@@ -35,19 +37,19 @@ def set_threads(threads: int | None = None, layout: str = "ops") -> int:
         2
     """
     if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, received layout={layout!r}")
+        raise ArgumentError("layout", f"must be one of {', '.join(LAYOUTS)}", layout)
     if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, received threads={threads}")
+        raise ArgumentError("threads", "must be at least 1", threads)
     threads = threads or available_threads()
     within, between = (threads, 1) if layout == "ops" else (1, threads)
     tf.config.threading.set_intra_op_parallelism_threads(within)
     tf.config.threading.set_inter_op_parallelism_threads(between)
-    tf.config.list_logical_devices()  # starts the runtime: from here on these settings cannot be changed
+    tf.config.list_logical_devices()  # starts the runtime, after which these settings cannot be changed
     return threads
 
 
 def parallel_tasks() -> int:
-    """How many tasks a learner works on at a time: the ops that TensorFlow may run side by side."""
+    """How many tasks a learner runs side by side: as many as TensorFlow runs ops side by side."""
     return tf.config.threading.get_inter_op_parallelism_threads() or available_threads()
 
 

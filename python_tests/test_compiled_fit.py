@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The learners' inner loop as one op does what it does op by op, and is taken only where it does."""
+"""The inner loop as one op gives the results of the loop in the graph, and is taken only where it does."""
 
 import keras
 import numpy as np
@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from inputs import normal
 
-from fslcore.layers.convolution import ConvBlock
-from fslcore.learners import MAML, SGD, Adam, Reptile, adaptive, compiled
+from fslcore.layers import ConvBlock
+from fslcore.learners import MAML, InnerAdam, InnerSGD, Reptile, adaptation
 from fslcore.learners.adaptive import AdaptiveLearner
-from fslcore.learners.compiled import compiled_fit
+from fslcore.learners.inner import compiled, compiled_loop
 
 N_WAY, STEPS, BATCH = 3, 4, 6
 
@@ -25,7 +25,7 @@ def learner(kind=Reptile, optimizer=None, normalization="batch"):
     sizes = {"inner_steps": STEPS, "meta_batch": 3, "adapt_steps": 2}
     if kind is Reptile:
         sizes |= {"inner_batch": BATCH, "adapt_batch": 5}
-    made = kind(network(), optimizer or SGD(0.05), normalization=normalization, **sizes)
+    made = kind(network(), optimizer or InnerSGD(0.05), normalization=normalization, **sizes)
     made.compile(keras.optimizers.SGD(0.5))
     return made
 
@@ -35,7 +35,7 @@ def tasks(count=3):
     return normal(5, count, STEPS, BATCH, 9, 8, 1) + labels[..., None, None, None], labels
 
 
-OPTIMIZERS = [SGD(0.05), Adam(0.01)]
+OPTIMIZERS = [InnerSGD(0.05), InnerAdam(0.01)]
 
 
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "compiled"])
@@ -51,7 +51,7 @@ def test_training(monkeypatch, optimizer, normalization, jit_compile):
         return [variable.numpy() for variable in variables], history
 
     got, history = trained()
-    monkeypatch.setattr(AdaptiveLearner, "compiled_fit", lambda self: None)
+    monkeypatch.setattr(AdaptiveLearner, "compiled_loop", lambda self: None)
     want, wanted_history = trained()
     for part, wanted in zip(got, want, strict=True):
         np.testing.assert_allclose(part, wanted, rtol=0, atol=1e-3 * max(1e-3, np.abs(wanted).max()))
@@ -66,21 +66,22 @@ def test_scores(monkeypatch, kind, normalization):
     made = learner(kind, normalization=normalization)
     support, query = normal(1, 4, N_WAY, 2, 9, 8, 1), normal(2, 4, N_WAY, 5, 9, 8, 1)
     got = made.score_episodes(support, query)
-    monkeypatch.setattr(AdaptiveLearner, "compiled_fit", lambda self: None)
+    flat = query[0].reshape(-1, 9, 8, 1)
+    adapted = made.adapt(support[0], seed=0)(flat)
+    monkeypatch.setattr(AdaptiveLearner, "compiled_loop", lambda self: None)
     again = learner(kind, normalization=normalization)
     np.testing.assert_allclose(got, again.score_episodes(support, query), rtol=1e-3, atol=1e-3)
     # Of a single episode, and as a classifier.
-    classifier = made.adapt(support[0], seed=0)
-    np.testing.assert_allclose(
-        classifier(query[0].reshape(-1, 9, 8, 1)), got[0], rtol=1e-3, atol=1e-3, err_msg="adapt"
-    )
+    classifier = again.adapt(support[0], seed=0)
+    np.testing.assert_allclose(classifier(flat), got[0], rtol=1e-3, atol=1e-3, err_msg="adapt")
+    np.testing.assert_allclose(adapted, got[0], rtol=1e-3, atol=1e-3, err_msg="adapt by one op")
 
 
 @pytest.mark.parametrize("kind", [Reptile, MAML])
 def test_scores_by_an_op_for_each_episode(monkeypatch, kind):
     support, query = normal(1, 4, N_WAY, 2, 9, 8, 1), normal(2, 4, N_WAY, 5, 9, 8, 1)
     want = learner(kind).score_episodes(support, query)
-    monkeypatch.setattr(adaptive, "one_thread_per_op", lambda: True)
+    monkeypatch.setattr(adaptation, "one_thread_per_op", lambda: True)
     np.testing.assert_array_equal(learner(kind).score_episodes(support, query), want)
 
 
@@ -96,7 +97,8 @@ def test_the_op_is_taken(monkeypatch):
     made = learner()
     made.train_step(tasks())
     made.score_episodes(normal(1, 2, N_WAY, 2, 9, 8, 1), normal(2, 2, N_WAY, 5, 9, 8, 1))
-    assert len(taken) == 2
+    made.adapt(normal(1, N_WAY, 2, 9, 8, 1))
+    assert len(taken) == 3
 
 
 def test_momentum_is_read_when_a_step_is_traced():
@@ -109,7 +111,7 @@ def test_momentum_is_read_when_a_step_is_traced():
         np.testing.assert_array_equal(variable, value)
 
 
-class Unknown(SGD):
+class Unknown(InnerSGD):
     """An optimizer that the op does not know."""
 
 
@@ -130,15 +132,15 @@ OTHERS = {
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_other_networks_are_left_to_tensorflow(other):
-    assert compiled_fit(OTHERS[other], SGD(0.1), "batch") is None
+    assert compiled_loop(OTHERS[other], InnerSGD(0.1), "batch") is None
 
 
 def test_other_policies_and_machines_are_left_to_tensorflow(monkeypatch):
-    assert compiled_fit(network(), SGD(0.1), "batch") is not None
-    assert compiled_fit(network(), Unknown(0.1), "batch") is None
-    assert compiled_fit(network(), SGD(0.1), "frozen") is None
+    assert compiled_loop(network(), InnerSGD(0.1), "batch") is not None
+    assert compiled_loop(network(), Unknown(0.1), "batch") is None
+    assert compiled_loop(network(), InnerSGD(0.1), "frozen") is None
     frozen = network()
     frozen.layers[0].trainable = False
-    assert compiled_fit(frozen, SGD(0.1), "batch") is None
+    assert compiled_loop(frozen, InnerSGD(0.1), "batch") is None
     monkeypatch.setattr(compiled, "has_conv_block", lambda: False)
-    assert compiled_fit(network(), SGD(0.1), "batch") is None
+    assert compiled_loop(network(), InnerSGD(0.1), "batch") is None

@@ -8,8 +8,7 @@ import tensorflow as tf
 from inputs import integers, normal
 
 from fslcore import ops, twins
-from fslcore.layers import convolution
-from fslcore.layers.convolution import ConvBlock
+from fslcore.layers import ConvBlock, convolution
 
 UNIT = 2.0**-24
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import inspect
 import json
 import math
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from fslcore import PixelNearestNeighbour, Prototypical, Siamese, accuracy_versus_way, evaluate, kernels
+from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
-from fslcore.evaluation import Report, paired_difference
+from fslcore.evaluation import Adapter, Report, paired_difference
+from fslcore.learners import AdaptiveLearner
 
 SHAPE = (3, 3, 1)
 
@@ -144,8 +147,15 @@ def test_the_same_seed_gives_the_same_report_and_another_one_another(store):
     ids=lambda value: "" if isinstance(value, str) else "-".join(value),
 )
 def test_protocols_that_are_impossible_are_refused(store, arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         evaluate(PixelNearestNeighbour(), store, **{"n_way": 4, "n_query": 2, "episodes": 3} | arguments)
+
+
+def test_adapters_take_all_that_evaluate_passes():
+    wanted, offered = (
+        list(inspect.signature(kind.score_episodes).parameters) for kind in (Adapter, AdaptiveLearner)
+    )
+    assert offered == wanted
 
 
 # ---- transductive
@@ -174,7 +184,7 @@ def test_what_has_no_batch_statistics_is_not_evaluated_transductively(store):
     dropout = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dropout(0.5)])
     with pytest.raises(ValueError, match="without random layers"):
         evaluate(Prototypical(dropout), store, 4, 1, 2, episodes=2, transductive=True)
-    with pytest.raises(ValueError, match="training must be False for PixelNearestNeighbour"):
+    with pytest.raises(ValueError, match="transductive must be False for PixelNearestNeighbour"):
         evaluate(PixelNearestNeighbour(), store, 4, 1, 2, episodes=2, transductive=True)
 
 

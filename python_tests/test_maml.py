@@ -8,40 +8,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from stores import pixel_store
+from tiny_networks import N_WAY, SHAPE, assert_same, compiled, flat, values
+from tiny_networks import smooth_network as network
 
 from fslcore import MAML, evaluate
 from fslcore.data import ImageStore
 from fslcore.encoders import conv4_classifier
-from fslcore.layers.normalization import FusedBatchNormalization
-from fslcore.learners import SGD, Adam
-from fslcore.learners.learner import random_variables
+from fslcore.layers import FusedBatchNormalization
+from fslcore.learners import InnerAdam, InnerSGD
+from fslcore.learners.networks import random_variables
 
-SHAPE = (4, 4, 1)
-N_WAY, K_SHOT, N_QUERY = 3, 2, 2
+K_SHOT, N_QUERY = 2, 2
 RATE = 0.1
 OPTIONS = {"adapt_steps": 2, "meta_batch": 3}
 
 
-def network(
-    normalised: bool = False, dropout: float = 0.0, layer: keras.Layer | None = None
-) -> keras.Sequential:
-    keras.utils.set_random_seed(1)
-    layers = [keras.Input(SHAPE), keras.layers.Conv2D(4, 3, use_bias=False)]
-    layers += [FusedBatchNormalization()] if normalised else []
-    layers += [layer] if layer else []
-    # Smooth, so that the derivatives by hand and those of the learner cannot fall on two sides of a kink.
-    layers += [keras.layers.Activation("tanh"), keras.layers.Flatten()]
-    layers += [keras.layers.Dropout(dropout)] if dropout else []
-    return keras.Sequential([*layers, keras.layers.Dense(N_WAY)])
-
-
-def learner(net: keras.Model | None = None, optimizer: SGD | Adam | None = None, **options) -> MAML:
-    return MAML(net or network(), optimizer or SGD(RATE), **(OPTIONS | options))
-
-
-def compiled(model: MAML, **options) -> MAML:
-    model.compile(keras.optimizers.SGD(1.0), **options)
-    return model
+def learner(net: keras.Model | None = None, optimizer: InnerSGD | InnerAdam | None = None, **options) -> MAML:
+    return MAML(net or network(), optimizer or InnerSGD(RATE), **(OPTIONS | options))
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +35,6 @@ def store() -> ImageStore:
 @pytest.fixture(scope="module")
 def batch(store):
     return tuple(part.numpy() for part in next(iter(learner().tasks(store, K_SHOT, N_QUERY))))
-
-
-def values(model: keras.Model) -> list[np.ndarray]:
-    return [np.asarray(v) for v in model.variables]
-
-
-def flat(images):
-    return images.reshape(-1, *SHAPE), np.repeat(np.arange(N_WAY), images.shape[1])
 
 
 def cross_entropy(weights, images, labels, normalised):
@@ -107,7 +82,7 @@ TOLERANCE = {"rtol": 1e-4, "atol": 2e-5}
 @pytest.mark.parametrize("second_order", [False, True], ids=["first order", "second order"])
 @pytest.mark.parametrize("options", [{"jit_compile": False}, {"jit_compile": True}], ids=["graph", "xla"])
 def test_a_step_is_the_papers(batch, second_order, normalised, options):
-    model = compiled(learner(network(normalised), second_order=second_order), **options)
+    model = compiled(learner(network(normalised=normalised), second_order=second_order), **options)
     start = [np.asarray(w) for w in model.network.trainable_variables]
     expected, loss, right = by_hand(start, batch, second_order, normalised)
     logs = model.train_on_batch(*batch, return_dict=True)
@@ -159,7 +134,7 @@ def test_moving_averages_move_only_if_they_are_learnt(batch, normalization):
 
 
 def test_learnt_averages_move_as_those_of_the_mean_task(batch):
-    model = compiled(learner(network(normalised=True), SGD(1e-9), normalization="moving"))
+    model = compiled(learner(network(normalised=True), InnerSGD(1e-9), normalization="moving"))
     expected = []
     for support, query in zip(*batch, strict=True):
         mean = np.zeros(4)
@@ -183,7 +158,7 @@ def test_random_layers_go_on_from_step_to_step(batch):
 
 
 def test_it_learns_to_learn(store):
-    model = learner(optimizer=SGD(0.5), adapt_steps=3)
+    model = learner(optimizer=InnerSGD(0.5), adapt_steps=3)
     model.compile(keras.optimizers.Adam(0.02))
     tasks = model.tasks(store, 1, 3)
     history = model.fit(tasks, epochs=2, steps_per_epoch=40, shuffle=False, verbose=0).history
@@ -199,8 +174,7 @@ def test_measuring_and_adapting_change_nothing(store):
         model, store, N_WAY, K_SHOT, 3, 10, seed=1
     )
     model.adapt(np.zeros((N_WAY, 1, *SHAPE), np.float32))
-    for a, b in zip(values(model), before, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same(values(model), before)
 
 
 def test_episodes_of_any_size_are_scored(store):
@@ -215,13 +189,12 @@ def test_it_goes_on_where_it_stopped(store):
         model = learner(network(normalised=True), adapt_batch=2)
         model.compile(keras.optimizers.Adam(0.01))
         for first, steps in stages:
-            tasks = model.tasks(store, K_SHOT, N_QUERY, first_step=first, rotations=True)
+            tasks = model.tasks(store, K_SHOT, N_QUERY, first=first, rotations=True)
             model.fit(tasks, steps_per_epoch=steps, shuffle=False, verbose=0)
         assert model.optimizers == [model.optimizer]
         return values(model)
 
-    for a, b in zip(trained((0, 4)), trained((0, 1), (1, 3)), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same(trained((0, 4)), trained((0, 1), (1, 3)))
 
 
 def test_it_survives_saving(store, tmp_path):
@@ -248,8 +221,8 @@ def test_it_survives_saving(store, tmp_path):
         ({"adapt_steps": 0}, "adapt_steps must be at least 1"),
         ({"seed": -1}, "seed must be at least 0, received seed=-1"),
         (
-            {"second_order": True, "optimizer": Adam(0.1)},
-            r"inner_optimizer must be learners.SGD for second_order=True, received Adam\(",
+            {"second_order": True, "optimizer": InnerAdam(0.1)},
+            r"inner_optimizer must be learners.InnerSGD for second_order=True, received .*=InnerAdam\(",
         ),
         *(
             (
@@ -283,7 +256,7 @@ def test_what_cannot_be_trained_is_refused(options, message):
 
 
 def test_layers_that_cannot_be_differentiated_twice_are_told():
-    model = compiled(MAML(conv4_classifier(N_WAY, SHAPE), SGD(RATE), second_order=True, **OPTIONS))
+    model = compiled(MAML(conv4_classifier(N_WAY, SHAPE), InnerSGD(RATE), second_order=True, **OPTIONS))
     zeros = np.zeros((1, N_WAY, 1, *SHAPE), np.float32)
     with pytest.raises(
         ValueError,
@@ -301,7 +274,7 @@ def test_layers_that_cannot_be_differentiated_twice_are_told():
             lambda model, store: model.tasks(
                 ImageStore.from_arrays(np.zeros((4, 5, 5), np.uint8), range(4)), 1
             ),
-            r"store must hold images \[4, 4, 1\] for this network, received \[5, 5, 1\]",
+            r"store must hold images \[4, 4, 1\] for this network, received store=\[5, 5, 1\]",
         ),
     ],
     ids=["no queries", "too few images", "other images"],

@@ -6,37 +6,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from stores import pixel_store
-from tiny_metagan import (
-    K_SHOT,
-    N_QUERY,
-    N_WAY,
-    RATE,
-    SHAPE,
-    compiled,
-    flat,
-    four_sets,
-    learner,
-    network,
-    step,
-    values,
-    without_adversary,
-)
+import tiny_metagan
+from tiny_metagan import K_SHOT, N_QUERY, RATE, learner, network, step, without_adversary
+from tiny_networks import N_WAY, SHAPE, assert_same, compiled, flat, values
 
 from fslcore import MAML, MetaGAN, evaluate
 from fslcore.data import ImageStore
-from fslcore.learners import SGD
+from fslcore.learners import InnerSGD
 from fslcore.learners.metagan import WithoutLabels
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def store() -> ImageStore:
-    return pixel_store(12, SHAPE)
+    return tiny_metagan.store()
 
 
-@pytest.fixture(scope="module")
-def batch(store):
-    return four_sets(store)
+@pytest.fixture
+def batch() -> tuple[np.ndarray, ...]:
+    return tiny_metagan.four_sets()
 
 
 # ---- the losses
@@ -65,16 +52,15 @@ def test_losses_are_the_published_formulas(batch, adversary_weight):
         loss = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
         loss += adversary_weight * (-np.log(p_real).mean() - np.log(1 - p_fake).mean())
         distance = np.mean((features[real].mean(0) - other_features.mean(0)) ** 2)
-        judged = model.judge(*model.meta_weights(), images, labels, WithoutLabels(generated, beside))
+        context = WithoutLabels(generated, beside)
+        judged = model.discriminator.judge(*model.meta_weights(), images, labels, context)
         # A dozen float32 roundings of values of size 1.
         np.testing.assert_allclose(judged.loss, loss, rtol=1e-5)
         np.testing.assert_allclose(judged.feature_distance, distance, rtol=1e-4)
         np.testing.assert_allclose(judged.real, p_real.mean(), rtol=1e-5)
         np.testing.assert_allclose(judged.generated, p_fake.mean(), rtol=1e-5)
         assert judged.logits.shape == (len(images), N_WAY)
-        loss, logits, _ = model.inner_loss(
-            *model.meta_weights(), images, labels, WithoutLabels(generated, beside)
-        )
+        loss, logits, _ = model.inner_loss(*model.meta_weights(), images, labels, context)
         np.testing.assert_array_equal(loss, judged.loss)
         np.testing.assert_array_equal(logits, judged.logits)
 
@@ -83,7 +69,7 @@ def by_hand(model: MetaGAN, batch):
     """Mean gradients of the network and of generator and encoder, and means of the metrics, op by op."""
     network_gradients, moved_gradients, metrics = [], [], []
     weights, state = model.meta_weights()
-    moved = model.adversary.trainable_variables
+    moved = model.task_generator.trainable_variables
     for task, (support, query, *further) in enumerate(zip(*batch, strict=True)):
         support, labels = flat(support)
         query, query_labels = flat(query)
@@ -100,14 +86,14 @@ def by_hand(model: MetaGAN, batch):
                 for _ in range(2):
                     with tf.GradientTape() as inner:
                         inner.watch(adapted)
-                        loss = model.judge(
+                        loss = model.discriminator.judge(
                             adapted, state, support, labels, WithoutLabels(support_fake, beside[0])
                         ).loss
                     taken = inner.gradient(loss, adapted)
                     adapted = [w - RATE * g for w, g in zip(adapted, taken, strict=True)]
             with tf.GradientTape() as outer:
                 outer.watch(adapted)
-                judged = model.judge(
+                judged = model.discriminator.judge(
                     adapted, state, query, query_labels, WithoutLabels(query_fake, beside[1])
                 )
         network_gradients.append(outer.gradient(judged.loss, adapted))
@@ -127,7 +113,7 @@ def test_a_step_is_the_one_by_hand(batch, n_unlabelled, jit_compile):
     model = compiled(learner(n_unlabelled=n_unlabelled), jit_compile=jit_compile)
     sets = batch if n_unlabelled else batch[:2]
     (for_network, for_moved), metrics = by_hand(model, sets)
-    variables = model.network.trainable_variables + model.adversary.trainable_variables
+    variables = model.network.trainable_variables + model.task_generator.trainable_variables
     before = [np.asarray(v) for v in variables]
     logs = step(model, sets)
     assert list(logs) == ["accuracy", "fake_probability", "generator_loss", "loss", "real_probability"]
@@ -148,7 +134,7 @@ def test_its_gradients_are_distinct_from_those_without_the_adversary(batch):
 
 @pytest.mark.parametrize("options", [{}, {"adapt_batch": 2, "seed": 3}, {"inner_steps": 1}], ids=str)
 def test_without_a_generator_it_is_first_order_maml(store, options):
-    maml = MAML(network(), SGD(RATE), adapt_steps=2, meta_batch=2, **options)
+    maml = MAML(network(), InnerSGD(RATE), adapt_steps=2, meta_batch=2, **options)
     models = [compiled(model, 0.1) for model in (without_adversary(**options), maml)]
     histories = [
         model.fit(
@@ -157,8 +143,7 @@ def test_without_a_generator_it_is_first_order_maml(store, options):
         for model in models
     ]
     assert histories[0] == histories[1]
-    for a, b in zip(values(models[0].network), values(models[1].network), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same(values(models[0].network), values(models[1].network))
     support, query = next(iter(store.episodes(N_WAY, 2, 3, tasks=2)))
     scores = [model.score_episodes(support, query) for model in models]
     np.testing.assert_array_equal(*scores)
@@ -207,7 +192,7 @@ def test_unlabelled_images_count_in_a_new_task(batch):
 
 
 def test_the_statistics_of_a_new_task_are_those_of_all_its_real_images(batch):
-    model = learner(optimizer=SGD(1e-9), adapt_steps=1)
+    model = learner(optimizer=InnerSGD(1e-9), adapt_steps=1)
     classifier = model.adapt(batch[0][0], unlabelled=batch[2][0])
     together = np.concatenate([flat(batch[0][0])[0], flat(batch[2][0])[0]])
     maps = model.network.layers[0](together).numpy()

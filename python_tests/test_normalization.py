@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fslcore.layers.normalization import FusedBatchNormalization
+from fslcore.layers import FusedBatchNormalization
 
 EPS = {"float32": 2.0**-23, "mixed_float16": 2.0**-10, "mixed_bfloat16": 2.0**-7}
 

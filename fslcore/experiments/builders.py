@@ -78,12 +78,10 @@ def batches(recipe: Recipe, learner: Any, store: ImageStore, first_step: int) ->
                 recipe.way, recipe.shot, recipe.query, seed=seed, first=first_step, rotations=turned
             )
         case ReptileRecipe():
-            return learner.tasks(
-                store, recipe.train_shots, seed=seed, first_step=first_step, rotations=turned
-            )
+            return learner.tasks(store, recipe.train_shots, seed=seed, first=first_step, rotations=turned)
         case MetaGANRecipe():
             return learner.tasks(
-                store, recipe.shot, recipe.query, seed=seed, first_step=first_step, rotations=turned
+                store, recipe.shot, recipe.query, seed=seed, first=first_step, rotations=turned
             )
     raise TypeError(f"there are no batches for {recipe!r}")
 

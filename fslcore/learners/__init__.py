@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Few-shot learners: one algorithm, one file, each a `keras.Model`."""
+"""Few-shot learners: one algorithm, one file, each a `keras.Model`.
+
+EmbeddingLearner  compares embeddings     Siamese, Prototypical
+AdaptiveLearner   is fitted to each task  Reptile; EpisodicLearner: MAML, MetaGAN
+"""
 
 from fslcore.learners.adaptive import AdaptiveLearner
-from fslcore.learners.inner import INNER_OPTIMIZERS, SGD, Adam
-from fslcore.learners.learner import Learner
+from fslcore.learners.embedding import EmbeddingLearner
+from fslcore.learners.episodic import EpisodicLearner
+from fslcore.learners.inner import INNER_OPTIMIZERS, InnerAdam, InnerSGD
 from fslcore.learners.maml import MAML
 from fslcore.learners.metagan import MetaGAN
 from fslcore.learners.prototypical import Prototypical
@@ -15,13 +20,17 @@ __all__ = [
     "INNER_OPTIMIZERS",
     "MAML",
     "REPTILE_PRESETS",
-    "SGD",
-    "Adam",
     "AdaptiveLearner",
-    "Learner",
+    "EmbeddingLearner",
+    "EpisodicLearner",
+    "InnerAdam",
+    "InnerSGD",
     "MetaGAN",
     "Prototypical",
     "Reptile",
     "ReptilePreset",
     "Siamese",
 ]
+
+# Names of earlier versions.
+SGD, Adam, Learner = InnerSGD, InnerAdam, EmbeddingLearner

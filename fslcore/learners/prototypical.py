@@ -9,18 +9,18 @@ import keras
 import tensorflow as tf
 
 from fslcore import ops
-from fslcore.learners.learner import Learner
+from fslcore.learners.embedding import EmbeddingLearner
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
-class Prototypical(Learner):
+class Prototypical(EmbeddingLearner):
     """Classifies a query by its nearest class mean (prototype) in the space of a learnt encoder.
 
-    Train it on episodes, `learner.fit(store.episodes(n_way, k_shot, n_query), steps_per_epoch=...)`:
-    one step encodes all images of one episode in one call, takes the squared Euclidean distances of the
-    queries to the means of their support (equations 1 and 2 of the paper) and descends on their
-    cross-entropy. `compile` needs an optimizer only; a `loss` and `metrics` on (labels int `[Q]`, scores
-    `[Q, n_way]`) may be given and then replace, respectively join, the built-in cross-entropy and `accuracy`.
+    Train it on episodes, `learner.fit(store.episodes(n_way, k_shot, n_query), steps_per_epoch=...)`.
+    One step encodes all images of one episode in one call, takes the squared Euclidean distances of the
+    queries to the means of their support (equations 1 and 2 of the paper), and descends on the cross-entropy.
+    `compile` needs only an optimizer. A `loss` on (labels int `[Q]`, scores `[Q, n_way]`) replaces the
+    built-in cross-entropy; `metrics` are reported beside the built-in `accuracy`.
 
     Args:
         encoder: a built Keras model, images `[B, H, W, C]` -> embeddings `[B, D]`.
@@ -63,7 +63,7 @@ class Prototypical(Learner):
         Returns:
             float32 `[Q, n_way]`: minus the squared distance to each prototype; larger = more alike.
         """
-        # Half-precision means would lose digits that the distances need.
+        # Means in half precision would lose digits that the distances need.
         prototypes = tf.reduce_mean(tf.cast(support, tf.float32), axis=1)
         return -ops.pairwise(query, prototypes, metric="sqeuclidean")
 
@@ -75,28 +75,19 @@ class Prototypical(Learner):
         """Scores one episode `(support, query)` with the moving averages of BatchNormalization."""
         return super().test_step(_with_labels(data))
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> tf.Tensor:
-        """Cross-entropy of the softmax over the classes, plus the encoder's regularisation losses."""
-        if self.loss is not None:
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
+    def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:  # noqa: ARG002
+        """Cross-entropy of the softmax over the classes."""
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=y_pred)
-        return tf.add_n([tf.reduce_mean(cross_entropy), *self.losses])
+        return tf.reduce_mean(cross_entropy)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Updates `accuracy` beside the loss and whatever metrics `compile` was given."""
+        """Updates `accuracy`, the loss and the metrics given to `compile`."""
         self.accuracy.update_state(y, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
 def _with_labels(data: tuple[tf.Tensor, tf.Tensor]) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Appends the queries' labels, which their place in the episode gives: `[n_way * n_query]`."""
+    """Appends the labels `[n_way * n_query]` of the queries, which come class by class in an episode."""
     support, query = data[:2]  # train_on_batch appends a sample weight of None
     n_way, n_query = tf.shape(query)[0], tf.shape(query)[1]
     return (support, query), tf.repeat(tf.range(n_way), n_query)

@@ -8,8 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fslcore.arguments import ArgumentError
 from fslcore.layers import DenseSigmoid, GramMatrix
-from fslcore.learners.learner import Learner, embedding_width
+from fslcore.learners.embedding import EmbeddingLearner
+from fslcore.learners.networks import embedding_width
 from fslcore.losses import BinaryCrossentropy, TripletSemiHardLoss
 
 OUTPUTS = ("gram", "embeddings")
@@ -18,17 +20,17 @@ _TRIPLET_DISTANCES = {"sqeuclidean": "squared-L2", "euclidean": "L2", "cosine": 
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
-class Siamese(Learner):
-    """One encoder, and a kernel that tells how alike two embeddings are.
+class Siamese(EmbeddingLearner):
+    """One encoder, and a kernel that measures how alike two embeddings are.
 
-    Three ways to train it, all with Keras' `compile` and `fit`:
+    There are three ways to train it, all with Keras' `compile` and `fit`:
 
     - on all pairs of a batch (the default): `pk_batches` and a loss on the Gram matrix `[B, B]`, such as
       `losses.BinaryCrossentropy` or, for a distance, `losses.TripletLoss`. A batch of B images gives B² pairs
       for B passes of the encoder;
     - on embeddings (`output="embeddings"`): `pk_batches` and a loss such as `losses.TripletSemiHardLoss` or
-      `losses.TripletHardLoss`, with a kernel of the same distance to compare afterwards;
-    - on pairs as the paper does: batches `((left, right), target)` with target 1 for two images of one class.
+      `losses.TripletHardLoss`, and a kernel with the same distance for the comparisons after training;
+    - on pairs as in the paper: batches `((left, right), target)` with target 1 for two images of one class.
 
     Without a `loss`, `compile` takes the balanced binary cross-entropy for a kernel between 0 and 1
     (`"DenseSigmoid"`), and the semi-hard triplet loss for embeddings.
@@ -38,15 +40,14 @@ class Siamese(Learner):
         kernel: any kernel of `layers.GramMatrix`: "DenseSigmoid" (the paper's trainable weighted L1 with a
             sigmoid), a metric such as "sqeuclidean", a configuration, or a Keras layer of two inputs.
         output: what calling the learner on images returns: "gram" `[B, B]` or "embeddings" `[B, D]`.
-        shots: how `class_scores` joins the examples of a class: the "mean" of their scores, or the "best"
-            one.
-        larger_is_alike: whether a larger kernel value means more alike; None: known for the named kernels,
-            true for a layer of your own.
+        shots: how `class_scores` combines the examples of a class: the "mean" or the "best" of their scores.
+        larger_is_alike: whether a larger kernel value means more alike; None: as is known for the named
+            kernels, and True for a layer of your own.
         **kwargs: passed to `keras.Model`.
 
     Raises:
         ValueError: `output` or `shots` is unknown, a kernel with weights is combined with
-            `output="embeddings"`, or as for every learner and `GramMatrix`.
+            `output="embeddings"`, or as for `EmbeddingLearner` and `GramMatrix`.
     """
 
     def __init__(
@@ -61,9 +62,9 @@ class Siamese(Learner):
     ) -> None:
         super().__init__(encoder, **kwargs)
         if output not in OUTPUTS:
-            raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, received output={output!r}")
+            raise ArgumentError("output", f"must be one of {', '.join(OUTPUTS)}", output)
         if shots not in SHOTS:
-            raise ValueError(f"shots must be one of {', '.join(SHOTS)}, received shots={shots!r}")
+            raise ArgumentError("shots", f"must be one of {', '.join(SHOTS)}", shots)
         self.gram = kernel if isinstance(kernel, GramMatrix) else GramMatrix(kernel)
         self.output_kind = output
         self.shots = shots
@@ -73,9 +74,10 @@ class Siamese(Learner):
             self.gram.build((None, width))
             self.built = True
         if output == "embeddings" and self.gram.trainable_weights:
-            raise ValueError(
-                "kernel must be without weights for output='embeddings', where the loss does not see them, "
-                f"received kernel={kernel!r}"
+            raise ArgumentError(
+                "kernel",
+                "must be without weights for output='embeddings', whose loss does not see them",
+                kernel,
             )
 
     def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
@@ -90,7 +92,7 @@ class Siamese(Learner):
             kernel of each pair, `[P]`.
         """
         if isinstance(inputs, (tuple, list)):
-            # One call of the encoder: BatchNormalization then sees both sides as one batch, not two unlike
+            # In one call of the encoder BatchNormalization sees both sides as one batch, not as two different
             # ones.
             left, right = tf.split(self.encode(tf.concat(inputs, axis=0), training=training), 2)
             return self._of_pairs(left, right, training)
@@ -115,19 +117,26 @@ class Siamese(Learner):
         scores = scores if self.larger_is_alike else -scores
         return tf.reduce_mean(scores, axis=-1) if self.shots == "mean" else tf.reduce_max(scores, axis=-1)
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> tf.Tensor:
-        """The compiled loss, or the default one, plus the regularisation losses of encoder and kernel."""
-        if self.loss is not None:
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
-        loss = self._default_loss(pairs=isinstance(x, (tuple, list)))
-        return tf.add_n([loss(y, y_pred, sample_weight), *self.losses])
+    def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
+        """The balanced binary cross-entropy, or the semi-hard triplet loss, whichever suits the kernel.
+
+        Raises:
+            ArgumentError: neither suits the kernel and the output.
+        """
+        pairs = isinstance(x, (tuple, list))
+        kernel = self.gram.kernel
+        if isinstance(kernel, DenseSigmoid) and kernel.activation == "sigmoid":
+            loss = keras.losses.BinaryCrossentropy() if pairs else BinaryCrossentropy(balanced=True)
+        elif self.output_kind == "embeddings" and kernel in _TRIPLET_DISTANCES and not pairs:
+            loss = TripletSemiHardLoss(distance_metric=_TRIPLET_DISTANCES[kernel])
+        else:
+            raise ArgumentError(
+                "loss",
+                "must be given to compile(): there is a default only for the kernel DenseSigmoid, and for "
+                f"output='embeddings' with {', '.join(_TRIPLET_DISTANCES)}",
+                None,
+            )
+        return loss(y, y_pred, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""
@@ -140,22 +149,11 @@ class Siamese(Learner):
         }
 
     def _of_pairs(self, left: tf.Tensor, right: tf.Tensor, training: bool) -> tf.Tensor:
-        """The kernel of row i of the one with row i of the other, `[P]`."""
+        """The kernel of row i of `left` and row i of `right`, `[P]`."""
         if isinstance(self.gram.kernel, keras.Layer):
             return tf.reshape(self.gram.kernel([left, right], training=training), [-1])
-        # A metric is compiled for all pairs only; even so it costs little beside the encoder.
+        # A metric is compiled for all pairs only, but even these cost little compared with the encoder.
         return tf.linalg.diag_part(self.gram.pairwise(left, right))
-
-    def _default_loss(self, pairs: bool) -> keras.losses.Loss:
-        kernel = self.gram.kernel
-        if isinstance(kernel, DenseSigmoid) and kernel.activation == "sigmoid":
-            return keras.losses.BinaryCrossentropy() if pairs else BinaryCrossentropy(balanced=True)
-        if self.output_kind == "embeddings" and kernel in _TRIPLET_DISTANCES and not pairs:
-            return TripletSemiHardLoss(distance_metric=_TRIPLET_DISTANCES[kernel])
-        raise ValueError(
-            "loss must be given to compile(): there is a default only for the kernel DenseSigmoid, and for "
-            f"output='embeddings' with {', '.join(_TRIPLET_DISTANCES)}, received loss=None"
-        )
 
 
 def _is_similarity(gram: GramMatrix) -> bool:

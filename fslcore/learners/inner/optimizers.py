@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Optimizers of the inner loop, as pure functions of weights, gradients and state.
 
-An inner step neither reads nor writes a variable: its weights live for one task only. Keras' optimizers can
-be used that way too, but do more for each weight: a momentum, for instance, even where it is 0.
+An inner step neither reads nor writes a variable: its weights exist for one task only. Keras' optimizers can
+be used in this way too, but do more work per weight: they keep a momentum, for instance, even where it is 0.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import keras
 import tensorflow as tf
 
 from fslcore import ops, twins
-
-Tensors = list[Any]
+from fslcore.arguments import ArgumentError
+from fslcore.learners.inner.loop import Tensors
 
 
 class InnerOptimizer(Protocol):
-    """What the inner loop needs of an optimizer; `SGD` and `Adam` have it."""
+    """What the inner loop needs of an optimizer; `InnerSGD` and `InnerAdam` implement it."""
 
     def initial_state(self, weights: Sequence[Any]) -> Tensors:
         """State before the first step, as float32 tensors."""
@@ -32,9 +32,10 @@ class InnerOptimizer(Protocol):
         """Arguments of the constructor."""
 
 
-@keras.saving.register_keras_serializable(package="fslcore.inner")
+# The registered names are those in saved models.
+@keras.saving.register_keras_serializable(package="fslcore.inner", name="SGD")
 @dataclasses.dataclass(frozen=True)
-class SGD:
+class InnerSGD:
     """Gradient descent: w <- w - learning_rate * gradient.
 
     Attributes:
@@ -47,7 +48,7 @@ class SGD:
         _check_above_zero("learning_rate", self.learning_rate)
 
     def initial_state(self, weights: Sequence[Any]) -> Tensors:  # noqa: ARG002
-        """Nothing: there is no state."""
+        """Returns no tensors: gradient descent has no state."""
         return []
 
     def update(self, weights: Tensors, gradients: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
@@ -60,18 +61,18 @@ class SGD:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> SGD:
+    def from_config(cls, config: dict[str, Any]) -> InnerSGD:
         """Builds the optimizer that `get_config` described."""
         return cls(**config)
 
 
-@keras.saving.register_keras_serializable(package="fslcore.inner")
+@keras.saving.register_keras_serializable(package="fslcore.inner", name="Adam")
 @dataclasses.dataclass(frozen=True)
-class Adam:
+class InnerAdam:
     """Adam without momentum (beta_1 = 0; Kingma & Ba 2015, algorithm 1), as Reptile uses it.
 
-    The state is the running mean of the squared gradients, which Reptile carries from task to task, and
-    beta_2 to the power of the steps so far.
+    Its state is the running mean of the squared gradients, which Reptile carries from task to task, and
+    beta_2 to the power of the number of steps so far.
 
     Attributes:
         learning_rate: above 0.
@@ -87,16 +88,16 @@ class Adam:
         _check_above_zero("learning_rate", self.learning_rate)
         _check_above_zero("epsilon", self.epsilon)
         if not 0 <= self.beta_2 < 1:
-            raise ValueError(f"beta_2 must be in [0, 1), received beta_2={self.beta_2}")
+            raise ArgumentError("beta_2", "must be in [0, 1)", self.beta_2)
 
     def initial_state(self, weights: Sequence[Any]) -> Tensors:
-        """Zeros like the weights, and 1 = beta_2 to the power 0."""
+        """Returns zeros like the weights, and 1 = beta_2 to the power 0."""
         return [*(tf.zeros(w.shape) for w in weights), tf.ones(())]
 
     def update(self, weights: Tensors, gradients: Tensors, state: Tensors) -> tuple[Tensors, Tensors]:
         """One step."""
         *squares, power = state
-        # The op is for CPUs: beside a GPU it would have to fetch all weights in every step.
+        # The op runs on the CPU: beside a GPU it would fetch all weights in every step.
         adam_step = twins.adam_step if tf.config.list_physical_devices("GPU") else ops.adam_step
         step = adam_step(weights, gradients, squares, power, **self.get_config())
         return step.weights, [*step.squares, step.power]
@@ -106,14 +107,14 @@ class Adam:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Adam:
+    def from_config(cls, config: dict[str, Any]) -> InnerAdam:
         """Builds the optimizer that `get_config` described."""
         return cls(**config)
 
 
-INNER_OPTIMIZERS = {"adam": Adam, "sgd": SGD}  # by the names that presets and recipes give them
+INNER_OPTIMIZERS = {"adam": InnerAdam, "sgd": InnerSGD}  # by the names in presets and recipes
 
 
 def _check_above_zero(argument: str, value: float) -> None:
     if not value > 0:
-        raise ValueError(f"{argument} must be above 0, received {argument}={value}")
+        raise ArgumentError(argument, "must be above 0", value)

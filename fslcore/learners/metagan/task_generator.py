@@ -8,21 +8,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fslcore.arguments import ArgumentError
 from fslcore.learners.inner import Tensors
 from fslcore.learners.networks import is_known
 
 
-class Adversary:
-    """A generator of images for the task that an encoder makes of a support.
+class TaskGenerator:
+    """A generator of images for a task, which an encoder represents by a vector.
 
     Args:
         generator: (noise `[B, noise_dim]`, task `[B, width]`) -> images `[B, H, W, C]`.
-        task_encoder: images `[B, H, W, C]` -> `[B, width]`; its mean over the support stands for the task.
+        task_encoder: images `[B, H, W, C]` -> `[B, width]`; its mean over the support represents the task.
         image_shape: `(None, H, W, C)`.
         noise_dim: width of the noise.
 
     Raises:
-        ValueError: one of the networks is missing or not built, or their shapes do not go together.
+        ArgumentError: one of the networks is missing or not built, or their shapes do not match.
     """
 
     def __init__(
@@ -30,38 +31,42 @@ class Adversary:
     ) -> None:
         inputs, outputs = _shapes(task_encoder)
         if inputs != image_shape or not is_known(outputs, 2):
-            raise ValueError(
-                f"task_encoder must be a built Keras model from images {_text(image_shape)} as the network's "
-                f"to [B, width], received {task_encoder!r} from {inputs} to {outputs}"
+            raise ArgumentError(
+                "task_encoder",
+                f"must be a built Keras model from images {_text(image_shape)}, those of the network, to "
+                f"[B, width], but maps {inputs} to {outputs}",
+                task_encoder,
             )
         expected = [(None, noise_dim), (None, outputs[1])]
         inputs, outputs = _shapes(generator)
         if inputs != expected or outputs != image_shape:
-            raise ValueError(
-                f"generator must be a built Keras model from noise {_text(expected[0])} (noise_dim) and task "
+            raise ArgumentError(
+                "generator",
+                f"must be a built Keras model from noise {_text(expected[0])} (noise_dim) and task "
                 f"{_text(expected[1])} (of the task_encoder) to images {_text(image_shape)} of the network, "
-                f"received {generator!r} from {inputs} to {outputs}"
+                f"but maps {inputs} to {outputs}",
+                generator,
             )
         self.generator, self.task_encoder, self.noise_dim = generator, task_encoder, noise_dim
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
-        """The variables that are learnt, those of the generator first."""
+        """The variables that are trained, first those of the generator."""
         return self.generator.trainable_variables + self.task_encoder.trainable_variables
 
     @property
     def non_trainable_variables(self) -> list[keras.Variable]:
-        """The others, those of the generator first."""
+        """The other variables, first those of the generator."""
         return self.generator.non_trainable_variables + self.task_encoder.non_trainable_variables
 
     def task(
         self, weights: Tensors, state: Tensors, support: tf.Tensor, training: bool = True
     ) -> tuple[tf.Tensor, Tensors]:
-        """What stands for a task.
+        """The representation of a task.
 
         Args:
-            weights: for the trainable variables.
-            state: for the others.
+            weights: values of the trainable variables.
+            state: values of the others.
             support: `[B, H, W, C]`.
             training: whether random layers are active.
 
@@ -79,11 +84,11 @@ class Adversary:
     def images(
         self, weights: Tensors, state: Tensors, task: tf.Tensor, noise: tf.Tensor, training: bool = True
     ) -> tuple[tf.Tensor, Tensors]:
-        """What is generated for a task.
+        """Generates images for a task.
 
         Args:
-            weights: for the trainable variables.
-            state: for the others.
+            weights: values of the trainable variables.
+            state: values of the others.
             task: `[1, width]`.
             noise: `[B, noise_dim]`.
             training: whether random layers are active.
@@ -100,7 +105,7 @@ class Adversary:
         return tf.cast(images, tf.float32), [*after, *state[kept:]]
 
     def generate(self, support: tf.Tensor, count: Any, seed: tf.Tensor) -> tf.Tensor:
-        """Images `[count, H, W, C]` for a new task by its support `[B, H, W, C]`; the seed as for `noise`."""
+        """Images `[count, H, W, C]` for the task of a support `[B, H, W, C]`; the seed is as for `noise`."""
         weights = [tf.convert_to_tensor(v) for v in self.trainable_variables]
         state = [tf.convert_to_tensor(v) for v in self.non_trainable_variables]
         task, _ = self.task(weights, state, support, training=False)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""How an `AdaptiveLearner` adapts to new tasks: to one, or to many episodes whose queries are then scored.
+
+Episodes are fitted by one op all together, if the learner has a `compiled_loop`, or else one by one in a loop
+that runs several side by side. All functions are pure: no variable changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import tensorflow as tf
+
+from fslcore.learners.inner import CompiledLoop, Tensors
+from fslcore.learners.normalization import averages_of_one_batch
+from fslcore.learners.tasks import flat_with_labels
+from fslcore.threads import one_thread_per_op, parallel_tasks
+
+if TYPE_CHECKING:
+    from fslcore.learners.adaptive import AdaptiveLearner
+
+Adapted = tuple[Tensors, Tensors]
+
+
+class NewTask(NamedTuple):
+    """A task to adapt to; with one more axis before, several of them.
+
+    Attributes:
+        support: `[n_way, k_shot, H, W, C]`.
+        unlabelled: `[n_way, u, H, W, C]`, or None.
+        order: int32 `[steps, batch]`, the support images of each inner step.
+        seed: int64 `[2]`, of the noise.
+    """
+
+    support: tf.Tensor
+    unlabelled: tf.Tensor | None
+    order: tf.Tensor
+    seed: tf.Tensor
+
+    def at(self, i: tf.Tensor) -> NewTask:
+        """The task of an index."""
+        return NewTask(*(None if part is None else part[i] for part in self))
+
+
+def adapted(learner: AdaptiveLearner, task: NewTask) -> Adapted:
+    """Weights and state of a classifier for one task."""
+    images, labels = flat_with_labels(task.support)
+    context = learner.task_context(task.support, task.unlabelled, task.seed)
+    end = learner.inner_loop().fit(learner.start(), images, labels, task.order, context)
+    return _normalized(learner, images, context, end.weights, end.state)
+
+
+def scores(learner: AdaptiveLearner, tasks: NewTask, query: tf.Tensor, transductive: bool) -> tf.Tensor:
+    """Logits `[episodes, n_way * n_query, n_way]` of the queries `[episodes, n_way, n_query, H, W, C]`."""
+    loop = learner.compiled_loop()
+    # Where each op has one thread, one op for each episode uses all threads, and one op for all uses one.
+    if loop is None or one_thread_per_op():
+        of_episode = _one_by_one(learner, tasks)
+    else:
+        of_episode = _all_by_one_op(learner, loop, tasks)
+
+    def score(i: tf.Tensor, logits: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        weights, state = of_episode(i)
+        images, _ = flat_with_labels(query[i])
+        of_query, _ = learner.network.stateless_call(weights, state, images, training=transductive)
+        return i + 1, logits.write(i, of_query)
+
+    episodes = tf.shape(query)[0]
+    logits = tf.TensorArray(tf.float32, episodes, element_shape=(None, learner.n_way))
+    _, logits = tf.while_loop(
+        lambda i, _: i < episodes, score, (0, logits), parallel_iterations=parallel_tasks()
+    )
+    return logits.stack()
+
+
+def _one_by_one(learner: AdaptiveLearner, tasks: NewTask) -> Callable[[tf.Tensor], Adapted]:
+    """A function that fits the classifier to the episode of an index when it is called."""
+    return lambda i: adapted(learner, tasks.at(i))
+
+
+def _all_by_one_op(
+    learner: AdaptiveLearner, loop: CompiledLoop, tasks: NewTask
+) -> Callable[[tf.Tensor], Adapted]:
+    """Fits the classifier to all episodes at once; returns a function that picks the one of an index."""
+    support = tasks.support
+    episodes = tf.shape(support)[0]
+    images = tf.reshape(support, [episodes, -1, *support.shape[3:]])
+    labels = tf.tile(tf.repeat(tf.range(learner.n_way), tf.shape(support)[2])[None], [episodes, 1])
+    end = loop.fit_tasks(learner.start(), images, labels, tasks.order).end
+
+    def of_episode(i: tf.Tensor) -> Adapted:
+        task = tasks.at(i)
+        context = learner.task_context(task.support, task.unlabelled, task.seed)
+        weights, state = tf.nest.map_structure(lambda stacked: stacked[i], (end.weights, end.state))
+        return _normalized(learner, flat_with_labels(task.support)[0], context, weights, state)
+
+    return of_episode
+
+
+def _normalized(
+    learner: AdaptiveLearner, images: tf.Tensor, context: Any, weights: Tensors, state: Tensors
+) -> Adapted:
+    """Weights and state; the state holds the statistics of the support if queries are normalised by them."""
+    if learner.normalization == "batch":
+        together = learner.real_images(images, context)
+        with averages_of_one_batch(learner.network):
+            _, state = learner.network.stateless_call(weights, state, together, training=True)
+    return weights, state

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Pictures that show images: an episode with its predictions, and real beside generated images."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fslcore.plots.style import GRAY, GREEN, INK, LIGHT_GRAY, VERMILLION, blank_figure
+
+
+def episode_with_predictions(
+    support: npt.ArrayLike,
+    query: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    class_names: Sequence[str] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """An episode: for each class a row of its support, and its queries with the predictions.
+
+    Args:
+        support: images `[n_way, k_shot, H, W, C]`, 0 to 1.
+        query: images `[n_way, n_query, H, W, C]`.
+        scores: `[n_way * n_query, n_way]`, class by class, larger = more alike.
+        class_names: one per class; "class 1", ... if None.
+        title: the heading; the number of right answers if None.
+
+    Returns:
+        A figure; correct queries are framed in green, others in vermillion, with the number of the predicted
+        class below.
+
+    Raises:
+        ValueError: the shapes do not go together.
+    """
+    support, query, scores = np.asarray(support), np.asarray(query), np.asarray(scores)
+    n_way, k_shot = support.shape[:2]
+    n_query = query.shape[1]
+    if len(query) != n_way or scores.shape != (n_way * n_query, n_way):
+        raise ValueError(
+            f"scores must be [{n_way * n_query}, {n_way}] for support {support.shape} and query "
+            f"{query.shape}, received {scores.shape}"
+        )
+    names = class_names or [f"class {i + 1}" for i in range(n_way)]
+    rows = [
+        textwrap.fill(f"{i + 1}  {name}", 22, max_lines=2, placeholder=" …") for i, name in enumerate(names)
+    ]
+    predicted = scores.argmax(axis=1).reshape(n_way, n_query)
+    right = int((predicted == np.arange(n_way)[:, None]).sum())
+    drawing = _is_drawing(support)
+    figure = blank_figure(
+        (0.85 * (k_shot + n_query) + 2.2, 1.0 * n_way + 0.8),
+        title or f"{n_way}-way {k_shot}-shot: {right} of {n_way * n_query} queries right",
+    )
+    # One narrow empty column sets the support apart from the queries.
+    grid = figure.add_gridspec(
+        n_way, k_shot + 1 + n_query, width_ratios=[1] * k_shot + [0.35] + [1] * n_query
+    )
+    for row in range(n_way):
+        for column in range(k_shot):
+            panel = figure.add_subplot(grid[row, column])
+            _image(panel, support[row, column], INK, 1.0, drawing)
+            if column == 0:
+                panel.set_ylabel(rows[row], rotation=0, ha="right", va="center", labelpad=8, fontsize=9)
+            if row == 0 and column == 0:
+                panel.set_title("support", loc="left", fontsize=10, color=GRAY)
+        for column in range(n_query):
+            panel = figure.add_subplot(grid[row, k_shot + 1 + column])
+            correct = predicted[row, column] == row
+            _image(panel, query[row, column], GREEN if correct else VERMILLION, 2.5, drawing)
+            if not correct:
+                panel.set_xlabel(f"→ {predicted[row, column] + 1}", color=VERMILLION, fontsize=9, labelpad=1)
+            if row == 0 and column == 0:
+                panel.set_title("queries", loc="left", fontsize=10, color=GRAY)
+            if row == 0 and column == 1 and right < n_way * n_query:
+                key = panel.text(0, 1.08, "→ the class a wrong one was taken for", transform=panel.transAxes)
+                key.set(color=VERMILLION, fontsize=10, in_layout=False)  # must not widen its column
+    return figure
+
+
+def real_versus_generated(
+    real: npt.ArrayLike, generated: npt.ArrayLike, title: str = "Real and generated images of one task"
+) -> Figure:
+    """Images of a task beside those that a generator makes for it.
+
+    Args:
+        real: images `[rows, columns, H, W, C]`, 0 to 1; a row may be a class.
+        generated: images `[rows, any number, H, W, C]`.
+        title: the heading.
+
+    Returns:
+        A figure with two grids of images.
+
+    Raises:
+        ValueError: the shapes are not those, or the images differ in size.
+    """
+    grids = {"real": np.asarray(real), "generated": np.asarray(generated)}
+    for name, grid in grids.items():
+        if grid.ndim != 5 or not grid.size or grid.shape[2:] != grids["real"].shape[2:]:
+            shapes = " and ".join(str(list(grid.shape)) for grid in grids.values())
+            raise ValueError(
+                f"{name} must be images [rows, columns, H, W, C], with H, W and C of real, received {shapes}"
+            )
+    drawing = _is_drawing(grids["real"])
+    columns = [grid.shape[1] for grid in grids.values()]
+    rows = max(len(grid) for grid in grids.values())
+    figure = blank_figure((0.62 * sum(columns) + 0.8, 0.62 * rows + 0.9), title)
+    figure.set_layout_engine("constrained", wspace=0.04)
+    panels = figure.subplots(1, 2, width_ratios=columns)
+    for panel, (name, grid) in zip(panels, grids.items(), strict=True):
+        _image(panel, _tiled(grid), LIGHT_GRAY, 0.0, drawing)
+        panel.set_title(name, loc="left", fontsize=10, color=GRAY)
+    return figure
+
+
+def _is_drawing(images: npt.NDArray[Any]) -> bool:
+    """Whether most pixels are black: drawings are stored light on black, and printed dark on white."""
+    return bool(np.count_nonzero(images) < images.size / 2)
+
+
+def _tiled(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One image [height, width, C] of a grid [rows, columns, H, W, C], a black pixel between neighbours."""
+    padded = np.pad(images, [(0, 0), (0, 0), (0, 1), (0, 1), (0, 0)])
+    rows, columns, height, width, channels = padded.shape
+    return padded.swapaxes(1, 2).reshape(rows * height, columns * width, channels)[:-1, :-1]
+
+
+def _image(axes: Axes, image: npt.NDArray[Any], frame: str, width: float, invert: bool) -> None:
+    gray = image.shape[-1] == 1
+    colours = "gray_r" if invert else "gray"
+    axes.imshow(image[..., 0] if gray else image, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(color=frame, linewidth=width)
