@@ -84,8 +84,8 @@ def _problem(what: str, error: Exception) -> str:
     return (
         f"fslcore was built for another build of TensorFlow {minor} than that in {Path(tf.__file__).parent}: "
         "the C++ interfaces of pip's and conda's differ, for example. Install pip's with `pip install "
-        f"--force-reinstall tensorflow=={minor}.*`, or build fslcore for the TensorFlow you have, in fslcore's "
-        f"source directory, with `pip install --no-build-isolation --no-deps .`; {message}"
+        f"--force-reinstall tensorflow=={minor}.*`, or build fslcore for the TensorFlow you have: run `pip "
+        f"install --no-build-isolation --no-deps .` in fslcore's source directory; {message}"
     )
 
 
