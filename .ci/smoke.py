@@ -12,7 +12,9 @@ from fslcore import kernels
 
 assert "tensorflow" not in sys.modules
 assert Path(fslcore.__file__).is_relative_to(sys.prefix), fslcore.__file__
-found = [name for name in ("cc", "c++", "gcc", "g++", "clang", "nvcc", "cmake", "ninja") if shutil.which(name)]
+found = [
+    name for name in ("cc", "c++", "gcc", "g++", "clang", "nvcc", "cmake", "ninja") if shutil.which(name)
+]
 assert not found, f"not a machine without a compiler: {found} on the PATH"
 assert (Path(fslcore.__file__).parent / "py.typed").exists()
 
