@@ -49,8 +49,9 @@ def test_the_oracles_share_nothing_with_the_package():
     assert imported <= allowed
 
 
-def test_the_ops_know_no_keras():
-    files = [*(ROOT / "fslcore" / "ops").glob("*.py"), ROOT / "fslcore" / "kernels.py"]
+def test_ops_and_twins_know_no_keras():
+    package = ROOT / "fslcore"
+    files = [*(package / "ops").rglob("*.py"), *(package / "twins").rglob("*.py"), package / "kernels.py"]
     assert not [
         described(path, name) for path in files for name in imported_by(path) if name.startswith("keras")
     ]
