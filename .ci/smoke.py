@@ -3,6 +3,7 @@
 
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import fslcore
 from fslcore import kernels
 
 assert "tensorflow" not in sys.modules
+assert metadata.version("fslcore") == fslcore.__version__
 assert Path(fslcore.__file__).is_relative_to(sys.prefix), fslcore.__file__
 found = [
     name for name in ("cc", "c++", "gcc", "g++", "clang", "nvcc", "cmake", "ninja") if shutil.which(name)
