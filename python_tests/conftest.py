@@ -32,7 +32,7 @@ settings.load_profile("ci")
 # Error messages about values, not shapes: a GPU would have to be waited for to raise them.
 OF_VALUES = re.compile(
     "indices must be in|rotations must be 0|by odd quarter turns|must not exceed|number of classes|"
-    "(seed|first|first_episode) must be at least"
+    "(seed|first_episode|first) must be at least"
 )
 
 

@@ -103,16 +103,18 @@ def folders_in_no_layer(csrc):
 
 
 def includes_of_other_bindings(csrc):
-    """A family knows itself and what lies directly in csrc/bindings, of which one file lists the families."""
-    bindings = [
-        (path, h)
-        for path, h in included(csrc, "bindings")
-        if h.startswith("bindings/") and family(h) is not None
+    """A family knows itself and what lies directly in csrc/bindings, of which one file lists the families.
+
+    That file is for the front ends: through it, a family would know the others.
+    """
+    bindings = [(path, h) for path, h in included(csrc, "bindings") if h.startswith("bindings/")]
+    lists = sorted({p.as_posix() for p, h in bindings if family(p) is None and family(h) is not None})
+    others = [
+        f"{path}: {h}"
+        for path, h in bindings
+        if family(path) is not None and (h in lists or family(h) not in (None, family(path)))
     ]
-    lists = sorted({path for path, _ in bindings if family(path) is None})
-    return [f"{path}: {h}" for path, h in bindings if family(path) not in (None, family(h))] + [
-        f"{path}: lists families, as {lists[0]} does" for path in lists[1:]
-    ]
+    return others + [f"{path}: lists families, as {lists[0]} does" for path in lists[1:]]
 
 
 def threads_of_kernels(csrc):
@@ -198,6 +200,9 @@ def test_one_file_lists_the_families_of_bindings(tmp_path):
     assert not includes_of_other_bindings(tmp_path)
     (folder / "tf.cc").write_text('#include "bindings/ops/pairwise.h"\n')
     assert includes_of_other_bindings(tmp_path) == ["bindings/tf.cc: lists families, as bindings/ops.h does"]
+    (folder / "tf.cc").unlink()
+    (folder / "ops" / "pairwise.h").write_text('#include "bindings/ops.h"\n')
+    assert includes_of_other_bindings(tmp_path) == ["bindings/ops/pairwise.h: bindings/ops.h"]
 
 
 def test_library_code_is_found_in_what_the_files_include(tmp_path):
