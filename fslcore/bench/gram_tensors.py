@@ -36,7 +36,7 @@ def op_of(problem: Problem) -> Kernel:
 
 
 def tensor_call(kernel: Kernel, problem: Problem, mode: str, backward: bool) -> Callable[[], list[Any]]:
-    """A call that returns the metric and, with `backward`, its gradients, those of weights last.
+    """A call that returns the metric and, with `backward`, its gradients, the weights' last.
 
     Args:
         kernel: Takes x, y and weights.

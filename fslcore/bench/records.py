@@ -26,7 +26,7 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Record:
-    """What a file says of one contender in one case.
+    """The figures of one contender in one case.
 
     Attributes:
         milliseconds: Median.

@@ -27,7 +27,7 @@ _OF_PAIRS = 2
 
 
 def tensorflow_entries(problem: Problem, backward: bool) -> dict[str, Entry]:
-    """The plain formulations; of the trainable head also that of keras-fsl."""
+    """The plain formulations; for the trainable head also keras-fsl's."""
     if problem.metric in PRODUCTS:
         product = PRODUCTS[problem.metric]
         return {

@@ -114,9 +114,9 @@ def _masked_minimum(values: Tensor, mask: Tensor, axis: int = 1) -> Tensor:
 
 
 def _metric_learning(batch: Batch, *, hard: bool = False) -> Callable[[], list[Any]]:
-    """Of semi-hard triplets another loss: every negative within the margin beyond the positive.
+    """Another loss for semi-hard triplets: every negative within the margin beyond the positive counts.
 
-    It is the mean of the terms above 0; that of the hardest is the mean of all, as ours.
+    It is the mean of the terms above 0. The hard loss is the mean of all terms, as ours is.
     """
     import torch
     from pytorch_metric_learning import distances, losses, miners, reducers
