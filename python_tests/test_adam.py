@@ -11,7 +11,7 @@ import tensorflow as tf
 from adam_cases import PUBLISHED, SHAPES, arguments, as_result, check_steps, flat_step, results
 from asserts import assert_bit_identical, float32_exactly, gamma
 from inputs import SIZES, integers
-from modes import MODES, compiled, eager, graph, name
+from routes import MODES, compiled, eager, graph, name
 
 from fslcore import ops, twins
 

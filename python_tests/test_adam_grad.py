@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from asserts import gamma
 from inputs import normal
-from modes import MODES, compiled, eager, graph, name
+from routes import MODES, compiled, eager, graph, name
 
 from fslcore import ops, twins
 

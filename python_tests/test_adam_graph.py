@@ -7,7 +7,7 @@ import tensorflow as tf
 from adam_cases import PUBLISHED, arguments, as_result, check_steps, results
 from asserts import assert_bit_identical
 from inputs import normal
-from modes import MODES, compiled, eager, graph, name
+from routes import MODES, compiled, eager, graph, name
 
 from fslcore import ops
 from fslcore.learners import Adam

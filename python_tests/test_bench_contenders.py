@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from fslcore.bench import blocks, episodes, gram, peers, triplets
 from fslcore.bench.comparison import Work
-from fslcore.bench.episode_peers import Shape
+from fslcore.bench.episode_problem import Shape
 from fslcore.bench.gram_problem import HEAD, TITLES, Problem
 from fslcore.bench.steps import networks
-from fslcore.bench.triplet_peers import MARGIN, Batch
+from fslcore.bench.triplet_problem import MARGIN, Batch
 
 # A PyTorch built for GPUs says on its first gradient that there is none.
 pytestmark = pytest.mark.filterwarnings("ignore:CUDA initialization")

@@ -11,10 +11,11 @@ from PIL import Image
 from rich.console import Console
 
 from fslcore import bench, kernels
-from fslcore.bench import comparison, limits, peers
+from fslcore.bench import comparison, limits
 from fslcore.bench.changes import changes, print_changes
 from fslcore.bench.comparison import Comparison, Entry, Work, measure
 from fslcore.bench.curves import draw_curves, series
+from fslcore.bench.peers import libraries
 from fslcore.bench.records import Record, read_json, records_of, write_json
 from fslcore.bench.report import print_comparison
 from fslcore.cli.benchmarks import draw_all
@@ -88,8 +89,8 @@ def test_the_table_tells_rates_shares_and_walls():
 
 
 def test_peers_that_are_missing_are_named(monkeypatch):
-    monkeypatch.setattr(peers, "installed", lambda module: module != "torch")
-    assert peers.missing() == ["torch"]
+    monkeypatch.setattr(libraries, "installed", lambda module: module != "torch")
+    assert libraries.missing() == ["torch"]
 
 
 # ---- files

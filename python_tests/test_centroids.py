@@ -7,7 +7,7 @@ import oracles
 import pytest
 from asserts import float32_exactly, gamma
 from inputs import integers, normal
-from modes import MODES, name
+from routes import MODES, name
 
 from fslcore.layers import CentroidsMatrix
 

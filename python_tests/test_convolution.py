@@ -11,7 +11,7 @@ import tensorflow as tf
 from asserts import assert_bit_identical, assert_gradient_close, float32_exactly, gamma
 from convolution_cases import arguments, results_and_gradients
 from inputs import normal
-from modes import MODES, compiled, eager, name
+from routes import MODES, compiled, eager, name
 
 from fslcore import ops, twins
 from fslcore.arguments import CONV_PRECISIONS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from convolution_cases import arguments, results_and_gradients
-from modes import MODES, name
+from routes import MODES, name
 
 from fslcore import ops
 

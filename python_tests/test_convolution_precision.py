@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from inputs import normal
-from modes import MODES, name
+from routes import MODES, name
 
 from fslcore import ops, twins
 from fslcore.ops._library import raw_ops

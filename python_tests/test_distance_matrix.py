@@ -11,7 +11,7 @@ import tensorflow as tf
 from asserts import float32_exactly
 from inputs import integers
 from mining import EIGHT_ANCHORS, MINING, SIXTEEN_PAIRS
-from modes import MODES, name, with_gradient
+from routes import MODES, name, with_gradient
 
 from fslcore import distance_matrix
 

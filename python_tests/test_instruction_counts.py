@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How many instructions the kernels take, counted by valgrind: a guard that no load of the machine disturbs.
+"""How many instructions the kernels take, counted by valgrind: the load of the machine does not change it.
 
 Valgrind knows AVX2 and no AVX-512, so that is the level. The kernels are called on one thread.
 """
@@ -11,20 +11,24 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from fslcore import kernels
+from fslcore import _core
 
-# Counted with GCC 12. Of the first, which `pairwise_grad` needs too, 4.2 million are the register tiles: two
-# loads, six broadcasts, twelve multiply-adds and three for the loop. Other compilers may take more or less.
+# By the major version of GCC. A change beyond the tolerance, either way, has a reason: find it, then record
+# the new counts, which the failing test prints. Of `Pairwise`, which `PairwiseGrad` needs too, 4.2 million
+# are the register tiles: two loads, six broadcasts, twelve multiply-adds and three for the loop.
 RECORDED = {
-    "Pairwise": 5_922_170,
-    "PairwiseGrad": 5_596_282,
-    "TripletLossAndGrad": 3_851_920,
-    "GatherImages": 1_249_750,
+    12: {
+        "Pairwise": 5_523_506,
+        "PairwiseGrad": 5_613_121,
+        "TripletLossAndGrad": 3_708_278,
+        "GatherImages": 1_288_226,
+    },
 }
-HEADROOM = 1.25
+TOLERANCE = 0.05
 
 CALLS = """
 import numpy as np
@@ -41,9 +45,16 @@ kernels.gather_images(store, drawn, drawn[:, :, 0] % 4)
 """
 
 
+def gcc() -> int | None:
+    """The major version of the GCC that compiled the core; None for another compiler."""
+    note = re.search(rb"GCC: \([^)]*\) (\d+)\.", Path(_core.__file__).read_bytes())
+    return int(note[1]) if note else None
+
+
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
-@pytest.mark.skipif(kernels._core.best_simd_level() == "portable", reason="the counts are those of AVX2")
-def test_no_kernel_takes_more_instructions_than_it_did(tmp_path):
+@pytest.mark.skipif(_core.best_simd_level() == "portable", reason="the counts are those of AVX2")
+@pytest.mark.skipif(gcc() not in RECORDED, reason=f"no counts are recorded for this compiler (GCC {gcc()})")
+def test_the_kernels_take_as_many_instructions_as_recorded(tmp_path):
     environment = {**os.environ, "FSLCORE_SIMD": "avx2", "FSLCORE_NUM_THREADS": "1"}
     profile = tmp_path / "callgrind.out"
     subprocess.run(
@@ -62,5 +73,5 @@ def test_no_kernel_takes_more_instructions_than_it_did(tmp_path):
         name: int(count.replace(",", ""))
         for count, name in re.findall(r"^\s*([\d,]+) .*?fslcore::(\w+)\(fslcore::Executor", listing, re.M)
     }
-    counted = {name: counts[name] for name in RECORDED}
-    assert all(counted[name] <= HEADROOM * RECORDED[name] for name in RECORDED), counted
+    recorded = RECORDED[gcc()]
+    assert {name: counts[name] for name in recorded} == pytest.approx(recorded, rel=TOLERANCE)

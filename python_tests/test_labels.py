@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from modes import MODES, name
+from routes import MODES, name
 
 from fslcore.labels import class_ids, same_class
 

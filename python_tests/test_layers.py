@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from asserts import assert_bit_identical, float32_exactly, gamma, pairwise_tolerance
 from inputs import integers, normal, signs
-from modes import MODES, name, with_gradient
+from routes import MODES, name, with_gradient
 
 from fslcore import kernels
 from fslcore.layers import CentroidsMatrix, DenseSigmoid, GramMatrix

@@ -84,7 +84,7 @@ def test_maps_are_flattened():
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        (lambda x: x, "encoder must be a Keras model or layer, received"),
+        (abs, "encoder must be a Keras model or layer, received"),
         (keras.Sequential([keras.layers.Dense(3)]), "encoder must be built"),
     ],
     ids=["function", "unbuilt"],

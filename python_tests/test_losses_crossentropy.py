@@ -9,7 +9,7 @@ import pytest
 from asserts import UNIT, gamma
 from inputs import normal
 from labelled import LABEL_FORMS, LABELS, ONE_HOT
-from modes import MODES, name, with_gradient
+from routes import MODES, name, with_gradient
 
 from fslcore.losses import (
     BinaryCrossentropy,

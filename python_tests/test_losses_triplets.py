@@ -11,7 +11,7 @@ import tensorflow as tf
 from asserts import float32_exactly, gamma, pairwise_tolerance
 from inputs import integers, normal
 from labelled import LABEL_FORMS, LABELS, ONE_HOT, manhattan
-from modes import MODES, name, with_gradient
+from routes import MODES, name, with_gradient
 
 from fslcore.layers import GramMatrix
 from fslcore.losses import (

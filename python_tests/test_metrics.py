@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from asserts import gamma
 from inputs import normal
-from modes import MODES, name
+from routes import MODES, name
 
 from fslcore.layers import GramMatrix
 from fslcore.losses import BinaryCrossentropy

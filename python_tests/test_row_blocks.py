@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from asserts import assert_bit_identical
 from inputs import integers, normal
-from modes import MODES, name
+from routes import MODES, name
 
 from fslcore.layers import GramMatrix
 from fslcore.layers.row_blocks import pairwise_in_blocks

@@ -12,28 +12,11 @@ import tensorflow as tf
 from asserts import assert_bit_identical, float32_exactly
 from inputs import integers, normal, signs
 from mining import MINING, mine, triplet_loss
+from routes import compiled
 
 from fslcore import kernels, ops
 
 WEIGHTED = "weighted_manhattan"
-
-
-def eager(function):
-    return function
-
-
-def graph(function):
-    return tf.function(function)
-
-
-def compiled(function):
-    return tf.function(function, jit_compile=True)
-
-
-@pytest.fixture(params=[eager, graph, compiled], ids=lambda mode: mode.__name__)
-def mode(request):
-    """How a function of tensors runs."""
-    return request.param
 
 
 # Gradients ------------------------------------------------------------------------------------------

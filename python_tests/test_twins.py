@@ -15,7 +15,7 @@ import tensorflow as tf
 from asserts import assert_gradient_close, decision_gap, float32_exactly, pairwise_tolerance
 from inputs import integers, normal
 from mining import EIGHT_ANCHORS, MINING, SIXTEEN_PAIRS, mine, triplet_loss
-from modes import MODES, name, with_gradient
+from routes import MODES, name, with_gradient
 
 from fslcore import twins
 

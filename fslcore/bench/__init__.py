@@ -3,8 +3,8 @@
 
 comparison   a case: contenders, work, the limit of the machine      limits   what the machine can do
 timing       interleaved rounds, memory                              workers  the same across processes
-gram*  triplet*  episode*  overhead  blocks  steps/     the cases and the contenders
-peers        libraries that take part if they are installed
+gram*  triplet*  episode*  overhead  blocks  steps/     the cases, with our contenders
+peers/       the other contenders; libraries take part if they are installed
 report  records  changes  curves                tables, JSON, comparison with earlier figures, plots
 """
 

@@ -15,7 +15,7 @@ from fslcore.bench.comparison import Comparison
 from fslcore.bench.timing import Measurement
 from fslcore.plots import BLUE, COLOURS, GRAY, blank_figure, tidy
 
-# Below a megabyte the figures are those of the interpreter, and a logarithm has no zero.
+# Below a megabyte the figures measure the interpreter, and a logarithm has no zero.
 _LEAST_MEGABYTES = 1.0
 _MARKERS = "osD^vP"
 _Points = list[tuple[int, float]]
@@ -93,7 +93,7 @@ def _panel(
 
 
 def _draw(axes: Axes, name: str, points: _Points, style: int, **look: Any) -> None:
-    """One line; `style` tells those of one colour apart."""
+    """One line; `style` distinguishes lines of one colour."""
     dashes = ("-", "--", ":", "-.")[style % 4]
     axes.plot(*zip(*points, strict=True), ls=dashes, marker=_MARKERS[style % 6], label=name, **look)
 

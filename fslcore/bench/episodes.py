@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from fslcore.bench.comparison import Comparison, Entry, Work, measure
-from fslcore.bench.episode_peers import Shape, our_entries, peer_entries
+from fslcore.bench.episode_problem import Shape, our_entries
+from fslcore.bench.peers.episodes import peer_entries
 from fslcore.data import ImageStore
 
 CLASSES, SAMPLES = 1623, 20  # the size of Omniglot

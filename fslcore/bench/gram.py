@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fslcore.bench.comparison import Comparison, Entry, Work, measure
-from fslcore.bench.gram_arrays import array_entries
 from fslcore.bench.gram_problem import HEAD, TITLES, Problem
-from fslcore.bench.gram_tensors import our_entries, tensorflow_entries
+from fslcore.bench.gram_tensors import our_entries
+from fslcore.bench.peers.gram_arrays import array_entries
+from fslcore.bench.peers.gram_tensors import tensorflow_entries
 
 # One product metric, one without a product and the trainable head at every size; the others cost the same.
 _CURVES = ("sqeuclidean", "manhattan", HEAD)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this machine can do at best, and how much memory it can spare.
+"""The limits of this machine, and how much memory it can spare.
 
 Clocks change with temperature and with the neighbours' load, so a limit is measured next to the case that is
 held against it.

@@ -9,7 +9,8 @@ from fslcore import kernels
 from fslcore.bench.comparison import Comparison, Entry, measure
 from fslcore.bench.gram import work
 from fslcore.bench.gram_problem import Problem
-from fslcore.bench.gram_tensors import PRODUCTS, op_of, tensor_call
+from fslcore.bench.gram_tensors import op_of, tensor_call
+from fslcore.bench.peers.gram_tensors import PRODUCTS
 
 _SMALL, _LARGE, _DIM = 8, 1024, 128
 

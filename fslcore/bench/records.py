@@ -13,13 +13,12 @@ formats has null or nothing where it does not apply.
 from __future__ import annotations
 
 import json
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fslcore import kernels
+from fslcore import files, kernels
 from fslcore.bench.comparison import Comparison
 
 FORMAT = 2
@@ -27,7 +26,7 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Record:
-    """What a file says of one contender in one case.
+    """The figures of one contender in one case.
 
     Attributes:
         milliseconds: Median.
@@ -52,9 +51,7 @@ def write_json(comparisons: list[Comparison], path: Path) -> None:
         },
         "cases": [_case(comparison) for comparison in comparisons],
     }
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    files.replace(path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n"))
 
 
 def records_of(comparisons: list[Comparison]) -> Records:

@@ -29,7 +29,7 @@ class Measurement:
         name: Who.
         milliseconds: Median over the rounds, of one call.
         spread: Interquartile range over the median.
-        extra_megabytes: Memory during the first call above that before it, as `peak_extra_megabytes` has it;
+        extra_megabytes: Peak memory of the first call beyond that before it (`peak_extra_megabytes`);
             compilation and result included.
         rounds: How many rounds were timed.
         first_call_seconds: The first call: tracing and compilation included.
@@ -51,7 +51,7 @@ class Measurement:
         extra_megabytes: float | None = None,
         first_call_seconds: float | None = None,
     ) -> Measurement:
-        """Sums up the milliseconds of the rounds."""
+        """Summarises the milliseconds of the rounds."""
         ordered, middle = sorted(samples), median(samples)
         between_quartiles = ordered[(3 * len(ordered)) // 4] - ordered[len(ordered) // 4]
         return cls(

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fslcore.bench.comparison import Comparison, Entry, Work, measure
-from fslcore.bench.triplet_peers import Batch, hard_peer_entries, our_entries, peer_entries
+from fslcore.bench.peers.triplets import hard_peer_entries, peer_entries
+from fslcore.bench.triplet_problem import Batch, our_entries
 
 _DIM = 128
 _SIZES = (64, 256, 512, 1024, 4096, 32768)

@@ -136,7 +136,7 @@ class _Worker:
 def _serve(connection: Connection, layout: str, threads: int, stderr: str) -> None:
     """The life of a worker: answers requests until the other end of the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes: the other one decides
-    os.dup2(os.open(stderr, os.O_WRONLY | os.O_APPEND), 2)  # TensorFlow is talkative while it starts
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_APPEND), 2)  # TensorFlow logs a lot while it starts
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _set_threads(layout, threads)
     calls: list[Callable[[], Any]] = []
@@ -175,7 +175,7 @@ def _set_threads(layout: str, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker in the middle of a call of minutes would not notice that nobody waits for it any more."""
+    """Ends the worker with its parent, even in the middle of a call that takes minutes."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What works on this machine, what does not, and why: `fslcore doctor`. Every check is allowed to fail."""
+"""What works on this machine, what does not, and why: `fslcore doctor`. Every check may fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import platform
 from collections.abc import Callable
 from importlib import metadata
 
-_PACKAGES = ("fslcore", "tensorflow", "keras", "numpy", "tensorflow-datasets", "matplotlib")
+from fslcore import _tensorflow
+
+_PACKAGES = ("fslcore", "keras", "numpy", "tensorflow-datasets", "matplotlib")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +19,9 @@ class Finding:
     """One line of the diagnosis.
 
     Attributes:
-        subject: what was looked at.
-        state: "ok", "missing" (works without) or "broken".
-        detail: what was found, or why it does not work.
+        subject: What was checked.
+        state: "ok", "missing" (the rest works without it) or "broken".
+        detail: What was found, or why it does not work.
     """
 
     subject: str
@@ -28,7 +30,7 @@ class Finding:
 
 
 def diagnose() -> list[Finding]:
-    """Looks at versions, the compiled libraries, threads, XLA and CUDA. Never raises."""
+    """Checks versions, the compiled libraries, threads, XLA and CUDA. Never raises."""
     checks: list[tuple[str, Callable[[], list[Finding]]]] = [
         ("versions", _versions),
         ("compiled core", _core),
@@ -40,7 +42,7 @@ def diagnose() -> list[Finding]:
     for subject, check in checks:
         try:
             findings += check()
-        except Exception as error:  # a diagnosis must survive whatever is ill
+        except Exception as error:  # the other checks must run whatever is broken
             findings.append(Finding(subject, "broken", f"{type(error).__name__}: {error}"))
     return findings
 
@@ -52,7 +54,15 @@ def _versions() -> list[Finding]:
             findings.append(Finding(name, "ok", metadata.version(name)))
         except metadata.PackageNotFoundError:
             findings.append(Finding(name, "broken", "is not installed"))
-    return findings
+    return [*findings, _tensorflow_version()]
+
+
+def _tensorflow_version() -> Finding:
+    found = _tensorflow.find()
+    if found is None:
+        return Finding("tensorflow", "broken", "is not installed")
+    other = f" ({found.distribution})" if found.distribution not in ("tensorflow", "") else ""
+    return Finding("tensorflow", "ok", (found.version or f"of unknown version in {found.directory}") + other)
 
 
 def _core() -> list[Finding]:

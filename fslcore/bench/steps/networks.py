@@ -63,7 +63,7 @@ def convolution_work(images: int, stride: int) -> Work:
 
     Args:
         images: How many pass the network.
-        stride: 2 for that of `classifier`, 1 for that of `encoder`.
+        stride: 2 for `classifier`, 1 for `encoder`.
     """
     amount, size = 0, 28
     for channels in (1, *[FILTERS] * (BLOCKS - 1)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Other libraries to compare with: each takes part if it is installed."""
+"""Optional libraries to compare with: each takes part if it is installed."""
 
 from __future__ import annotations
 

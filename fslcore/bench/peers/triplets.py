@@ -8,79 +8,20 @@ they form.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
-from fslcore import kernels, ops, twins
+from fslcore import twins
 from fslcore.bench.comparison import Entry
-from fslcore.bench.peers import installed
+from fslcore.bench.peers.libraries import installed
+from fslcore.bench.triplet_problem import MARGIN, Batch, graph_call
 
 Tensor = Any
 
-MARGIN = 1.0
 # Float32 tensors that are held at a time, as measured: [size, size] and [pairs, dim]; [size, size, size].
 _SQUARES_OF_SORTED, _ROWS_OF_SORTED, _CUBES_OF_TFA, _CUBES_OF_KERAS_FSL = 6, 4, 5, 7
 _SQUARES_OF_MASKED, _SQUARES_OF_METRIC_LEARNING = 6, 9
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Normal embeddings and labels that take turns.
-
-    Attributes:
-        size: Rows.
-        dim: Columns.
-        classes: How many.
-    """
-
-    size: int
-    dim: int
-    classes: int
-
-    @cached_property
-    def x(self) -> npt.NDArray[np.float32]:
-        """[size, dim]."""
-        return np.random.default_rng(0).normal(size=(self.size, self.dim)).astype(np.float32)
-
-    @cached_property
-    def labels(self) -> npt.NDArray[np.int32]:
-        """[size]."""
-        return np.arange(self.size, dtype=np.int32) % self.classes
-
-    @property
-    def pairs(self) -> int:
-        """Ordered pairs of two rows of one class."""
-        sizes = np.bincount(self.labels)
-        return int((sizes * (sizes - 1)).sum())
-
-    @property
-    def triplets(self) -> int:
-        """Pairs times the rows of other classes."""
-        sizes = np.bincount(self.labels).astype(np.int64)
-        return int((sizes * (sizes - 1) * (self.size - sizes)).sum())
-
-
-def our_entries(batch: Batch, mining: str = "semihard") -> dict[str, Entry]:
-    """The NumPy kernel and the op."""
-    function = f"triplet_{mining}"
-
-    def kernel() -> list[Any]:
-        result = getattr(kernels, function)(batch.x, batch.labels, MARGIN)
-        return [result.loss, result.grad]
-
-    def op(x: Tensor, labels: Tensor) -> Tensor:
-        return getattr(ops, function)(x, labels, MARGIN).loss
-
-    return {
-        "fslcore, NumPy": Entry(kernel),
-        "fslcore, graph": Entry(_graph(op, batch)),
-        "fslcore, XLA": Entry(_graph(op, batch, jit=True)),
-    }
 
 
 def peer_entries(batch: Batch) -> dict[str, Entry]:
@@ -89,10 +30,10 @@ def peer_entries(batch: Batch) -> dict[str, Entry]:
     rows = 4 * batch.pairs * batch.dim
     entries = {
         "TensorFlow, sorted, graph": Entry(
-            _graph(sorted_rows, batch), _SQUARES_OF_SORTED * square + _ROWS_OF_SORTED * rows
+            graph_call(sorted_rows, batch), _SQUARES_OF_SORTED * square + _ROWS_OF_SORTED * rows
         ),
-        "TensorFlow Addons, graph": Entry(_graph(tiled_masks, batch), _CUBES_OF_TFA * cube),
-        "keras-fsl, graph": Entry(_graph(all_triplets, batch), _CUBES_OF_KERAS_FSL * cube),
+        "TensorFlow Addons, graph": Entry(graph_call(tiled_masks, batch), _CUBES_OF_TFA * cube),
+        "keras-fsl, graph": Entry(graph_call(all_triplets, batch), _CUBES_OF_KERAS_FSL * cube),
     }
     if installed("pytorch_metric_learning"):
         # A mask of a byte for every triplet of rows, and three int64 for each that it marks.
@@ -105,7 +46,9 @@ def peer_entries(batch: Batch) -> dict[str, Entry]:
 def hard_peer_entries(batch: Batch) -> dict[str, Entry]:
     """Those that mine the hardest triplets, PyTorch Metric Learning if it is installed."""
     square = 4 * batch.size**2
-    entries = {"TensorFlow, masked, graph": Entry(_graph(masked_rows, batch), _SQUARES_OF_MASKED * square)}
+    entries = {
+        "TensorFlow, masked, graph": Entry(graph_call(masked_rows, batch), _SQUARES_OF_MASKED * square)
+    }
     if installed("pytorch_metric_learning"):
         entries["PyTorch Metric Learning"] = Entry(
             _metric_learning(batch, hard=True), _SQUARES_OF_METRIC_LEARNING * square
@@ -170,23 +113,10 @@ def _masked_minimum(values: Tensor, mask: Tensor, axis: int = 1) -> Tensor:
     return tf.reduce_min((values - highest) * mask, axis, keepdims=True) + highest
 
 
-def _graph(loss: Callable[..., Tensor], batch: Batch, *, jit: bool = False) -> Callable[[], list[Any]]:
-    x, labels = tf.constant(batch.x), tf.constant(batch.labels)
-
-    @tf.function(jit_compile=jit)
-    def loss_and_gradient(x: Tensor, labels: Tensor) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = loss(x, labels)
-        return value, tape.gradient(value, x)
-
-    return lambda: [tensor.numpy() for tensor in loss_and_gradient(x, labels)]
-
-
 def _metric_learning(batch: Batch, *, hard: bool = False) -> Callable[[], list[Any]]:
-    """Of semi-hard triplets another loss: every negative within the margin beyond the positive.
+    """Another loss for semi-hard triplets: every negative within the margin beyond the positive counts.
 
-    It is the mean of the terms above 0; that of the hardest is the mean of all, as ours.
+    It is the mean of the terms above 0. The hard loss is the mean of all terms, as ours is.
     """
     import torch
     from pytorch_metric_learning import distances, losses, miners, reducers

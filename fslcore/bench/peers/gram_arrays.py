@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fslcore.bench.comparison import Entry
 from fslcore.bench.gram_problem import Problem
-from fslcore.bench.peers import installed
+from fslcore.bench.peers.libraries import installed
 
 Array = npt.NDArray[Any]
 
