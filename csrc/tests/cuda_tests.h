@@ -5,7 +5,7 @@
 namespace fslcore {
 
 void TestCudaClasses();
-void TestCudaGram();
+void TestCudaPairwise();
 void TestCudaTriplets();
 void TestCudaEpisodes();
 void TestCudaImages();
@@ -15,7 +15,7 @@ struct CudaTest {
   void (*run)();
 };
 inline constexpr CudaTest kCudaTests[] = {{"classes", TestCudaClasses},
-                                          {"pairwise matrices and gradients", TestCudaGram},
+                                          {"pairwise matrices and gradients", TestCudaPairwise},
                                           {"triplets", TestCudaTriplets},
                                           {"episodes", TestCudaEpisodes},
                                           {"images", TestCudaImages}};

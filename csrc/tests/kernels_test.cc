@@ -12,12 +12,12 @@
 #include <cstdlib>
 #include <vector>
 
-#include "core/fitting/adam_step.h"
-#include "core/triplets/beyond_search.h"
-#include "core/simd/cpu_level.h"
 #include "core/episodes/episodes.h"
-#include "core/pairwise/pairwise.h"
+#include "core/fitting/adam_step.h"
 #include "core/images/images.h"
+#include "core/pairwise/pairwise.h"
+#include "core/simd/cpu_level.h"
+#include "core/triplets/beyond_search.h"
 #include "core/triplets/negative_search.h"
 #include "core/triplets/triplets.h"
 #include "tests/check.h"
@@ -253,7 +253,7 @@ void TestBeyondSearch(int64_t batch, int64_t classes) {
           search.AddNoLimit(row);
         else
           search.AddLimit(row, limits[k]);
-    search.Run(Threads(threads), GramParts({}, {}, view, view), class_of.data());
+    search.Run(Threads(threads), PairwiseParts({}, {}, view, view), class_of.data());
     for (int64_t row = 0; row < batch; ++row)
       for (int64_t k = 0; k < row % (most + 1); ++k) {
         std::vector<float> others(distances.begin() + row * batch, distances.begin() + (row + 1) * batch);

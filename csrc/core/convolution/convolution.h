@@ -17,10 +17,9 @@
 #include <functional>
 #include <vector>
 
+#include "core/arrays/scratch.h"
 #include "core/pairwise/metric.h"
 #include "core/threads/parallel.h"
-#include "core/arrays/scratch.h"
-#include "core/simd/kernels.h"
 
 namespace fslcore {
 

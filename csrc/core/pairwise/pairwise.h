@@ -16,10 +16,10 @@
 #pragma once
 #include <string>
 
-#include "core/pairwise/metric.h"
-#include "core/threads/parallel.h"
 #include "core/arrays/scratch.h"
 #include "core/arrays/views.h"
+#include "core/pairwise/metric.h"
+#include "core/threads/parallel.h"
 
 namespace fslcore {
 
@@ -53,12 +53,12 @@ void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix
                   Matrix<const float> y, const float* grad, const float* out,
                   const PairwiseGradients& gradients);
 
-// Parts of a Gram matrix on demand, for callers that reduce them at once and never hold the whole matrix.
-class GramParts {
+// Parts of a pairwise matrix on demand, for callers that reduce them at once and never hold the whole matrix.
+class PairwiseParts {
  public:
   // The views must outlive the object; x may be y.
-  GramParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
-            Matrix<const float> y);
+  PairwiseParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+                Matrix<const float> y);
 
   // Rows of x, packed to meet columns.
   struct Rows {
@@ -78,8 +78,9 @@ class GramParts {
   PairwiseKernel kernel_;
   Matrix<const float> x_, y_;
   bool y_is_x_;
-  Scratch<float> unit_x_, unit_y_;      // normalised copies (cosine)
-  Scratch<float> x_scales_, y_scales_;  // the scales of GramBlock, then the sums; x has its own unless y is x
+  Scratch<float> unit_x_, unit_y_;  // normalised copies (cosine)
+  Scratch<float> x_scales_,
+      y_scales_;  // the scales of PairwiseBlock, then the sums; x has its own unless y is x
   Scratch<float> panels_;
 };
 

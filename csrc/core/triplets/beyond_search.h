@@ -4,9 +4,9 @@
 #pragma once
 #include <cstdint>
 
+#include "core/arrays/scratch.h"
 #include "core/pairwise/pairwise.h"
 #include "core/threads/parallel.h"
-#include "core/arrays/scratch.h"
 
 namespace fslcore {
 
@@ -20,8 +20,8 @@ class BeyondSearch {
   void AddLimit(int64_t row, float limit);
   void AddNoLimit(int64_t row);  // any row of another class will do
 
-  // `gram` of the batch with itself, of distances that are +0 or above; class_of [batch].
-  void Run(const Executor& executor, const GramParts& gram, const int32_t* class_of);
+  // `parts` of the batch with itself, of distances that are +0 or above; class_of [batch].
+  void Run(const Executor& executor, const PairwiseParts& parts, const int32_t* class_of);
 
   // The nearest row of another class strictly beyond the limit, of equals the first; -1 if there is none.
   int32_t nearest(int64_t row, int64_t limit) const { return nearest_[limit * stride_ + row]; }
@@ -29,7 +29,7 @@ class BeyondSearch {
  private:
   void Add(int64_t row, uint32_t beyond);
   int64_t MostLimits(int64_t begin, int64_t end) const;
-  void SearchRows(const GramParts& gram, const int32_t* class_of, int64_t begin, int64_t end,
+  void SearchRows(const PairwiseParts& parts, const int32_t* class_of, int64_t begin, int64_t end,
                   uint32_t* excess, int32_t* nearest) const;
 
   const int64_t batch_, stride_, size_;  // stride_ and size_ as in BeyondBlock, and in all

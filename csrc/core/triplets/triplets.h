@@ -9,8 +9,8 @@
 // with its farthest positive and its nearest negative.
 //
 // Of equal distances the lowest index is chosen, and NaN never while another is there. A batch without two
-// samples of one class, or with one class only, has loss 0, gradient 0 and no pairs. The Gram kernel's
-// distances select; the terms are evaluated again as sum (x - y)^2.
+// samples of one class, or with one class only, has loss 0, gradient 0 and no pairs. The pairwise
+// kernels' distances select; the terms are evaluated again as sum (x - y)^2.
 //
 // Memory: O(batch * dim), semi-hard O(batch * dim + pairs). The distance matrix is never held: each part of
 // it is searched as it is made.
@@ -19,9 +19,9 @@
 #include <string>
 #include <string_view>
 
+#include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
 #include "core/threads/parallel.h"
-#include "core/arrays/views.h"
 
 namespace fslcore {
 

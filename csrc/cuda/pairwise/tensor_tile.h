@@ -6,7 +6,7 @@
 #include "cuda/pairwise/tensor_cores.h"
 #include "cuda/pairwise/tile.h"
 
-namespace fslcore::cuda::gram {
+namespace fslcore::cuda::pairwise {
 
 // A number as its operand of a product is rounded. The two of 3xTF32 differ from the number by less than the
 // last bit of a float32 or two, which is not worth rounding to.
@@ -126,4 +126,4 @@ class TensorTile {
   float sums_[kRowTiles][kColTiles][4] = {};
 };
 
-}  // namespace fslcore::cuda::gram
+}  // namespace fslcore::cuda::pairwise

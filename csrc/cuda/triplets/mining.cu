@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 
+#include "cuda/primitives.h"
 #include "cuda/triplets/mining.h"
 #include "cuda/triplets/mining_block.h"
 #include "cuda/triplets/mining_use.h"
-#include "cuda/primitives.h"
 
 namespace fslcore::cuda::mining {
 namespace {
@@ -55,7 +55,7 @@ class Walk {
       FSLCORE_UNROLL
       for (int r = 0; r < kPerSide; ++r) FSLCORE_UNROLL
       for (int c = 0; c < kPerSide; ++c)
-        d[r][c] = Has(near, r, c) ? DistanceBySquare<kMetric>(d[r][c]) : NoNumber();
+        d[r][c] = Has(near, r, c) ? MetricOfSquare(kMetric, d[r][c]) : NoNumber();
       OfferTile(col, positives, d);
     } else {
       OfferAlone(col, near, positives);
@@ -129,7 +129,7 @@ class Walk {
       if (!Has(near, r, c)) continue;
       const int32_t place = col + TileColumn(c);
       const float squared = SumPair<Summed::kSquaredDifferences>(batch_.columns, tile_ + a, place);
-      const float distance = DistanceBySquare<kMetric>(squared);
+      const float distance = MetricOfSquare(kMetric, squared);
       if (Has(positives, r, c))
         OfferPositive(a, place, distance);
       else

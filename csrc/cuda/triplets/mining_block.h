@@ -113,7 +113,7 @@ template <Metric kMetric>
 __device__ uint32_t LimitBits(const Columns& x, int64_t a, int64_t b, float product) {
   bool near;
   float distance = DistanceByProduct<kMetric>(product, x.squares[a] + x.squares[b], near);
-  if (near) distance = DistanceBySquare<kMetric>(SumPair<Summed::kSquaredDifferences>(x, a, b));
+  if (near) distance = MetricOfSquare(kMetric, SumPair<Summed::kSquaredDifferences>(x, a, b));
   return distance <= __uint_as_float(kInfinityBits) ? __float_as_uint(distance) : kInfinityBits;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// core/triplets.h on a GPU: the same triplets, term by term, chosen by float32 distances evaluated in the
-// same way. Every pointer is to memory of the device; nothing is allocated, nothing waited for.
+// core/triplets/triplets.h on a GPU: the same triplets, term by term, chosen by float32 distances evaluated
+// in the same way. Every pointer is to memory of the device; nothing is allocated, nothing waited for.
 //
 // Results do not change from run to run. Gradients are added up in integers, which adds to the rounding of
 // float32 at most 2^-58 of the largest finite |x| (of 1 for euclidean and cosine) for each triplet of the
@@ -12,9 +12,9 @@
 #pragma once
 #include <string>
 
+#include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
 #include "core/triplets/triplets.h"
-#include "core/arrays/views.h"
 #include "cuda/stream.h"
 
 namespace fslcore::cuda {

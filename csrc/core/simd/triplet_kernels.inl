@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Triplet mining: searches in tiles and in rows of distances, and sums over lists of rows. Included once per
-// instruction set, after rows_body.inl.
+// Triplet mining: searches in tiles and in rows of distances, and sums over lists of rows.
+#pragma once
+#include "core/simd/row_kernels.inl"
 
 // The first index at which distances[i] == value, or -1 (also for a NaN value).
 int64_t FirstEqual(const float* distances, int64_t n, float value) {
@@ -240,4 +241,16 @@ void WeightedDifferences(const float* x, const float* rows, int64_t dim, const i
       c = dim;
     }
   }
+}
+
+constexpr TripletKernels MakeTripletKernels() {
+  TripletKernels k = {};
+  k.nearest_of_rows = NearestOfRows;
+  k.nearest_of_columns = NearestOfColumns;
+  k.farthest = Farthest;
+  k.nearest_above = NearestAbove;
+  k.nearest_in_gaps = NearestInGaps;
+  k.squared_distances = SquaredDistances;
+  k.weighted_differences = WeightedDifferences;
+  return k;
 }

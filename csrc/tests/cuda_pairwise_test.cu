@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The Gram matrices of csrc/cuda and their gradients: exactly the core's on small integers, which all
+// The pairwise matrices of csrc/cuda and their gradients: exactly the core's on small integers, which all
 // precisions represent, and within derived bounds of double precision otherwise.
-#include "tests/cuda_gram_problem.h"
+#include "tests/cuda_pairwise_problem.h"
 #include "tests/cuda_tests.h"
 
 namespace fslcore {
@@ -316,7 +316,7 @@ void TestSpecialGradients() {
 
 }  // namespace
 
-void TestCudaGram() {
+void TestCudaPairwise() {
   TestSizes();
   TestAccuracy();
   TestSigmoid();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Register tiles over the windows of a convolution, and the passes of the batch normalisation after it.
-// Included once per instruction set, after gram_body.inl.
+#pragma once
+#include "core/simd/bfloat16.inl"
+#include "core/simd/row_kernels.inl"
+#include "core/simd/tiles.inl"
 
 // What a lane multiplies: a float, or a pair of bfloat16 in its bits.
 struct Floats {
@@ -270,4 +273,19 @@ void PooledReluSums(const NormalisedRelu& n, const PoolWindows& windows, const f
 void PooledReluGrad(const NormalisedRelu& n, const PoolWindows& windows, const float* x, const float* grad,
                     const float* offset, const float* slope, float* dx) {
   (windows.pool == 1 ? PooledReluGradOf<1> : PooledReluGradOf<2>)(n, windows, x, grad, offset, slope, dx);
+}
+
+constexpr ConvolutionKernels MakeConvolutionKernels() {
+  ConvolutionKernels k = {};
+  k.window = Window<Floats>;
+  k.window_grad = WindowGrad<Floats>;
+  k.pair_neighbours = PairNeighbours;
+  k.pair_rows = PairRows;
+  k.window_pairs = Window<Pairs>;
+  k.window_grad_pairs = WindowGrad<Pairs>;
+  k.moments = Moments;
+  k.pooled_relu = PooledRelu;
+  k.pooled_relu_sums = PooledReluSums;
+  k.pooled_relu_grad = PooledReluGrad;
+  return k;
 }
