@@ -15,8 +15,8 @@
 #include "bench/report.h"
 #include "cuda/devices.h"
 #include "cuda/pairwise/library_product.h"
-#include "tests/check.h"
-#include "tests/cuda_tests.h"
+#include "tests/cuda_check.h"
+#include "tests/cuda_checks.h"
 
 namespace fslcore::bench {
 namespace {
@@ -62,11 +62,11 @@ Options Parse(int count, char** arguments) {
 
 std::vector<Check> RunChecks() {
   std::vector<Check> checks;
-  for (const CudaTest& test : kCudaTests) {
+  for (const CudaCheck& check : kCudaChecks) {
     const int before = g_failures;
-    test.run();
+    check.run();
     Require(cudaDeviceSynchronize());
-    checks.push_back({test.name, g_failures - before});
+    checks.push_back({check.name, g_failures - before});
     Print(checks.back());
   }
   return checks;

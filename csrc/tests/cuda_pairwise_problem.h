@@ -8,8 +8,9 @@
 #include "core/pairwise/pairwise.h"
 #include "cuda/pairwise/pairwise.h"
 #include "cuda/pairwise/pairwise_tiles.h"
-#include "tests/check.h"
+#include "tests/cuda_check.h"
 #include "tests/device_memory.h"
+#include "tests/inputs.h"
 
 namespace fslcore {
 

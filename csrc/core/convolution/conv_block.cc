@@ -20,7 +20,7 @@ constexpr int64_t kRowsPerSum = 128;
 // Per parallel block: enough that register tiles are full although borders are tiles of their own.
 constexpr int64_t kPositionsPerBlock = 14 * 14;
 
-// The maps of some images: those that are kept, or, if none are, made again.
+// The maps of some images: the kept ones or, if none are kept, maps that are computed again.
 class Maps {
  public:
   Maps(const ConvShape& shape, const float* kept, const Convolution* convolution)
@@ -46,7 +46,7 @@ struct Strip {
   simd::PoolWindows windows;
 };
 
-// With a pool of 1 all positions are one row of windows; with 2, so many rows of one image.
+// With a pool of 1 all positions are one row of windows; with 2 a strip is a few rows of one image.
 std::vector<Strip> Strips(const ConvBlockShape& shape, int64_t images) {
   std::vector<Strip> strips;
   const int64_t filters = shape.conv.filters;
@@ -67,7 +67,7 @@ std::vector<Strip> Strips(const ConvBlockShape& shape, int64_t images) {
   return strips;
 }
 
-// The same for all blocks of single images, not pairs: some have one image less than the others.
+// Strips() of the blocks of images: a block has as many images as the largest one, or one less.
 class BlockStrips {
  public:
   BlockStrips(const ConvBlockShape& shape, const ImageBlocks& blocks)
@@ -214,7 +214,7 @@ std::string CheckEpsilon(float epsilon) {
   return "epsilon must be positive and finite, received epsilon=" + std::to_string(epsilon);
 }
 
-// The first sentence that says something.
+// The first error message that is not empty.
 std::string FirstOf(std::initializer_list<std::string> problems) {
   for (const std::string& problem : problems)
     if (!problem.empty()) return problem;

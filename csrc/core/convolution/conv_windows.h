@@ -20,7 +20,7 @@ struct WindowGroup {
 // From images to maps; run.row counts the rows of the kernel as [9 * channels, filters].
 std::vector<WindowGroup> ForwardWindows(const ConvShape& shape, int64_t images);
 
-// From the gradient of the maps to that of the images; run.row counts rows of the kernel's transposed
+// From the gradient of the maps to the gradient of the images; run.row counts rows of the kernel's transposed
 // taps, [9 * filters, channels].
 std::vector<WindowGroup> BackwardWindows(const ConvShape& shape, int64_t images);
 

@@ -14,7 +14,7 @@ int64_t PanelCount(int64_t cols) { return DivideUp(cols, simd::Rows().panel); }
 
 bool InPairs(const ConvShape& shape) { return shape.precision == Precision::kBfloat16; }
 
-// Floats that hold so many factors.
+// How many floats hold `factors` factors.
 int64_t Words(const ConvShape& shape, int64_t factors) {
   return InPairs(shape) ? DivideUp(factors, 2) : factors;
 }
@@ -25,7 +25,7 @@ std::vector<WindowGroup> WordsToMaps(ConvShape shape, int64_t images) {
   return ForwardWindows(shape, images);
 }
 
-// From the gradient of the maps, in words, to that of the images.
+// From the gradient of the maps, in words, to the gradient of the images.
 std::vector<WindowGroup> WordsToImages(ConvShape shape, int64_t images) {
   shape.filters = Words(shape, shape.filters);
   return BackwardWindows(shape, images);
@@ -154,7 +154,7 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
   const auto gradient_of = [&](int64_t part) {
     return part == 0 ? kernel_grad : later_parts.get() + (part - 1) * size;
   };
-  // The gradient of the images is shared out from the other end, so that who has one image more for the
+  // The gradient of the images is shared out from the other end, so that a part with one image more for the
   // gradient of the kernel has one less for this.
   const auto images_begin = [&](int64_t part) {
     return std::max(parts.begin(part), shape.count - parts.begin(parts.count - part));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a step of Adam without momentum is made of (adam_step.h has the formula).
+// The arguments of a step of Adam without momentum (adam_step.h has the formula).
 #pragma once
 #include <cstdint>
 
@@ -7,7 +7,8 @@ namespace fslcore {
 
 struct AdamSettings {
   float learning_rate, beta_2;
-  float one_minus_beta_2;  // rounded by itself: from a rounded beta_2 near 1 it would keep few digits
+  float
+      one_minus_beta_2;  // rounded from the exact 1 - beta_2: 1 minus a rounded beta_2 near 1 has few digits
   float epsilon;
 };
 

@@ -10,18 +10,21 @@
 namespace fslcore {
 namespace {
 
-// Rows that meet all panels together: with 512 columns they take 400 KB of the L2 cache, and panels that come
-// from beyond it pass by seldom enough. When y is x, the squares on the diagonal are computed whole: smaller.
+// Rows of a block, which meet all panels together. With 512 columns they take 400 KB of the L2 cache, and the
+// panels are read from beyond it seldom enough. When y is x, the squares on the diagonal are computed whole,
+// so blocks are smaller.
 constexpr int64_t kTallestBlock = 192, kSymmetricBlock = 128;
-// Columns of a symmetric block between two mirrorings, 256 KB: what is mirrored is still in the cache.
+// Columns of a symmetric block that are computed before they are mirrored, 256 KB: they are still in the
+// cache.
 constexpr int64_t kMirroredColumns = 512;
-// Outputs that fill the caches are written past them, which spares reading what is about to be overwritten.
+// Outputs of this size and above bypass the caches, which saves reading memory that is about to be
+// overwritten.
 constexpr int64_t kStreamedOutput = 16 << 20;
 
 bool Same(Matrix<const float> x, Matrix<const float> y) { return x.data == y.data && x.rows == y.rows; }
 
-// Blocks of equal height, in eights, so that threads end together; higher if there is little work in a row.
-// A function of the shape alone.
+// The height of blocks: equal heights, a multiple of eight blocks, so that threads end together; higher if a
+// row has little work. A function of the shape alone.
 int64_t BlockRows(int64_t rows, int64_t tallest, int64_t multiple, int64_t work_of_row) {
   const int64_t blocks = std::max<int64_t>(1, RoundUp(DivideUp(rows, tallest), 8));
   const int64_t worthwhile = std::min(tallest, kWorkWorthAThread / std::max<int64_t>(1, work_of_row));
@@ -36,7 +39,8 @@ std::string Shape(Matrix<const float> x) {
   return "[" + std::to_string(x.rows) + ", " + std::to_string(x.cols) + "]";
 }
 
-// What the sums of rows are finished with; zero beyond the last row, up to `padded` rows.
+// The sums and scales that finish the sums of pairs (PairwiseBlock); zero beyond the last row, up to `padded`
+// rows.
 void RowScales(const Executor& executor, Metric metric, Matrix<const float> x, int64_t padded, float* sums,
                float* scales) {
   std::fill(sums + x.rows, sums + padded, 0.0f);

@@ -68,9 +68,9 @@ class PairwiseParts {
   Rows PackRows(int64_t begin, int64_t end) const;
 
   // out[r - rows.begin, c - first] for first <= c < last, row after row `stride` floats apart; `first` is a
-  // multiple of the panel. A single panel may be finished where it was summed: out = rows.sums, stride the
-  // panel. With `stream` past the caches, for which the rows of out must be aligned to vectors. Both
-  // functions may be called in parallel.
+  // multiple of the panel. A single panel may be finished where it was summed: out = rows.sums, stride = the
+  // panel. With `stream` the output bypasses the caches, and the rows of out must be aligned to vectors.
+  // PackRows and Compute may be called in parallel.
   void Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
                bool stream = false) const;
 
@@ -87,7 +87,7 @@ class PairwiseParts {
 // Rows scaled to length 1 (zero rows stay zero); norms [x.rows] gets the lengths, if not null.
 void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit, float* norms);
 
-// Turns the gradient with respect to normalised rows into that with respect to the rows themselves:
+// Turns the gradient with respect to normalised rows into the gradient with respect to the rows themselves:
 // dx = (du - u <u, du>) / |x|, and 0 for a zero row.
 void ProjectRows(const Executor& executor, Matrix<const float> unit, const float* norms, float* gradient);
 

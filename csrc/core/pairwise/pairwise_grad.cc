@@ -24,7 +24,7 @@ constexpr int64_t kBlock = 128;  // rows and columns of a block of coefficients,
 // A power of two between rows of coefficients would put a column of them into two sets of the cache.
 constexpr int64_t kBlockStride = kBlock + 16;
 constexpr int64_t kMostChunks = 4;
-constexpr int64_t kSerialWork = 1 << 22;  // pairs of numbers below which threads cost more than they give
+constexpr int64_t kSerialWork = 1 << 22;  // pairs of numbers below which threads cost more than they save
 
 // How the work is shared out: chunks of rows of x times groups of panels. A function of the shape alone.
 struct Shares {
@@ -70,7 +70,7 @@ struct Side {
 
 bool IsOfDifferences(Metric metric) { return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean; }
 
-// Adds the copies up, and puts in what the blocks leave out.
+// Adds the copies up, and applies the factors that the blocks leave out.
 void Finish(const Executor& executor, const PairwiseKernel& kernel, const Side& side, int64_t panels,
             float* out) {
   const int64_t panel = simd::Rows().panel;

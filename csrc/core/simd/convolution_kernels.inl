@@ -40,7 +40,7 @@ void WindowTile(const WindowBlock& w, int64_t row, int64_t col) {
   }
 }
 
-// As narrow as the columns that are left allow: 16 filters cost a quarter of 64.
+// Tiles are as narrow as the remaining columns allow: 16 filters cost a quarter of 64.
 template <class Factors>
 struct WindowTiles {
   template <int kHeight, int kWidth = kVecs>
@@ -247,7 +247,7 @@ void PooledReluGradOf(const NormalisedRelu& n, const PoolWindows& windows, const
           value[e] = relu.Value(centred[e], v);
           largest = Max(largest, value[e]);
         }
-        // What the first of the largest takes is not there for the next.
+        // The first of the largest takes the whole gradient; nothing is left for the next.
         Vec left = Select(Less(zero, largest), columns.Read(grad + result, v), zero);
         for (int e = 0; e < elements.kCount; ++e) {
           const Mask smaller = Less(value[e], largest);

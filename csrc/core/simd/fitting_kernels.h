@@ -6,7 +6,8 @@
 namespace fslcore::simd {
 
 struct FittingKernels {
-  // The squares, and the weights by them; the learning rate is that of this step (core/fitting/adam_step.h).
+  // New squares and weights of one step; core/fitting/adam_step.h has the formula, and computes the learning
+  // rate of the step.
   void (*adam)(const AdamSettings&, const AdamTensor&);
 };
 

@@ -4,7 +4,7 @@
 #pragma once
 #include "core/simd/pairwise_kernels.inl"
 
-// The rows of the next tile, and what has been summed up for them.
+// The rows of the next tile, and their sums so far.
 inline void PrefetchTile(const float* sums, const float* a, int64_t a_row, int64_t columns) {
   Prefetch({sums, kTileRows * kPanel});
   for (int r = 0; r < kTileRows; ++r) Prefetch({a + r * a_row, columns});

@@ -17,7 +17,7 @@ struct PairwiseBlock {
   const float *x, *y;   // [rows, dim], [cols, dim], for pairs that are evaluated again exactly
   const float* tiles;   // x packed by pack_tiles
   const float* panels;  // y packed by pack_rows, panel after panel
-  // By row; those of y run on to the end of its last panel.
+  // One number per row; those of y continue to the end of its last panel.
   const float *x_sums, *y_sums;      // sums (manhattan)
   const float *x_scales, *y_scales;  // sums of squares (sqeuclidean, euclidean) or of magnitudes (manhattan)
   const float* weights;              // [dim] (weighted_manhattan)

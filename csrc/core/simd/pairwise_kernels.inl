@@ -5,8 +5,8 @@
 #include "core/simd/row_kernels.inl"
 #include "core/simd/tiles.inl"
 
-// The part of a panel that is met at a time, 128 x 64 floats with AVX-512, stays in the L1 cache while all
-// rows of a block pass.
+// The rows of a panel that are used at a time, 128 x 64 floats with AVX-512; they stay in the L1 cache while
+// all rows of a block pass.
 constexpr int64_t kDepth = 128;
 
 enum class Pair { kProduct, kMax, kWeightedAbs };
@@ -81,7 +81,7 @@ inline float Exact(const float* x, const float* y, int64_t dim) {
   return MetricOfSquare(kMetric, SquaredDistance(x, y, dim));
 }
 
-// One row of a panel; what is computed behind the last column is not written.
+// Finishes one row of a panel. Results behind the last column are not written.
 template <Metric kMetric>
 inline void FinishRow(const PairwiseBlock& g, int64_t row, int64_t col, const float* sums) {
   float* out = g.out + row * g.out_stride + col;
@@ -106,8 +106,8 @@ inline void FinishRow(const PairwiseBlock& g, int64_t row, int64_t col, const fl
     }
 }
 
-// out[c * kHeight + r] = in[r * in_stride + c] for kHeight rows. Whole vectors are written wherever the
-// columns that follow overwrite what is too much.
+// out[c * kHeight + r] = in[r * in_stride + c] for kHeight rows. Whole vectors are written where later
+// columns overwrite the excess.
 template <int kHeight>
 inline void TransposeNarrow(const float* in, int64_t in_stride, int64_t cols, float* out) {
   constexpr int kSquares = (kHeight + kLanes - 1) / kLanes;
@@ -150,7 +150,7 @@ void Panels(const PairwiseBlock& g) {
         float* out = g.out + row * g.out_stride + col;
         if (last && !g.stream)
           for (int r = 0; r < kHeight; ++r) Prefetch({out + r * g.out_stride, kPanel});
-        // What comes after this part of the panel, a share with each tile.
+        // The next part of the panel, a share with each tile.
         Prefetch(
             {panel + (depth * kPanel / g.rows) * row + depth * kPanel, depth * kPanel / g.rows * kHeight});
         Accumulate<kHeight, PairOf(kMetric)>(

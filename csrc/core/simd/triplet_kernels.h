@@ -14,7 +14,7 @@ namespace fslcore::simd {
 // unsigned number. Distances that are not beyond the limit wrap around to the upper end of that range. NaN
 // stands behind the last column.
 struct BeyondBlock {
-  int64_t rows, first_row, first_col;  // first_col is that of a panel
+  int64_t rows, first_row, first_col;  // first_col is the first of a panel
   const float* distances;              // [rows, panel]
   const int32_t *class_of, *limits;    // [batch] the class of a row and the number of its limits
   int64_t most_limits;                 // of any of the columns
@@ -31,7 +31,7 @@ struct DistanceGaps {
   float scale, last;        // bucket = (distance - low) * scale, cut off at 0 and at `last`
   const int32_t* starts;    // [last + 2] thresholds in lower buckets
   const float* thresholds;  // [starts[last + 1] + 1], infinity behind them
-  uint64_t* nearest;        // [thresholds + 1] in and out: the least NearestKey with so many thresholds below
+  uint64_t* nearest;        // [thresholds + 1] in and out: the least NearestKey with i thresholds below
 };
 
 // Orders distances, which are +0 or above, first by distance and then by index; kNoNearest comes after all.

@@ -26,7 +26,7 @@ class TaskQueue {
     changed_.notify_one();
   }
 
-  // Has every Serve() return. Tasks that nobody has begun are dropped: they belong to loops whose callers
+  // Has every Serve() return. Tasks that have not begun are dropped: they belong to loops whose callers
   // have done all the work themselves.
   void End() {
     {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The search for the negatives of all anchors of a batch at once, in tiles of the symmetric half of the
-// distance matrix: a tile has news for its rows and for its columns, and is gone when both have read it.
+// distance matrix. Each tile is searched for its rows and for its columns, and is never stored.
 #pragma once
 #include <cstdint>
 
@@ -15,8 +15,8 @@ class BeyondSearch {
   // Each row may get up to `most_limits`. Memory: 8 bytes for each and for each thread that searches.
   BeyondSearch(int64_t batch, int64_t most_limits);
 
-  // The limits of a row are numbered in the order in which they are added. Nothing is beyond a NaN. Safe for
-  // different rows in parallel.
+  // The limits of a row are numbered in the order in which they are added. Nothing is beyond a NaN. Different
+  // rows may be added in parallel.
   void AddLimit(int64_t row, float limit);
   void AddNoLimit(int64_t row);  // any row of another class will do
 

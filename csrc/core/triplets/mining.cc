@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Distances are symmetric bit for bit, and do not depend on where in a pairwise matrix they are computed:
-// each is one chain of sums over the two rows alone. So those to positives may be computed first, class by
-// class.
+// each is one chain of sums over the two rows alone. So distances to positives may be computed first,
+// class by class.
 #include "core/triplets/mining.h"
 
 #include <algorithm>
@@ -21,9 +21,9 @@ namespace {
 
 constexpr float kNoDistance = std::numeric_limits<float>::quiet_NaN();
 
-// How many positives an anchor may have for a search for all anchors at once. That takes half the distances,
-// but costs some steps for each candidate that is the nearest so far, which small batches do not pay back: at
-// 128 columns the two ways meet at 3 positives in a batch of 1024, 7 of 2048 and 15 of 4096.
+// The most positives with which an anchor takes part in the search for all anchors at once. That search takes
+// half the distances, but some steps for each candidate that is the nearest so far, which small batches do
+// not pay back: at 128 columns the two ways meet at 3 positives in a batch of 1024, 7 of 2048 and 15 of 4096.
 int64_t MostLimits(int64_t batch) { return std::clamp<int64_t>(batch / 256 - 1, 0, 15); }
 
 // Rows of distances that a thread holds at a time. All of the packed batch passes by for each block of rows,
@@ -161,7 +161,7 @@ void MineTogether(const Executor& executor, const Batch& batch, int64_t most, co
   });
 }
 
-// The anchors with at least so many.
+// The anchors with at least `least` positives.
 void MineApart(const Executor& executor, const Batch& batch, int64_t least, const Negatives& negatives) {
   const std::vector<int32_t> anchors = AnchorsWith(batch, least, batch.x.rows);
   ForEachAnchor(executor, batch, anchors, [&] {
@@ -179,7 +179,7 @@ void MineApart(const Executor& executor, const Batch& batch, int64_t least, cons
   });
 }
 
-// The first of the farthest members, but for the one at `own`; NaN only if all are.
+// The first of the farthest members, without the one at `own`; one at NaN only if all are.
 int64_t FarthestMember(const float* distances, int64_t size, int64_t own) {
   int64_t farthest = own == 0 ? 1 : 0;
   for (int64_t i = farthest + 1; i < size; ++i)

@@ -15,10 +15,10 @@ namespace {
 // 128 or 400. The two meet between 64 and 128 positives, for rows of 512 as well.
 constexpr int64_t kMostScannedPositives = 96;
 
-// With twice as many as that, or half of it, mining is no faster.
+// Mining is no faster with twice as many, or half as many.
 constexpr int64_t kBucketsPerPositive = 4;
 
-// Insertion moves an element past those of its bucket only; fuller buckets are rather sorted for good.
+// Insertion sort moves an element within its bucket only. With fuller buckets std::sort is faster.
 constexpr int64_t kMostInserted = 16;
 
 float KeyDistance(uint64_t key) { return BitsFloat(static_cast<uint32_t>(key >> 32)); }

@@ -55,7 +55,7 @@ class AnchorTerms {
     std::fill_n(place_.get(), terms.x.rows, 0);
   }
 
-  // Their sum. Of the edges of the anchor only the mined negatives are there: one for each positive.
+  // The sum of the terms of an anchor. Its edges hold the mined negatives on entry, one for each positive.
   double Evaluate(int64_t anchor) {
     const Classes& classes = edges_.classes();
     const int64_t own = edges_.membership().class_of[static_cast<size_t>(anchor)], size = classes.size(own);
@@ -85,8 +85,8 @@ class AnchorTerms {
   }
 
  private:
-  // Positives often share a negative: each is evaluated once and gets one edge. Moves the distinct ones to
-  // the front and writes down which of them each pair has; returns their number.
+  // Positives often share a negative: each distinct negative is evaluated once and gets one edge. Moves the
+  // distinct ones to the front, notes which of them each pair has, and returns their number.
   int64_t ListDistinct(int32_t* negatives, int64_t count) {
     int32_t distinct = 0;
     for (int64_t i = 0; i < count; ++i) {
@@ -114,7 +114,7 @@ class AnchorTerms {
   const Scratch<SlopedDistance> to_positives_, to_negatives_;
 };
 
-// The sum of the terms. Gradients of those of many positives share their edges.
+// The sum of the semi-hard terms. Triplets that share an (anchor, negative) pair share its edge.
 double SumSemihard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
   const Classes& classes = batch.classes;
   const Matrix<const float> x = terms.x;
@@ -132,7 +132,7 @@ double SumSemihard(const Executor& executor, const Batch& batch, const Terms& te
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-// The same for one triplet per anchor.
+// The sum of the hard terms, one for each anchor.
 double SumHard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
   const Matrix<const float> x = terms.x;
   const Scratch<int32_t> positive(x.rows), negative(x.rows);

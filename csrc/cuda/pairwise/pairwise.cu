@@ -22,8 +22,8 @@ using namespace pairwise;
 
 namespace {
 
-// Tiles of 128 x 128 do twice the arithmetic of those of 64 x 64 for what they read of shared memory, if
-// there are enough of them for the GPU's 132 multiprocessors.
+// A tile of 128 x 128 does twice the arithmetic per byte of shared memory of a tile of 64 x 64. It is used
+// where there are enough tiles for the GPU's 132 multiprocessors.
 constexpr int64_t kEnoughTiles = 132;
 
 // Pairs from which on a library is asked for products by tensor cores: four tiles for each multiprocessor.
@@ -116,7 +116,7 @@ __device__ void FinishTile(const PairwiseArguments& g, TilePlace place, float* s
   }
 }
 
-// Finishes sums that are in `out` already: a block those of 128 x 128 pairs.
+// Finishes sums that are in `out` already; a block finishes 128 x 128 pairs.
 __global__ void __launch_bounds__(kTileThreads) FinishProducts(PairwiseArguments g) {
   constexpr int kShare = kLargeTile / 32;
   const TilePlace place = PlaceOfBlock(g, kLargeTile);

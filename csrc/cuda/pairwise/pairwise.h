@@ -47,7 +47,7 @@ struct PairwiseGradients {
 int64_t PairwiseWorkspace(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
 int64_t PairwiseGradWorkspace(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
 
-// out [x.rows, y.rows]. These return the sentence that says what went wrong, or nothing.
+// out [x.rows, y.rows]. These return an error message, or an empty string.
 std::string Pairwise(Stream stream, const PairwiseKernel& kernel, Matrix<const float> x,
                      Matrix<const float> y, void* workspace, float* out);
 

@@ -101,7 +101,7 @@ __global__ void SumOfBlocks(const double* sums, int64_t count, float* out) {
 
 int64_t BiasBlocks(int64_t pairs) { return std::min(kBiasBlocks, DivideUp(pairs, kBiasShare)); }
 
-// Large tiles where a gradient has enough rows and columns for them; those of 3xTF32 would not fit the
+// Large tiles where a gradient has enough rows and columns for them; large tiles in 3xTF32 would not fit the
 // registers.
 int64_t TileSide(const PairwiseKernel& kernel, int64_t rows, int64_t dim) {
   const bool fits = IsProductMetric(kernel.metric) && kernel.precision != Precision::k3xTf32;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the pairwise matrices and their gradients need of single rows: lengths and normalised rows. One warp
+// Kernels on single rows for pairwise matrices and their gradients: lengths and normalised rows. One warp
 // per row.
 #pragma once
 #include "cuda/pairwise/tensor_tile.h"

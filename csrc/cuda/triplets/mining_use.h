@@ -142,8 +142,8 @@ class BlockTriplets {
     }
   }
 
-  // The anchor's share of its triplets' gradients, and that of the negatives: of equal ones, which follow
-  // each other, at once.
+  // Adds the gradients of an anchor's triplets to the anchor and to its negatives. Equal negatives follow
+  // each other, and are added at once.
   __device__ void AddToAnchor(int a, int64_t d, double scale) const {
     const int64_t anchor = Anchor(a);
     float x[kOfLane], part[kOfLane], sum[kOfLane] = {};
