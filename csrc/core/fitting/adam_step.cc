@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "core/simd/cpu_state.h"
 #include "core/simd/fitting_kernels.h"
+#include "core/threads/cpu_state.h"
 
 namespace fslcore {
 

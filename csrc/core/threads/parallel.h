@@ -14,7 +14,7 @@
 #include <mutex>
 
 #include "core/arrays/rounding.h"
-#include "core/simd/cpu_state.h"
+#include "core/threads/cpu_state.h"
 
 namespace fslcore {
 
