@@ -3,8 +3,8 @@
 // best. Built by one line, with nothing but the CUDA toolkit:
 //
 //   nvcc -O3 -std=c++17 -arch=native --expt-relaxed-constexpr -fmad=false -Xcompiler -ffp-contract=off
-//     -DFSLCORE_PORTABLE -Icsrc csrc/bench/*.cu csrc/cuda/*.cu csrc/tests/cuda_*_test.cu csrc/core/*.cc
-//     csrc/core/simd/kernels.cc csrc/core/simd/levels/kernels_portable.cc -o cuda_bench
+//     -DFSLCORE_PORTABLE -Icsrc csrc/bench/*.cu csrc/cuda/*.cu csrc/cuda/*/*.cu csrc/tests/cuda_*_test.cu
+//     csrc/core/*/*.cc csrc/core/simd/levels/kernels_portable.cc -o cuda_bench
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
