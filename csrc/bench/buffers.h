@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Memory of the device for the benchmark, and what fills it. Whatever goes wrong with the device here ends
-// the program with a sentence: nothing could be measured behind it.
+// Device memory for the benchmark, and what fills it. An error of the device ends the program with a message:
+// later measurements would be wrong.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -13,7 +13,7 @@
 
 namespace fslcore::bench {
 
-// Ends the program if there is a sentence, or an error.
+// Ends the program with a message if there is an error.
 void Require(const std::string& problem);
 void Require(cudaError_t error);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What is timed, and what is repeated to see that its bits do not change.
+// The timed cases, and the repeated ones, whose bits must not change.
 #pragma once
 #include <functional>
 #include <optional>
@@ -13,7 +13,7 @@
 
 namespace fslcore::bench {
 
-// A product x x^T of the library that everybody has.
+// A product x x^T by cuBLAS, for comparison.
 struct Rival {
   int64_t rows, dim;
   Precision precision;  // but 3xTF32
@@ -22,19 +22,19 @@ struct Rival {
 struct Case {
   std::string name;
   Work work;
-  double bar;  // percent of the limit that are aimed at; 0 for none
+  double bar;  // target, in percent of the limit; 0 for none
   Run run;     // holds its buffers
   std::optional<Rival> rival = std::nullopt;
 };
 
-// Inputs are made when a case's turn has come, and go with it.
+// Inputs are made when the case runs, and freed after it.
 using MakeCase = std::function<Case()>;
 
 std::vector<MakeCase> PairwiseCases();
 std::vector<MakeCase> TripletCases();
 std::vector<MakeCase> EpisodeCases();
 
-// Something on one input, and all that it writes: the workspace too, which must not matter.
+// A call on one input, and all the memory that it writes, the workspace included.
 struct Repeated {
   struct Written {
     void* data;

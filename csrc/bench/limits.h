@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the device can do at best, measured: the marks against which the kernels are held.
+// The measured peak rates of the device, against which the kernels are compared.
 #pragma once
 #include "bench/timing.h"
 
@@ -12,14 +12,14 @@ struct Limits {
 
 Limits MeasureLimits(const Timer& timer);
 
-// What one call has to do at least.
+// The least work of one call.
 struct Work {
   double operations = 0;
   double speed = 1;  // of the units that do them, against float32
   double bytes = 0;  // each input read once, each output written once
 };
 
-// The least time for it.
+// The least time for the work.
 double FloorMilliseconds(const Work& work, const Limits& limits);
 
 // Whether its bytes take longer than its operations.

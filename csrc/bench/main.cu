@@ -3,8 +3,8 @@
 // best. Built by one line, with nothing but the CUDA toolkit:
 //
 //   nvcc -O3 -std=c++17 -arch=native --expt-relaxed-constexpr -fmad=false -Xcompiler -ffp-contract=off
-//     -DFSLCORE_PORTABLE -Icsrc csrc/bench/*.cu csrc/cuda/*.cu csrc/tests/cuda_*_test.cu csrc/core/*.cc
-//     csrc/core/simd/kernels.cc csrc/core/simd/levels/kernels_portable.cc -o cuda_bench
+//     -DFSLCORE_PORTABLE -Icsrc csrc/bench/*.cu csrc/cuda/*.cu csrc/cuda/*/*.cu csrc/tests/cuda_*_test.cu
+//     csrc/core/*/*.cc csrc/core/simd/levels/kernels_portable.cc -o cuda_bench
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -15,8 +15,8 @@
 #include "bench/report.h"
 #include "cuda/devices.h"
 #include "cuda/pairwise/library_product.h"
-#include "tests/check.h"
-#include "tests/cuda_tests.h"
+#include "tests/cuda_check.h"
+#include "tests/cuda_checks.h"
 
 namespace fslcore::bench {
 namespace {
@@ -62,11 +62,11 @@ Options Parse(int count, char** arguments) {
 
 std::vector<Check> RunChecks() {
   std::vector<Check> checks;
-  for (const CudaTest& test : kCudaTests) {
+  for (const CudaCheck& check : kCudaChecks) {
     const int before = g_failures;
-    test.run();
+    check.run();
     Require(cudaDeviceSynchronize());
-    checks.push_back({test.name, g_failures - before});
+    checks.push_back({check.name, g_failures - before});
     Print(checks.back());
   }
   return checks;

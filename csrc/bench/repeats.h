@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Whether a kernel gives the same bits each time, and writes all that it should.
+// Checks that a kernel gives the same bits each time, and writes all of its results.
 #pragma once
 #include <string>
 
@@ -13,8 +13,8 @@ struct Repetition {
   int different;  // from the first
 };
 
-// Before each run all that is written is filled with a byte that is never the same twice in a row, so that
-// what was not written shows as a difference, and what depends on an old workspace, too.
+// Before each run all memory that the call writes is filled with a byte that is never the same twice in a
+// row, so that unwritten results, and results that depend on an old workspace, show as differences.
 Repetition Repeat(const Repeated& repeated, int repeats);
 
 }  // namespace fslcore::bench

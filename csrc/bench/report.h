@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What was found, as a table for the terminal and as JSON for programs.
+// The results, as a table for the terminal and as JSON for programs.
 #pragma once
 #include <optional>
 #include <string>
@@ -32,14 +32,14 @@ struct Report {
   bool passed() const;
 };
 
-// One line each, printed as soon as there is something to print.
+// Each prints one line as soon as its result is known.
 void Print(const Check& check);
 void Print(const Repetition& repetition);
 void Print(const Limits& limits);
 void PrintTimingHead();
 void Print(const Timing& timing, const Limits& limits);
 
-// Returns the sentence that says why it could not be written, or nothing.
+// Returns an error message, or an empty string.
 std::string WriteJson(const Report& report, const std::string& file);
 
 }  // namespace fslcore::bench

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How long the device takes: the time between two of its events, with nothing left in its second-level cache.
+// Device time: the time between two events, with the second-level cache flushed before.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -11,7 +11,7 @@
 
 namespace fslcore::bench {
 
-// Puts work on the stream; returns the sentence that says what went wrong, or nothing.
+// Puts work on the stream; returns an error message, or an empty string.
 using Run = std::function<std::string(cuda::Stream)>;
 
 class Timer {

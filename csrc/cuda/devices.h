@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What GPUs there are, and the one function that waits for them.
+// The GPUs of this machine, and the one function that waits for them.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,12 +14,12 @@ std::string RuntimeVersion();
 
 struct Devices {
   std::vector<std::string> names;
-  std::string problem;  // why there is none, in a sentence
+  std::string problem;  // an error message if there is none
 };
 Devices FindDevices();
 
-// Copies a number to the host, behind what the stream has to do still. For outputs whose size is in the data.
-// Returns the sentence that says what went wrong, or nothing.
+// Copies a number to the host after all work on the stream, and waits for it. For outputs whose size depends
+// on the data. Returns an error message, or an empty string.
 std::string Fetch(Stream stream, const int64_t* device, int64_t* host);
 
 }  // namespace fslcore::cuda

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What every CUDA file begins with: the runtime, starting kernels on a stream, and the caller's memory in
+// What every CUDA file needs: the runtime, a way to start kernels on a stream, and the caller's memory in
 // parts. The tests build the same files as C++, where the cuda_runtime.h of tests/cuda_on_cpu stands in for
 // the GPU; hence kernels are started by Launches and not by <<< >>>, and name their shared memory with
 // SharedMemory.
@@ -66,7 +66,7 @@ class Launches {
   }
 
   Stream stream() const { return stream_; }
-  // The sentence that says what went wrong, or nothing.
+  // An error message, or an empty string.
   const std::string& problem() const { return problem_; }
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The work queue of a GPU, as the driver names it: known without any CUDA header.
+// The work queue of a GPU under the driver's name, without any CUDA header.
 #pragma once
 
 struct CUstream_st;

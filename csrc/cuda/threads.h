@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A thread or a warp for each of n things, in blocks of 256 threads, and what the lanes of a warp do
-// together.
+// Grids with a thread or a warp for each of n items, in blocks of 256 threads, and reductions over the lanes
+// of a warp.
 #pragma once
 #include "cuda/launch.h"
 

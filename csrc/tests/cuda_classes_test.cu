@@ -9,8 +9,8 @@
 #include "core/episodes/classes.h"
 #include "cuda/episodes/classes.h"
 #include "cuda/primitives.h"
-#include "tests/check.h"
-#include "tests/cuda_tests.h"
+#include "tests/cuda_check.h"
+#include "tests/cuda_checks.h"
 #include "tests/device_memory.h"
 
 namespace fslcore {
@@ -112,7 +112,7 @@ void TestPrimitives(int64_t n) {
 
 }  // namespace
 
-void TestCudaClasses() {
+void CheckCudaClasses() {
   TestGrouping();
   for (int64_t n : kCounts) TestPrimitives(n);
 }

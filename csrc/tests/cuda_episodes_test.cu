@@ -4,8 +4,8 @@
 
 #include "core/random/philox.h"
 #include "cuda/episodes/episodes.h"
-#include "tests/check.h"
-#include "tests/cuda_tests.h"
+#include "tests/cuda_check.h"
+#include "tests/cuda_checks.h"
 #include "tests/device_memory.h"
 
 namespace fslcore {
@@ -136,7 +136,7 @@ void TestRefusals() {
 
 }  // namespace
 
-void TestCudaEpisodes() {
+void CheckCudaEpisodes() {
   TestShapes();
   TestAddresses();
   TestRejection();

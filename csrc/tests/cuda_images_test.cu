@@ -4,8 +4,8 @@
 
 #include "core/random/philox.h"
 #include "cuda/images/images.h"
-#include "tests/check.h"
-#include "tests/cuda_tests.h"
+#include "tests/cuda_check.h"
+#include "tests/cuda_checks.h"
 #include "tests/device_memory.h"
 
 namespace fslcore {
@@ -158,7 +158,7 @@ void TestRefusals() {
 
 }  // namespace
 
-void TestCudaImages() {
+void CheckCudaImages() {
   TestTurns();
   TestResize();
   TestSizesAndAlignment();

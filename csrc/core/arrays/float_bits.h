@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Floats and their bits. Those of numbers that are +0 or above are in the order of the numbers, NaN behind
-// them.
+// Floats and their bits. The bits of numbers that are +0 or above are in the order of the numbers, and NaN
+// follows them.
 #pragma once
 #include <cstdint>
 

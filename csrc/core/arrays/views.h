@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The whole vocabulary of the core's signatures: non-owning, contiguous views of the caller's memory.
+// The arguments of the core's functions: non-owning, contiguous views of the caller's memory. Sizes may be 0.
 #pragma once
 #include <cstdint>
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/arrays/scratch.h"
-#include "core/simd/kernels.h"
+#include "core/simd/convolution_kernels.h"
 
 namespace fslcore {
 namespace {
@@ -20,7 +20,7 @@ constexpr int64_t kRowsPerSum = 128;
 // Per parallel block: enough that register tiles are full although borders are tiles of their own.
 constexpr int64_t kPositionsPerBlock = 14 * 14;
 
-// The maps of some images: those that are kept, or, if none are, made again.
+// The maps of some images: the kept ones or, if none are kept, maps that are computed again.
 class Maps {
  public:
   Maps(const ConvShape& shape, const float* kept, const Convolution* convolution)
@@ -43,10 +43,10 @@ class Maps {
 // Pieces of the pooling windows of a block of images, from its first map and output on, in floats.
 struct Strip {
   int64_t maps, outputs;
-  PoolWindows windows;
+  simd::PoolWindows windows;
 };
 
-// With a pool of 1 all positions are one row of windows; with 2, so many rows of one image.
+// With a pool of 1 all positions are one row of windows; with 2 a strip is a few rows of one image.
 std::vector<Strip> Strips(const ConvBlockShape& shape, int64_t images) {
   std::vector<Strip> strips;
   const int64_t filters = shape.conv.filters;
@@ -67,7 +67,7 @@ std::vector<Strip> Strips(const ConvBlockShape& shape, int64_t images) {
   return strips;
 }
 
-// The same for all blocks of single images, not pairs: some have one image less than the others.
+// Strips() of the blocks of images: a block has as many images as the largest one, or one less.
 class BlockStrips {
  public:
   BlockStrips(const ConvBlockShape& shape, const ImageBlocks& blocks)
@@ -133,7 +133,6 @@ struct Scales {
 // Writes mean and variance of the maps, which it makes on the way.
 void FindMoments(const Executor& executor, const ConvShape& shape, const ImageBlocks& blocks,
                  const Convolution& convolution, const ConvBlockResults& results) {
-  const SimdKernels& simd = Simd();
   const int64_t filters = shape.filters, rows_each = shape.positions_each();
   const int64_t sums_each = DivideUp(blocks.most() * rows_each, kRowsPerSum);
   Scratch<float> means(blocks.count * sums_each * filters), squares(blocks.count * sums_each * filters);
@@ -148,7 +147,7 @@ void FindMoments(const Executor& executor, const ConvShape& shape, const ImageBl
     float* maps = results.maps ? results.maps + begin * shape.maps_size() : scratch.get();
     convolution(begin, end, maps);
     for_each_sum(block, [&](int64_t at, int64_t row, int64_t rows) {
-      simd.moments(maps + row * filters, rows, filters, means.get() + at, squares.get() + at);
+      simd::Convolution().moments(maps + row * filters, rows, filters, means.get() + at, squares.get() + at);
     });
   });
 
@@ -168,8 +167,8 @@ void FindMoments(const Executor& executor, const ConvShape& shape, const ImageBl
 
 // Writes the gradients of gamma and beta.
 void FindNormGrad(const Executor& executor, const ConvBlockShape& shape, const ImageBlocks& blocks,
-                  const Maps& maps_of, const NormalisedRelu& relu, const float* inverse, const float* grad,
-                  const ConvBlockGradients& gradients) {
+                  const Maps& maps_of, const simd::NormalisedRelu& relu, const float* inverse,
+                  const float* grad, const ConvBlockGradients& gradients) {
   const int64_t filters = shape.conv.filters;
   const BlockStrips strips(shape, blocks);
   std::vector<float> sums(static_cast<size_t>(blocks.count * strips.most() * filters));
@@ -179,9 +178,9 @@ void FindNormGrad(const Executor& executor, const ConvBlockShape& shape, const I
     const float* maps = maps_of(begin, end, scratch.get());
     int64_t at = block * strips.most() * filters;
     for (const Strip& strip : strips(end - begin)) {
-      Simd().pooled_relu_sums(relu, strip.windows, maps + strip.maps,
-                              grad + begin * shape.outputs_size() + strip.outputs, sums.data() + at,
-                              products.data() + at);
+      simd::Convolution().pooled_relu_sums(relu, strip.windows, maps + strip.maps,
+                                           grad + begin * shape.outputs_size() + strip.outputs,
+                                           sums.data() + at, products.data() + at);
       at += filters;
     }
   });
@@ -215,7 +214,7 @@ std::string CheckEpsilon(float epsilon) {
   return "epsilon must be positive and finite, received epsilon=" + std::to_string(epsilon);
 }
 
-// The first sentence that says something.
+// The first error message that is not empty.
 std::string FirstOf(std::initializer_list<std::string> problems) {
   for (const std::string& problem : problems)
     if (!problem.empty()) return problem;
@@ -259,7 +258,7 @@ void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const Conv
   FindMoments(executor, shape.conv, blocks, convolution, results);
 
   const Scales scales(inputs, results.variance, shape.conv.filters);
-  const NormalisedRelu relu = {shape.conv.filters, results.mean, scales.scale.get(), inputs.beta};
+  const simd::NormalisedRelu relu = {shape.conv.filters, results.mean, scales.scale.get(), inputs.beta};
   const Maps maps_of(shape.conv, results.maps, &convolution);
   const BlockStrips strips(shape, blocks);
   const auto normalise = [&](int64_t, int64_t begin, int64_t end) {
@@ -267,7 +266,7 @@ void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const Conv
     const float* maps = maps_of(begin, end, scratch.get());
     float* outputs = results.outputs + begin * shape.outputs_size();
     for (const Strip& strip : strips(end - begin))
-      Simd().pooled_relu(relu, strip.windows, maps + strip.maps, outputs + strip.outputs);
+      simd::Convolution().pooled_relu(relu, strip.windows, maps + strip.maps, outputs + strip.outputs);
   };
   // Backwards, what the first pass has left in the cache is used before it is displaced.
   blocks.ForEach(executor, normalise, Order::kBackward);
@@ -275,7 +274,6 @@ void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const Conv
 
 void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,
                    const ConvBlockSaved& saved, const float* grad, const ConvBlockGradients& gradients) {
-  const SimdKernels& simd = Simd();
   const ConvShape& conv = shape.conv;
   const int64_t filters = conv.filters;
   const ImageBlocks blocks = BlocksOf(conv, kPositionsPerBlock);
@@ -283,7 +281,7 @@ void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const 
   if (!saved.maps) convolution.emplace(executor, conv, inputs.images, inputs.kernel, blocks.most());
   const Maps maps_of(conv, saved.maps, convolution ? &*convolution : nullptr);
   const Scales scales(inputs, saved.variance, filters);
-  const NormalisedRelu relu = {filters, saved.mean, scales.scale.get(), inputs.beta};
+  const simd::NormalisedRelu relu = {filters, saved.mean, scales.scale.get(), inputs.beta};
   FindNormGrad(executor, shape, blocks, maps_of, relu, scales.inverse.get(), grad, gradients);
 
   // d outputs / d maps also moves the mean and the variance: with d the gradient behind ReLU and pool,
@@ -301,8 +299,8 @@ void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const 
       float* out = scratch + (first - begin) * conv.maps_size();
       const float* maps = maps_of(first, last, out);
       const auto write = [&](const Strip& strip, const float* d) {
-        simd.pooled_relu_grad(relu, strip.windows, maps + strip.maps, d, offset.get(), slope.get(),
-                              out + strip.maps);
+        simd::Convolution().pooled_relu_grad(relu, strip.windows, maps + strip.maps, d, offset.get(),
+                                             slope.get(), out + strip.maps);
       };
       for (const Strip& strip : Strips(shape, last - first))
         write(strip, grad + first * shape.outputs_size() + strip.outputs);

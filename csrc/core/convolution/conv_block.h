@@ -9,15 +9,15 @@
 // with the mean and the biased variance of the maps over the batch and all positions (Ioffe and Szegedy,
 // "Batch normalization", ICML 2015). An odd last row or column belongs to no window of a pool of 2.
 //
-// The gradient of ReLU at 0 is 0, and that of the maximum goes to the first of equals, row by row. A batch
-// without positions has mean, variance and gradients 0. Results do not depend on the number of threads.
+// The gradient of ReLU at 0 is 0; the gradient of the maximum goes to the first of equals, row by row. A
+// batch without positions has mean, variance and gradients 0. Results do not depend on the number of threads.
 #pragma once
 #include <cstdint>
 #include <string>
 
+#include "core/arrays/sizes.h"
 #include "core/convolution/convolution.h"
 #include "core/threads/parallel.h"
-#include "core/arrays/sizes.h"
 
 namespace fslcore {
 
@@ -31,13 +31,14 @@ struct ConvBlockShape {
   Sizes output_sizes() const { return {conv.count, out_height(), out_width(), conv.filters}; }
 };
 
-// Whether a caller should keep the maps for the gradient. Of few channels, large ones are not: to convolve
-// again takes no longer than to read them from memory, and they need many times as much of it as the images.
+// Whether a caller should keep the maps for the gradient. Large maps of images with few channels are not
+// kept: to convolve again takes no longer than to read them from memory, and they need many times the memory
+// of the images.
 inline bool KeepsMaps(const ConvShape& shape) {
   return shape.channels > 3 || shape.positions() * shape.filters <= int64_t{1} << 20;
 }
 
-// What is not a tensor.
+// The arguments of a block that are not tensors.
 struct ConvBlockOptions {
   int64_t stride, pool;
   float epsilon;
@@ -69,18 +70,18 @@ struct ConvBlockResults {
 void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,
                const ConvBlockResults& results);
 
-// Of the results, what the gradient needs.
+// The results that the gradient needs.
 struct ConvBlockSaved {
   const float* maps;  // null if they were not kept
   const float *mean, *variance;
 };
 
 struct ConvBlockGradients {
-  float* images;  // or null, if nobody asks for it
+  float* images;  // or null: it is not computed
   float *kernel, *gamma, *beta;
 };
 
-// `grad` with respect to the outputs.
+// `grad` is the gradient with respect to the outputs.
 void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,
                    const ConvBlockSaved& saved, const float* grad, const ConvBlockGradients& gradients);
 

@@ -49,13 +49,13 @@ struct Extent {
   int64_t size() const { return height * width * channels; }
 };
 
-std::vector<WindowRun> Runs(const AxisGroup& rows, const AxisGroup& cols, const Extent& source) {
-  std::vector<WindowRun> runs;
+std::vector<simd::WindowRun> Runs(const AxisGroup& rows, const AxisGroup& cols, const Extent& source) {
+  std::vector<simd::WindowRun> runs;
   for (size_t tap = 0; tap < 9; ++tap) {
     const auto row = static_cast<int64_t>(tap / 3), col = static_cast<int64_t>(tap % 3);
     if (!rows.reaches(row) || !cols.reaches(col)) continue;
-    const WindowRun run = {source.at(rows.steps[tap / 3], cols.steps[tap % 3]),
-                           static_cast<int64_t>(tap) * source.channels, source.channels};
+    const simd::WindowRun run = {source.at(rows.steps[tap / 3], cols.steps[tap % 3]),
+                                 static_cast<int64_t>(tap) * source.channels, source.channels};
     if (!runs.empty() && runs.back().in + runs.back().length == run.in &&
         runs.back().row + runs.back().length == run.row)
       runs.back().length += run.length;
@@ -71,8 +71,8 @@ std::vector<WindowGroup> Windows(const std::vector<AxisGroup>& by_rows, const st
   for (const AxisGroup& rows : by_rows)
     for (const AxisGroup& cols : by_cols) {
       const size_t height = rows.positions.size(), width = cols.positions.size();
-      std::vector<WindowPlace> places(static_cast<size_t>(images) * height * width);
-      WindowPlace* place = places.data();
+      std::vector<simd::WindowPlace> places(static_cast<size_t>(images) * height * width);
+      simd::WindowPlace* place = places.data();
       for (int64_t image = 0; image < images; ++image)
         for (size_t r = 0; r < height; ++r)
           for (size_t c = 0; c < width; ++c)

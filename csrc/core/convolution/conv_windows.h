@@ -7,20 +7,20 @@
 #include <vector>
 
 #include "core/convolution/convolution.h"
-#include "core/simd/kernels.h"
+#include "core/simd/convolution_kernels.h"
 
 namespace fslcore {
 
 struct WindowGroup {
-  std::vector<WindowRun> runs;
-  std::vector<WindowPlace> places;  // image by image, so that fewer images are a prefix
-  int64_t per_image;                // places
+  std::vector<simd::WindowRun> runs;
+  std::vector<simd::WindowPlace> places;  // image by image, so that fewer images are a prefix
+  int64_t per_image;                      // places
 };
 
 // From images to maps; run.row counts the rows of the kernel as [9 * channels, filters].
 std::vector<WindowGroup> ForwardWindows(const ConvShape& shape, int64_t images);
 
-// From the gradient of the maps to that of the images; run.row counts rows of the kernel's transposed
+// From the gradient of the maps to the gradient of the images; run.row counts rows of the kernel's transposed
 // taps, [9 * filters, channels].
 std::vector<WindowGroup> BackwardWindows(const ConvShape& shape, int64_t images);
 

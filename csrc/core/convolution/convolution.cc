@@ -4,15 +4,17 @@
 #include <algorithm>
 
 #include "core/convolution/conv_windows.h"
+#include "core/simd/convolution_kernels.h"
+#include "core/simd/row_kernels.h"
 
 namespace fslcore {
 namespace {
 
-int64_t PanelCount(int64_t cols) { return DivideUp(cols, Simd().panel); }
+int64_t PanelCount(int64_t cols) { return DivideUp(cols, simd::Rows().panel); }
 
 bool InPairs(const ConvShape& shape) { return shape.precision == Precision::kBfloat16; }
 
-// Floats that hold so many factors.
+// How many floats hold `factors` factors.
 int64_t Words(const ConvShape& shape, int64_t factors) {
   return InPairs(shape) ? DivideUp(factors, 2) : factors;
 }
@@ -23,7 +25,7 @@ std::vector<WindowGroup> WordsToMaps(ConvShape shape, int64_t images) {
   return ForwardWindows(shape, images);
 }
 
-// From the gradient of the maps, in words, to that of the images.
+// From the gradient of the maps, in words, to the gradient of the images.
 std::vector<WindowGroup> WordsToImages(ConvShape shape, int64_t images) {
   shape.filters = Words(shape, shape.filters);
   return BackwardWindows(shape, images);
@@ -33,7 +35,7 @@ std::vector<WindowGroup> WordsToImages(ConvShape shape, int64_t images) {
 const float* RowsAsWords(const ConvShape& shape, const float* in, int64_t rows, int64_t cols,
                          float* scratch) {
   if (!InPairs(shape)) return in;
-  Simd().pair_neighbours(in, rows, cols, scratch);
+  simd::Convolution().pair_neighbours(in, rows, cols, scratch);
   return scratch;
 }
 
@@ -42,14 +44,14 @@ const float* ImagesAsWords(const ConvShape& shape, const float* in, int64_t coun
                            float* scratch) {
   if (!InPairs(shape)) return in;
   for (int64_t i = 0; i < count; i += 2)
-    Simd().pair_rows(in + i * size, i + 1 < count ? in + (i + 1) * size : nullptr, size,
-                     scratch + i / 2 * size);
+    simd::Convolution().pair_rows(in + i * size, i + 1 < count ? in + (i + 1) * size : nullptr, size,
+                                  scratch + i / 2 * size);
   return scratch;
 }
 
 void ApplyWindows(const ConvShape& shape, const std::vector<WindowGroup>& groups, int64_t images,
                   const float* in, const float* panels, int64_t depth, int64_t cols, float* out) {
-  const auto apply = InPairs(shape) ? Simd().window_pairs : Simd().window;
+  const auto apply = InPairs(shape) ? simd::Convolution().window_pairs : simd::Convolution().window;
   for (const WindowGroup& group : groups)
     apply({images * group.per_image, depth, cols, group.places.data(), group.runs.data(),
            static_cast<int64_t>(group.runs.size()), in, panels, out});
@@ -57,11 +59,11 @@ void ApplyWindows(const ConvShape& shape, const std::vector<WindowGroup>& groups
 
 void AddKernelGrad(const ConvShape& shape, const std::vector<WindowGroup>& groups, int64_t images,
                    const float* in, const float* grad, float* out) {
-  const auto add = InPairs(shape) ? Simd().window_grad_pairs : Simd().window_grad;
+  const auto add = InPairs(shape) ? simd::Convolution().window_grad_pairs : simd::Convolution().window_grad;
   for (const WindowGroup& group : groups)
     // 96 rows of 64 floats stay in the L1 cache while all taps pass.
     for (int64_t first = 0, rows = images * group.per_image; first < rows; first += 96)
-      for (const WindowRun& run : group.runs)
+      for (const simd::WindowRun& run : group.runs)
         add({run.length, shape.filters, group.places.data() + first, std::min<int64_t>(96, rows - first),
              in + run.in, grad, out + run.row * shape.filters});
 }
@@ -89,25 +91,25 @@ Convolution::Convolution(const Executor& executor, const ConvShape& shape, const
       images_(images),
       pairs_(InPairs(shape) ? 9 * Words(shape, shape.channels) * shape.filters : 0),
       // A kernel that is one whole panel already is used where it is.
-      packed_(shape.filters == Simd().panel
+      packed_(shape.filters == simd::Rows().panel
                   ? 0
-                  : PanelCount(shape.filters) * 9 * Words(shape, shape.channels) * Simd().panel),
+                  : PanelCount(shape.filters) * 9 * Words(shape, shape.channels) * simd::Rows().panel),
       windows_(WordsToMaps(shape, block)) {
-  const int64_t panel = Simd().panel, filters = shape.filters, tap_size = shape.channels * filters;
+  const int64_t panel = simd::Rows().panel, filters = shape.filters, tap_size = shape.channels * filters;
   const int64_t words = Words(shape, shape.channels), depth = 9 * words;
   ParallelFor(executor, InPairs(shape) ? depth : 0, 64, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t channel = 2 * (row % words);
       const float* first = kernel + row / words * tap_size + channel * filters;
-      Simd().pair_rows(first, channel + 1 < shape.channels ? first + filters : nullptr, filters,
-                       pairs_.get() + row * filters);
+      simd::Convolution().pair_rows(first, channel + 1 < shape.channels ? first + filters : nullptr, filters,
+                                    pairs_.get() + row * filters);
     }
   });
   const float* rows = InPairs(shape) ? pairs_.get() : kernel;
   panels_ = filters == panel ? rows : packed_.get();
   ParallelFor(executor, filters == panel ? 0 : PanelCount(filters), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p)
-      Simd().pack_columns(rows, depth, filters, p * panel, packed_.get() + p * panel * depth);
+      simd::Rows().pack_columns(rows, depth, filters, p * panel, packed_.get() + p * panel * depth);
   });
 }
 
@@ -123,7 +125,7 @@ void Convolution::operator()(int64_t begin, int64_t end, float* maps) const {
 
 void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const float* images,
                      const float* kernel, const MapsGrad& maps_grad, float* kernel_grad, float* images_grad) {
-  const int64_t channels = shape.channels, filters = shape.filters, panel = Simd().panel;
+  const int64_t channels = shape.channels, filters = shape.filters, panel = simd::Rows().panel;
   const int64_t size = 9 * channels * filters;
   if (shape.positions() == 0) {
     std::fill(kernel_grad, kernel_grad + size, 0.0f);
@@ -139,7 +141,8 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
     const float* rows = RowsAsWords(shape, kernel + tap * channels * filters, channels, filters,
                                     pairs.get() + tap * size_each);
     for (int64_t p = 0; p < panels; ++p)
-      Simd().pack_rows(rows, channels, words, p * panel, transposed.get() + (p * 9 + tap) * words * panel);
+      simd::Rows().pack_rows(rows, channels, words, p * panel,
+                             transposed.get() + (p * 9 + tap) * words * panel);
   });
 
   const ImageBlocks parts = KernelGradParts(shape);
@@ -151,7 +154,7 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
   const auto gradient_of = [&](int64_t part) {
     return part == 0 ? kernel_grad : later_parts.get() + (part - 1) * size;
   };
-  // The gradient of the images is shared out from the other end, so that who has one image more for the
+  // The gradient of the images is shared out from the other end, so that a part with one image more for the
   // gradient of the kernel has one less for this.
   const auto images_begin = [&](int64_t part) {
     return std::max(parts.begin(part), shape.count - parts.begin(parts.count - part));
@@ -185,8 +188,8 @@ void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const flo
   });
   ParallelFor(executor, parts.count > 1 ? 9 * channels : 0, 64, [&](int64_t begin, int64_t end) {
     for (int64_t part = 1; part < parts.count; ++part)
-      Simd().axpy(1.0f, gradient_of(part) + begin * filters, kernel_grad + begin * filters,
-                  (end - begin) * filters);
+      simd::Rows().axpy(1.0f, gradient_of(part) + begin * filters, kernel_grad + begin * filters,
+                        (end - begin) * filters);
   });
 }
 

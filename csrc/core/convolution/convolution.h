@@ -4,23 +4,22 @@
 // max((map_height - 1) * stride + 3 - height, 0) / 2, rounded down, and left likewise.
 //
 // Work is done by blocks of images that fit a core's cache, so that what precedes or follows a convolution
-// can be done there as well. Beside the results, memory for packed copies of the kernel, for up to 16
-// gradients of it, for the maps' gradients of a block per thread, and for 16 bytes per position and pixel of
-// a block.
+// can be done there as well. Beside the results it takes memory for packed copies of the kernel, for up to 16
+// gradients of the kernel, for the maps' gradients of a block per thread, and 16 bytes per position and pixel
+// of a block. Empty batches, images and channels are allowed: sums of nothing are 0.
 //
 // In bfloat16 the factors of all products, gradients of the maps among them, are rounded to its 8 bits, block
-// by block; products and sums are float32. Two neighbours lie in the bits of one float, so that this is the
-// convolution of half as many channels, and the kernel's gradient that of half as many images.
+// by block; products and sums are float32. Two neighbours lie in the bits of one float, which makes this a
+// convolution of half as many channels, and the kernel's gradient a sum over half as many images.
 #pragma once
 #include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <vector>
 
+#include "core/arrays/scratch.h"
 #include "core/pairwise/metric.h"
 #include "core/threads/parallel.h"
-#include "core/arrays/scratch.h"
-#include "core/simd/kernels.h"
 
 namespace fslcore {
 
@@ -37,7 +36,7 @@ struct ConvShape {
   int64_t maps_size() const { return positions_each() * filters; }  // floats, for one image
 };
 
-// So many images in `count` blocks of nearly equal size, all but the last of whole units.
+// `images` images in `count` blocks of nearly equal size; all blocks but the last hold whole units.
 struct ImageBlocks {
   int64_t images, count, unit = 1;
 
@@ -54,8 +53,8 @@ struct ImageBlocks {
   }
 };
 
-// At most `positions` of the maps in a block, or one image; a multiple of four, if there are images enough,
-// so that threads have equal shares.
+// Blocks of at most `positions` positions of the maps, or of one image. Their number is a multiple of four if
+// there are enough images, so that threads have equal shares.
 ImageBlocks BlocksOf(const ConvShape& shape, int64_t positions);
 
 struct WindowGroup;
@@ -68,7 +67,7 @@ class Convolution {
               int64_t block);
   ~Convolution();
 
-  // maps = those of images [begin, end): [end - begin, map_height, map_width, filters].
+  // Writes the maps of images [begin, end): [end - begin, map_height, map_width, filters].
   void operator()(int64_t begin, int64_t end, float* maps) const;
 
  private:
@@ -79,11 +78,11 @@ class Convolution {
   std::vector<WindowGroup> windows_;
 };
 
-// The gradient of the maps of images [begin, end): a pointer to it, or it is put into `scratch`, which has
-// room.
+// Returns the gradient of the maps of images [begin, end). It may be written to `scratch`, which has room for
+// it.
 using MapsGrad = std::function<const float*(int64_t begin, int64_t end, float* scratch)>;
 
-// The gradients of the kernel and, unless that is null, of the images.
+// Writes the gradients of the kernel and, unless images_grad is null, of the images.
 void ConvolutionGrad(const Executor& executor, const ConvShape& shape, const float* images,
                      const float* kernel, const MapsGrad& maps_grad, float* kernel_grad, float* images_grad);
 

@@ -8,8 +8,8 @@
 namespace fslcore {
 namespace {
 
-// Draws without replacement from 0..n-1. The identity array survives: swaps are undone after each draw, so a
-// draw costs its own length and not that of the array.
+// Draws without replacement from 0..n-1. The swaps are undone after each draw, so the array stays the
+// identity and a draw costs its own length instead of the length of the array.
 class Shuffle {
  public:
   explicit Shuffle(int64_t largest) : items_(static_cast<size_t>(largest)) {

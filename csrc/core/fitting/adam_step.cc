@@ -3,7 +3,8 @@
 
 #include <cmath>
 
-#include "core/threads/parallel.h"
+#include "core/simd/fitting_kernels.h"
+#include "core/threads/cpu_state.h"
 
 namespace fslcore {
 
@@ -22,7 +23,7 @@ float AdamStep(AdamSettings settings, const std::vector<AdamTensor>& tensors, fl
   FlushDenormals flush;
   power *= settings.beta_2;
   settings.learning_rate *= std::sqrt(1.0f - power);
-  for (const AdamTensor& tensor : tensors) Simd().adam(settings, tensor);
+  for (const AdamTensor& tensor : tensors) simd::Fitting().adam(settings, tensor);
   return power;
 }
 

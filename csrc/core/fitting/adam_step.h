@@ -9,12 +9,11 @@
 // Each operation rounds once, so the bits do not depend on the instruction set. Elements are independent of
 // one another: a NaN stays where it is. Tensors may be empty.
 #pragma once
-#include <cstdint>
 #include <string>
 #include <vector>
 
-#include "core/simd/kernels.h"
 #include "core/arrays/sizes.h"
+#include "core/fitting/adam.h"
 
 namespace fslcore {
 

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "core/arrays/scratch.h"
-#include "core/simd/kernels.h"
+#include "core/simd/row_kernels.h"
 #include "core/threads/team.h"
 
 namespace fslcore {
@@ -51,11 +51,11 @@ struct Linear {
         logits_grad(rows * classes) {}
 
   void Apply(const float* x, const float* weights, const float* bias, float* logits) const {
-    Simd().transpose(weights, classes, features, classes, kernel.get(), features);
+    simd::Rows().transpose(weights, classes, features, classes, kernel.get(), features);
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t c = 0; c < classes; ++c)
         logits[r * classes + c] =
-            bias[c] + Simd().dot(x + r * features, kernel.get() + c * features, features);
+            bias[c] + simd::Rows().dot(x + r * features, kernel.get() + c * features, features);
   }
 
   // From the gradient of the logits.
@@ -66,11 +66,11 @@ struct Linear {
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t c = 0; c < classes; ++c) {
         const float d = logits_grad[r * classes + c];
-        Simd().axpy(d, x + r * features, kernel_grad.get() + c * features, features);
-        Simd().axpy(d, kernel.get() + c * features, x_grad + r * features, features);
+        simd::Rows().axpy(d, x + r * features, kernel_grad.get() + c * features, features);
+        simd::Rows().axpy(d, kernel.get() + c * features, x_grad + r * features, features);
         bias_grad[c] += d;
       }
-    Simd().transpose(kernel_grad.get(), features, classes, features, weights_grad, classes);
+    simd::Rows().transpose(kernel_grad.get(), features, classes, features, weights_grad, classes);
   }
 };
 
@@ -186,7 +186,7 @@ void FitTask(const Executor& executor, const FitOptions& options, const FitTasks
       if (options.adam)
         AdamStep(*options.adam, {piece}, power);
       else
-        Simd().axpy(-options.learning_rate, piece.gradients, piece.new_weights, piece.size);
+        simd::Rows().axpy(-options.learning_rate, piece.gradients, piece.new_weights, piece.size);
     });
     if (options.adam) power *= options.adam->beta_2;
   }

@@ -8,20 +8,20 @@
 // with gradient descent or Adam without momentum (adam_step.h). Blocks normalise by the batch at hand, and
 // move averages of its statistics: average' = momentum * average + (1 - momentum) * statistics.
 //
-// As many tasks as there are threads are worked on side by side; of what is left over, fewer than there are
-// threads, each task has an equal number of them. Maps, gradients and weights stay where the last step left
-// them, so that a task costs little more than its convolutions. Results do not depend on the number of
-// threads.
+// As many tasks as there are threads run side by side, each on one thread. The tasks that are left over,
+// fewer than there are threads, have an equal number of threads each. Maps, gradients and weights stay where
+// the last step left them, so that a task costs little more than its convolutions. Results do not depend on
+// the number of threads.
 #pragma once
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "core/fitting/adam_step.h"
-#include "core/convolution/conv_block.h"
-#include "core/threads/parallel.h"
 #include "core/arrays/sizes.h"
+#include "core/convolution/conv_block.h"
+#include "core/fitting/adam_step.h"
+#include "core/threads/parallel.h"
 
 namespace fslcore {
 
@@ -32,7 +32,7 @@ struct FitOptions {
   std::optional<AdamSettings> adam;  // none: gradient descent
 };
 
-// What a task is fitted to; order names the images of each step.
+// The data of the tasks; `order` holds the images of each step.
 struct FitTasks {
   Sizes image_sizes, order_sizes;  // [tasks, images_each, height, width, channels], [tasks, steps, batch]
   const float* images;
@@ -49,7 +49,7 @@ struct FitStart {
   float power;                        // for Adam: beta_2 to the power of the steps so far
 };
 
-// All that the start has, for task after task: [tasks, ...].
+// Everything that FitStart has, for each task: [tasks, ...].
 struct FitResults {
   std::vector<float*> weights, averages, squares;
   float* powers;  // [tasks]

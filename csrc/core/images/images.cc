@@ -9,11 +9,7 @@
 #include <vector>
 
 #include "core/arrays/scratch.h"
-#include "core/simd/kernels.h"
-
-#if defined(__x86_64__)
-#include <emmintrin.h>
-#endif
+#include "core/simd/image_kernels.h"
 
 namespace fslcore {
 namespace {
@@ -27,58 +23,6 @@ void Walk(const uint8_t* in, int64_t row_step, int64_t col_step, int64_t rows, i
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < cols; ++c)
       for (int64_t b = 0; b < width; ++b) *out++ = in[(r * row_step + c * col_step) * width + b];
-}
-
-#if defined(__x86_64__)
-// Transposes a block of 8 x 8 bytes: rows are zipped to pairs, these to fours, and these to columns of eight,
-// two to a vector.
-void TransposeBlock(const uint8_t* in, int64_t in_step, uint8_t* out, int64_t out_step) {
-  const auto row = [in, in_step](int r) {
-    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(in + r * in_step));
-  };
-  const auto store = [out, out_step](int column, __m128i two) {
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + column * out_step), two);
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + (column + 1) * out_step), _mm_unpackhi_epi64(two, two));
-  };
-  const __m128i a = _mm_unpacklo_epi8(row(0), row(1)), b = _mm_unpacklo_epi8(row(2), row(3));
-  const __m128i c = _mm_unpacklo_epi8(row(4), row(5)), d = _mm_unpacklo_epi8(row(6), row(7));
-  const __m128i top[2] = {_mm_unpacklo_epi16(a, b), _mm_unpackhi_epi16(a, b)};
-  const __m128i bottom[2] = {_mm_unpacklo_epi16(c, d), _mm_unpackhi_epi16(c, d)};
-  for (int half = 0; half < 2; ++half) {
-    store(4 * half, _mm_unpacklo_epi32(top[half], bottom[half]));
-    store(4 * half + 2, _mm_unpackhi_epi32(top[half], bottom[half]));
-  }
-}
-#else
-// Transposes a block of 8 x 8 bytes by swapping blocks of 4, 2 and 1 inside 64-bit rows (Warren, "Hacker's
-// Delight", 7-3); byte 0 of a row is its lowest, as on every machine that TensorFlow runs on.
-void TransposeBlock(const uint8_t* in, int64_t in_step, uint8_t* out, int64_t out_step) {
-  uint64_t rows[8];
-  for (int r = 0; r < 8; ++r) std::memcpy(&rows[r], in + r * in_step, 8);
-  const auto swap = [&rows](int r, int distance, uint64_t mask) {
-    const uint64_t difference = ((rows[r] >> (8 * distance)) ^ rows[r + distance]) & mask;
-    rows[r + distance] ^= difference;
-    rows[r] ^= difference << (8 * distance);
-  };
-  for (int r : {0, 1, 2, 3}) swap(r, 4, 0x00000000FFFFFFFFu);
-  for (int r : {0, 1, 4, 5}) swap(r, 2, 0x0000FFFF0000FFFFu);
-  for (int r : {0, 2, 4, 6}) swap(r, 1, 0x00FF00FF00FF00FFu);
-  for (int r = 0; r < 8; ++r) std::memcpy(out + r * out_step, &rows[r], 8);
-}
-#endif
-
-// A quarter turn of a square one-channel image, four times faster by blocks than byte by byte. One turn is
-// the transpose with its rows in reverse order, three turns the transpose of the image with its rows
-// reversed.
-void TurnByBlocks(const uint8_t* image, int64_t size, int64_t turns, uint8_t* out) {
-  for (int64_t row = 0; row < size; row += 8)
-    for (int64_t col = 0; col < size; col += 8) {
-      const int64_t r = std::min(row, size - 8), c = std::min(col, size - 8);  // the last blocks overlap
-      if (turns == 1)
-        TransposeBlock(image + r * size + c, size, out + (size - 1 - c) * size + r, -size);
-      else
-        TransposeBlock(image + (size - 1 - r) * size + c, -size, out + c * size + r, size);
-    }
 }
 
 void Reverse(const uint8_t* in, int64_t size, uint8_t* out) {
@@ -95,7 +39,8 @@ void Reverse(const uint8_t* in, int64_t size, uint8_t* out) {
 // Counter-clockwise: after one turn, row r of the result is column width - 1 - r of the image.
 void Rotate(const Images& store, const uint8_t* image, int64_t turns, uint8_t* out) {
   const int64_t h = store.height, w = store.width;
-  if (store.channels == 1 && turns % 2 == 1 && h >= 8) return TurnByBlocks(image, h, turns, out);
+  if (store.channels == 1 && turns % 2 == 1 && h >= 8)
+    return simd::Images().quarter_turn(image, h, turns, out);
   if (store.channels == 1 && turns == 2) return Reverse(image, h * w, out);
   int64_t first = 0, row_step = 0, col_step = 0;
   if (turns == 1) first = w - 1, row_step = -1, col_step = w;
@@ -220,7 +165,7 @@ void GatherImages(const Executor& executor, const Images& store, Vector<const in
                     resize->Apply(image, to);
                     for (int64_t p = 0; p < pixels; ++p) to[p] = to[p] * change.scale + change.shift;
                   } else {
-                    Simd().scale_bytes(image, pixels, change.scale, change.shift, to);
+                    simd::Images().scale_bytes(image, pixels, change.scale, change.shift, to);
                   }
                 }
               });

@@ -3,13 +3,13 @@
 #pragma once
 #include <string>
 
-#include "core/threads/parallel.h"
 #include "core/arrays/sizes.h"
 #include "core/arrays/views.h"
+#include "core/threads/parallel.h"
 
 namespace fslcore {
 
-// What becomes of a picked image: after its turns it is brought to height x width, or left as it is if both
+// How a picked image is changed after its turns: it is resized to height x width, or keeps its size if both
 // are 0; then value * scale + shift. Resizing is bilinear between the centres of pixels and without
 // antialiasing, in the arithmetic of tf.image.resize.
 struct ImageChange {

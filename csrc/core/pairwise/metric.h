@@ -26,8 +26,8 @@ inline std::optional<Activation> ParseActivation(std::string_view name) {
   return std::nullopt;
 }
 
-// Of the factors of products, which are always added up in float32. Metrics on a CPU multiply in float32
-// whatever is asked for.
+// The precision of the factors of products, whose sums are always float32. Metrics on a CPU multiply in
+// float32 at every precision.
 enum class Precision {
   kFloat32,   // exact: fused multiply-adds
   kTf32,      // tensor cores, operands rounded to 11 bits

@@ -4,23 +4,27 @@
 #include <cmath>
 #include <utility>
 
-#include "core/simd/kernels.h"
+#include "core/simd/pairwise_kernels.h"
+#include "core/simd/row_kernels.h"
 
 namespace fslcore {
 namespace {
 
-// Rows that meet all panels together: with 512 columns they take 400 KB of the L2 cache, and panels that come
-// from beyond it pass by seldom enough. When y is x, the squares on the diagonal are computed whole: smaller.
+// Rows of a block, which meet all panels together. With 512 columns they take 400 KB of the L2 cache, and the
+// panels are read from beyond it seldom enough. When y is x, the squares on the diagonal are computed whole,
+// so blocks are smaller.
 constexpr int64_t kTallestBlock = 192, kSymmetricBlock = 128;
-// Columns of a symmetric block between two mirrorings, 256 KB: what is mirrored is still in the cache.
+// Columns of a symmetric block that are computed before they are mirrored, 256 KB: they are still in the
+// cache.
 constexpr int64_t kMirroredColumns = 512;
-// Outputs that fill the caches are written past them, which spares reading what is about to be overwritten.
+// Outputs of this size and above bypass the caches, which saves reading memory that is about to be
+// overwritten.
 constexpr int64_t kStreamedOutput = 16 << 20;
 
 bool Same(Matrix<const float> x, Matrix<const float> y) { return x.data == y.data && x.rows == y.rows; }
 
-// Blocks of equal height, in eights, so that threads end together; higher if there is little work in a row.
-// A function of the shape alone.
+// The height of blocks: equal heights, a multiple of eight blocks, so that threads end together; higher if a
+// row has little work. A function of the shape alone.
 int64_t BlockRows(int64_t rows, int64_t tallest, int64_t multiple, int64_t work_of_row) {
   const int64_t blocks = std::max<int64_t>(1, RoundUp(DivideUp(rows, tallest), 8));
   const int64_t worthwhile = std::min(tallest, kWorkWorthAThread / std::max<int64_t>(1, work_of_row));
@@ -35,7 +39,8 @@ std::string Shape(Matrix<const float> x) {
   return "[" + std::to_string(x.rows) + ", " + std::to_string(x.cols) + "]";
 }
 
-// What the sums of rows are finished with; zero beyond the last row, up to `padded` rows.
+// The sums and scales that finish the sums of pairs (PairwiseBlock); zero beyond the last row, up to `padded`
+// rows.
 void RowScales(const Executor& executor, Metric metric, Matrix<const float> x, int64_t padded, float* sums,
                float* scales) {
   std::fill(sums + x.rows, sums + padded, 0.0f);
@@ -43,9 +48,9 @@ void RowScales(const Executor& executor, Metric metric, Matrix<const float> x, i
   ParallelFor(executor, x.rows, RowsWorthAThread(x.cols), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       if (metric == Metric::kManhattan)
-        Simd().sums(x.row(i), x.cols, sums + i, scales + i);
+        simd::Pairwise().sums(x.row(i), x.cols, sums + i, scales + i);
       else
-        scales[i] = Simd().dot(x.row(i), x.row(i), x.cols);
+        scales[i] = simd::Rows().dot(x.row(i), x.row(i), x.cols);
     }
   });
 }
@@ -86,7 +91,7 @@ void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit,
       const float scale = largest > 0.0f ? 1.0f / largest : 1.0f;
       float* u = unit + i * x.cols;
       for (int64_t d = 0; d < x.cols; ++d) u[d] = x.row(i)[d] * scale;
-      const float length = std::sqrt(Simd().dot(u, u, x.cols));
+      const float length = std::sqrt(simd::Rows().dot(u, u, x.cols));
       for (int64_t d = 0; d < x.cols; ++d) u[d] = length == 0.0f ? u[d] : u[d] / length;
       if (norms) norms[i] = length / scale;
     }
@@ -98,15 +103,15 @@ void ProjectRows(const Executor& executor, Matrix<const float> unit, const float
     for (int64_t i = begin; i < end; ++i) {
       const float* u = unit.row(i);
       float* g = gradient + i * unit.cols;
-      const float along = Simd().dot(u, g, unit.cols);
+      const float along = simd::Rows().dot(u, g, unit.cols);
       for (int64_t d = 0; d < unit.cols; ++d)
         g[d] = norms[i] == 0.0f ? 0.0f : (g[d] - u[d] * along) / norms[i];
     }
   });
 }
 
-GramParts::GramParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
-                     Matrix<const float> y)
+PairwiseParts::PairwiseParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+                             Matrix<const float> y)
     : kernel_(kernel),
       x_(x),
       y_(y),
@@ -114,37 +119,36 @@ GramParts::GramParts(const Executor& executor, const PairwiseKernel& kernel, Mat
       unit_x_(kernel.metric == Metric::kCosine ? x.rows * x.cols : 0),
       unit_y_(kernel.metric == Metric::kCosine && !y_is_x_ ? y.rows * y.cols : 0),
       x_scales_(UsesScales(kernel.metric) && !y_is_x_ ? 2 * x.rows : 0),
-      y_scales_(UsesScales(kernel.metric) ? 2 * RoundUp(y.rows, Simd().panel) : 0),
-      panels_(RoundUp(y.rows, Simd().panel) * y.cols) {
-  const SimdKernels& simd = Simd();
+      y_scales_(UsesScales(kernel.metric) ? 2 * RoundUp(y.rows, simd::Rows().panel) : 0),
+      panels_(RoundUp(y.rows, simd::Rows().panel) * y.cols) {
+  const int64_t panel = simd::Rows().panel;
   if (kernel.metric == Metric::kCosine) {
     NormaliseRows(executor, x, unit_x_.get(), nullptr);
     if (!y_is_x_) NormaliseRows(executor, y, unit_y_.get(), nullptr);
     x_.data = unit_x_.get();
     y_.data = y_is_x_ ? unit_x_.get() : unit_y_.get();
   }
-  const int64_t padded = RoundUp(y.rows, simd.panel);
+  const int64_t padded = RoundUp(y.rows, panel);
   if (UsesScales(kernel.metric)) {
     RowScales(executor, kernel.metric, y_, padded, y_scales_.get() + padded, y_scales_.get());
     if (!y_is_x_) RowScales(executor, kernel.metric, x_, x.rows, x_scales_.get() + x.rows, x_scales_.get());
   }
-  ParallelFor(
-      executor, padded / simd.panel, RowsWorthAThread(simd.panel * y.cols), [&](int64_t begin, int64_t end) {
-        for (int64_t p = begin; p < end; ++p)
-          simd.pack_rows(y_.data, y.rows, y.cols, p * simd.panel, panels_.get() + p * simd.panel * y.cols);
-      });
+  ParallelFor(executor, padded / panel, RowsWorthAThread(panel * y.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p)
+      simd::Rows().pack_rows(y_.data, y.rows, y.cols, p * panel, panels_.get() + p * panel * y.cols);
+  });
 }
 
-GramParts::Rows GramParts::PackRows(int64_t begin, int64_t end) const {
+PairwiseParts::Rows PairwiseParts::PackRows(int64_t begin, int64_t end) const {
   Rows rows = {begin, end, Scratch<float>((end - begin) * x_.cols),
-               Scratch<float>((end - begin) * Simd().panel)};
-  Simd().pack_tiles(x_.row(begin), end - begin, x_.cols, rows.tiles.get());
+               Scratch<float>((end - begin) * simd::Rows().panel)};
+  simd::Pairwise().pack_tiles(x_.row(begin), end - begin, x_.cols, rows.tiles.get());
   return rows;
 }
 
-void GramParts::Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
-                        bool stream) const {
-  GramBlock block = {};
+void PairwiseParts::Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
+                            bool stream) const {
+  simd::PairwiseBlock block = {};
   block.metric = kernel_.metric;
   block.activation = kernel_.activation;
   block.rows = rows.end - rows.begin;
@@ -155,7 +159,7 @@ void GramParts::Compute(const Rows& rows, int64_t first, int64_t last, float* ou
   block.tiles = rows.tiles.get();
   block.panels = panels_.get() + first * y_.cols;
   if (UsesScales(kernel_.metric)) {
-    const float* y_sums = y_scales_.get() + RoundUp(y_.rows, Simd().panel);
+    const float* y_sums = y_scales_.get() + RoundUp(y_.rows, simd::Rows().panel);
     block.x_scales = (y_is_x_ ? y_scales_ : x_scales_).get() + rows.begin;
     block.x_sums = (y_is_x_ ? y_sums : x_scales_.get() + x_.rows) + rows.begin;
     block.y_scales = y_scales_.get() + first;
@@ -167,34 +171,34 @@ void GramParts::Compute(const Rows& rows, int64_t first, int64_t last, float* ou
   block.out = out;
   block.out_stride = stride;
   block.stream = stream;
-  Simd().gram(block);
+  simd::Pairwise().block(block);
 }
 
 void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
               Matrix<const float> y, float* out) {
-  const GramParts gram(executor, kernel, x, y);
+  const PairwiseParts parts(executor, kernel, x, y);
   const int64_t cols = y.rows, work_of_row = cols * x.cols;
   if (Same(x, y)) {
     // Each block of rows from its own diagonal on; what is to the right of that is mirrored.
-    ParallelFor(executor, cols, BlockRows(cols, kSymmetricBlock, Simd().panel, work_of_row),
+    ParallelFor(executor, cols, BlockRows(cols, kSymmetricBlock, simd::Rows().panel, work_of_row),
                 [&](int64_t begin, int64_t end) {
-                  const GramParts::Rows rows = gram.PackRows(begin, end);
+                  const PairwiseParts::Rows rows = parts.PackRows(begin, end);
                   for (int64_t first = begin, last; first < cols; first = last) {
                     last = std::min(first == begin ? end : first + kMirroredColumns, cols);
-                    gram.Compute(rows, first, last, out + begin * cols + first, cols);
+                    parts.Compute(rows, first, last, out + begin * cols + first, cols);
                     if (first > begin)
-                      Simd().transpose(out + begin * cols + first, cols, end - begin, last - first,
-                                       out + first * cols + begin, cols);
+                      simd::Rows().transpose(out + begin * cols + first, cols, end - begin, last - first,
+                                             out + first * cols + begin, cols);
                   }
                 });
     return;
   }
-  const int64_t alignment = Simd().lanes * static_cast<int64_t>(sizeof(float));
+  const int64_t alignment = simd::Rows().lanes * static_cast<int64_t>(sizeof(float));
   const bool stream = x.rows * cols * static_cast<int64_t>(sizeof(float)) >= kStreamedOutput &&
-                      cols % Simd().lanes == 0 && reinterpret_cast<uintptr_t>(out) % alignment == 0;
-  ParallelFor(executor, x.rows, BlockRows(x.rows, kTallestBlock, Simd().tile_rows, work_of_row),
+                      cols % simd::Rows().lanes == 0 && reinterpret_cast<uintptr_t>(out) % alignment == 0;
+  ParallelFor(executor, x.rows, BlockRows(x.rows, kTallestBlock, simd::Rows().tile_rows, work_of_row),
               [&](int64_t begin, int64_t end) {
-                gram.Compute(gram.PackRows(begin, end), 0, cols, out + begin * cols, cols, stream);
+                parts.Compute(parts.PackRows(begin, end), 0, cols, out + begin * cols, cols, stream);
               });
 }
 

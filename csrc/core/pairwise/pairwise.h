@@ -16,10 +16,10 @@
 #pragma once
 #include <string>
 
-#include "core/pairwise/metric.h"
-#include "core/threads/parallel.h"
 #include "core/arrays/scratch.h"
 #include "core/arrays/views.h"
+#include "core/pairwise/metric.h"
+#include "core/threads/parallel.h"
 
 namespace fslcore {
 
@@ -53,12 +53,12 @@ void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix
                   Matrix<const float> y, const float* grad, const float* out,
                   const PairwiseGradients& gradients);
 
-// Parts of a Gram matrix on demand, for callers that reduce them at once and never hold the whole matrix.
-class GramParts {
+// Parts of a pairwise matrix on demand, for callers that reduce them at once and never hold the whole matrix.
+class PairwiseParts {
  public:
   // The views must outlive the object; x may be y.
-  GramParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
-            Matrix<const float> y);
+  PairwiseParts(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+                Matrix<const float> y);
 
   // Rows of x, packed to meet columns.
   struct Rows {
@@ -68,9 +68,9 @@ class GramParts {
   Rows PackRows(int64_t begin, int64_t end) const;
 
   // out[r - rows.begin, c - first] for first <= c < last, row after row `stride` floats apart; `first` is a
-  // multiple of the panel. A single panel may be finished where it was summed: out = rows.sums, stride the
-  // panel. With `stream` past the caches, for which the rows of out must be aligned to vectors. Both
-  // functions may be called in parallel.
+  // multiple of the panel. A single panel may be finished where it was summed: out = rows.sums, stride = the
+  // panel. With `stream` the output bypasses the caches, and the rows of out must be aligned to vectors.
+  // PackRows and Compute may be called in parallel.
   void Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
                bool stream = false) const;
 
@@ -78,15 +78,16 @@ class GramParts {
   PairwiseKernel kernel_;
   Matrix<const float> x_, y_;
   bool y_is_x_;
-  Scratch<float> unit_x_, unit_y_;      // normalised copies (cosine)
-  Scratch<float> x_scales_, y_scales_;  // the scales of GramBlock, then the sums; x has its own unless y is x
+  Scratch<float> unit_x_, unit_y_;  // normalised copies (cosine)
+  Scratch<float> x_scales_,
+      y_scales_;  // the scales of PairwiseBlock, then the sums; x has its own unless y is x
   Scratch<float> panels_;
 };
 
 // Rows scaled to length 1 (zero rows stay zero); norms [x.rows] gets the lengths, if not null.
 void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit, float* norms);
 
-// Turns the gradient with respect to normalised rows into that with respect to the rows themselves:
+// Turns the gradient with respect to normalised rows into the gradient with respect to the rows themselves:
 // dx = (du - u <u, du>) / |x|, and 0 for a zero row.
 void ProjectRows(const Executor& executor, Matrix<const float> unit, const float* norms, float* gradient);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The gradient of a Gram matrix. With a(r, c) = d loss / d (the sum inside the metric) for the pair (x[r],
-// y[c]):
+// The gradient of a pairwise matrix. With a(r, c) = d loss / d (the sum inside the metric) for the pair
+// (x[r], y[c]):
 //
 //                     dx[r] = sum over c of a(r, c) ...        dy[c] = sum over r of a(r, c) ...
 //   dot, cosine                 y[c]                                     x[r]
@@ -14,7 +14,8 @@
 #include <vector>
 
 #include "core/pairwise/pairwise.h"
-#include "core/simd/kernels.h"
+#include "core/simd/pairwise_kernels.h"
+#include "core/simd/row_kernels.h"
 
 namespace fslcore {
 namespace {
@@ -23,16 +24,16 @@ constexpr int64_t kBlock = 128;  // rows and columns of a block of coefficients,
 // A power of two between rows of coefficients would put a column of them into two sets of the cache.
 constexpr int64_t kBlockStride = kBlock + 16;
 constexpr int64_t kMostChunks = 4;
-constexpr int64_t kSerialWork = 1 << 22;  // pairs of numbers below which threads cost more than they give
+constexpr int64_t kSerialWork = 1 << 22;  // pairs of numbers below which threads cost more than they save
 
 // How the work is shared out: chunks of rows of x times groups of panels. A function of the shape alone.
 struct Shares {
   int64_t panels, panels_of_group, groups, rows_of_chunk, chunks;
 
   Shares(int64_t rows, int64_t dim) {
-    panels = DivideUp(dim, Simd().panel);
+    panels = DivideUp(dim, simd::Rows().panel);
     // 64 columns, or a quarter of them: the dy of a few thousand rows then stays in the L2 cache.
-    panels_of_group = std::max(DivideUp(64, Simd().panel), DivideUp(panels, 4));
+    panels_of_group = std::max(DivideUp(64, simd::Rows().panel), DivideUp(panels, 4));
     groups = std::max<int64_t>(
         1, DivideUp(panels, panels_of_group));  // the coefficients are summed even if dim = 0
     const int64_t wanted = std::min(kMostChunks, DivideUp(8, groups));
@@ -52,25 +53,28 @@ struct Side {
   Side(const Executor& executor, Matrix<const float> r, int64_t n_panels, int64_t n_copies)
       : rows(r),
         copies(n_copies),
-        panels(n_panels * Simd().panel * r.rows),
-        gradient(n_copies * n_panels * Simd().panel * r.rows),
+        panels(n_panels * simd::Rows().panel * r.rows),
+        gradient(n_copies * n_panels * simd::Rows().panel * r.rows),
         sums(n_copies * r.rows) {
     std::fill(sums.get(), sums.get() + n_copies * r.rows, 0.0f);
-    ParallelFor(executor, n_panels, RowsWorthAThread(Simd().panel * r.rows), [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p)
-        Simd().pack_columns(r.data, r.rows, r.cols, p * Simd().panel, panels.get() + At(p, 0));
-    });
+    ParallelFor(executor, n_panels, RowsWorthAThread(simd::Rows().panel * r.rows),
+                [&](int64_t begin, int64_t end) {
+                  for (int64_t p = begin; p < end; ++p)
+                    simd::Rows().pack_columns(r.data, r.rows, r.cols, p * simd::Rows().panel,
+                                              panels.get() + At(p, 0));
+                });
   }
 
-  int64_t At(int64_t panel, int64_t row) const { return (panel * rows.rows + row) * Simd().panel; }
+  int64_t At(int64_t panel, int64_t row) const { return (panel * rows.rows + row) * simd::Rows().panel; }
 };
 
 bool IsOfDifferences(Metric metric) { return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean; }
 
-// Adds the copies up, and puts in what the blocks leave out.
+// Adds the copies up, and applies the factors that the blocks leave out.
 void Finish(const Executor& executor, const PairwiseKernel& kernel, const Side& side, int64_t panels,
             float* out) {
-  const SimdKernels& simd = Simd();
+  const int64_t panel = simd::Rows().panel;
+  const auto axpy = simd::Rows().axpy;
   const int64_t dim = side.rows.cols;
   const bool of_differences = IsOfDifferences(kernel.metric);
   ParallelFor(executor, side.rows.rows, RowsWorthAThread(side.copies * dim), [&](int64_t begin, int64_t end) {
@@ -79,12 +83,12 @@ void Finish(const Executor& executor, const PairwiseKernel& kernel, const Side& 
       std::fill(to, to + dim, 0.0f);
       for (int64_t copy = 0; copy < side.copies; ++copy)
         for (int64_t p = 0; p < panels; ++p)
-          simd.axpy(of_differences ? -1.0f : 1.0f, side.gradient.get() + side.At(copy * panels + p, row),
-                    to + p * simd.panel, std::min(simd.panel, dim - p * simd.panel));
+          axpy(of_differences ? -1.0f : 1.0f, side.gradient.get() + side.At(copy * panels + p, row),
+               to + p * panel, std::min(panel, dim - p * panel));
       if (of_differences) {  // sum of a (x - y) = x * sum of a - sum of a y
         float sum = 0.0f;
         for (int64_t copy = 0; copy < side.copies; ++copy) sum += side.sums[copy * side.rows.rows + row];
-        simd.axpy(sum, side.rows.row(row), to, dim);
+        axpy(sum, side.rows.row(row), to, dim);
       }
       if (kernel.metric == Metric::kWeightedManhattan)
         for (int64_t d = 0; d < dim; ++d) to[d] *= kernel.weights.data[d];
@@ -95,11 +99,13 @@ void Finish(const Executor& executor, const PairwiseKernel& kernel, const Side& 
 void Gradient(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
               Matrix<const float> y, const float* grad, const float* out,
               const PairwiseGradients& gradients) {
-  const SimdKernels& simd = Simd();
+  const int64_t panel = simd::Rows().panel;
+  const auto axpy = simd::Rows().axpy;
   const Shares shares(x.rows, x.cols);
   Side sx(executor, x, shares.panels, y.rows > 0 ? 1 : 0), sy(executor, y, shares.panels, shares.chunks);
-  const auto add_block = IsProductMetric(kernel.metric) ? simd.product_grad : simd.sign_grad;
-  const int64_t padded = shares.panels * simd.panel;
+  const auto add_block =
+      IsProductMetric(kernel.metric) ? simd::Pairwise().product_grad : simd::Pairwise().sign_grad;
+  const int64_t padded = shares.panels * panel;
   std::vector<float> abs_differences(static_cast<size_t>(gradients.dweights ? shares.chunks * padded : 0));
 
   ParallelFor(executor, shares.chunks * shares.groups, 1, [&](int64_t task, int64_t) {
@@ -114,19 +120,18 @@ void Gradient(const Executor& executor, const PairwiseKernel& kernel, Matrix<con
         for (int64_t r = 0; r < rows; ++r) {
           const int64_t at = (row + r) * y.rows + col;
           float* values = block.get() + r * kBlockStride;
-          const float sum =
-              simd.coefficients(kernel.metric, kernel.activation, grad + at, out + at, cols, values);
+          const float sum = simd::Pairwise().coefficients(kernel.metric, kernel.activation, grad + at,
+                                                          out + at, cols, values);
           if (group > 0) continue;
           sx.sums[row + r] += sum;
-          if (IsOfDifferences(kernel.metric))
-            simd.axpy(1.0f, values, sy.sums.get() + chunk * y.rows + col, cols);
+          if (IsOfDifferences(kernel.metric)) axpy(1.0f, values, sy.sums.get() + chunk * y.rows + col, cols);
         }
         for (int64_t p = first_panel; p < last_panel; ++p)
-          add_block(
-              {rows, cols, block.get(), kBlockStride, sx.panels.get() + sx.At(p, row),
-               sy.panels.get() + sy.At(p, col), col == 0, row == begin, sx.gradient.get() + sx.At(p, row),
-               sy.gradient.get() + sy.At(chunk * shares.panels + p, col),
-               gradients.dweights ? abs_differences.data() + chunk * padded + p * simd.panel : nullptr});
+          add_block({rows, cols, block.get(), kBlockStride, sx.panels.get() + sx.At(p, row),
+                     sy.panels.get() + sy.At(p, col), col == 0, row == begin,
+                     sx.gradient.get() + sx.At(p, row),
+                     sy.gradient.get() + sy.At(chunk * shares.panels + p, col),
+                     gradients.dweights ? abs_differences.data() + chunk * padded + p * panel : nullptr});
       }
   });
 
@@ -136,7 +141,7 @@ void Gradient(const Executor& executor, const PairwiseKernel& kernel, Matrix<con
     FlushDenormals flush;
     std::fill(gradients.dweights, gradients.dweights + x.cols, 0.0f);
     for (int64_t chunk = 0; chunk < shares.chunks; ++chunk)
-      simd.axpy(1.0f, abs_differences.data() + chunk * padded, gradients.dweights, x.cols);
+      axpy(1.0f, abs_differences.data() + chunk * padded, gradients.dweights, x.cols);
   }
   if (gradients.dbias) {
     double total = 0.0;

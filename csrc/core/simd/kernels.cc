@@ -3,9 +3,10 @@
 
 #include "core/simd/cpu_level.h"
 
-namespace fslcore {
+namespace fslcore::simd {
+namespace {
 
-const SimdKernels& Simd() {
+const Kernels& Active() {
 #if defined(__x86_64__) && !defined(FSLCORE_PORTABLE)
   switch (ActiveCpuLevel()) {
     case CpuLevel::kAvx512Bf16:
@@ -21,4 +22,14 @@ const SimdKernels& Simd() {
   return portable::kKernels;
 }
 
-}  // namespace fslcore
+}  // namespace
+
+const RowKernels& Rows() { return Active().rows; }
+const PairwiseKernels& Pairwise() { return Active().pairwise; }
+const TripletKernels& Triplets() { return Active().triplets; }
+const ConvolutionKernels& Convolution() { return Active().convolution; }
+const FittingKernels& Fitting() { return Active().fitting; }
+const ImageKernels& Images() { return Active().images; }
+const LimitKernels& Limits() { return Active().limits; }
+
+}  // namespace fslcore::simd

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "core/arrays/scratch.h"
-#include "core/simd/kernels.h"
+#include "core/simd/limit_kernels.h"
 
 namespace fslcore {
 namespace {
@@ -35,10 +35,11 @@ double BestRate(double work, const Round& round) {
 double MultiplyAddRate(const Executor& executor) {
   const int64_t threads = std::max(1, executor.threads);
   Scratch<float> results(threads);
-  const double work = static_cast<double>(threads * Simd().multiply_adds(kSteps, results.get()));
+  const double work = static_cast<double>(threads * simd::Limits().multiply_adds(kSteps, results.get()));
   return BestRate(work, [&] {
-    ParallelFor(executor, threads, 1,
-                [&](int64_t thread, int64_t) { Simd().multiply_adds(kSteps, results.get() + thread); });
+    ParallelFor(executor, threads, 1, [&](int64_t thread, int64_t) {
+      simd::Limits().multiply_adds(kSteps, results.get() + thread);
+    });
   });
 }
 

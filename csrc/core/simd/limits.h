@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What this machine can do at best: the marks against which the benchmarks hold the kernels.
+// The measured peak rates of this machine, against which the benchmarks compare the kernels.
 #pragma once
 #include <cstdint>
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace fslcore::avx2 {
+namespace fslcore::simd::avx2 {
 
 using Vec = __m256;
 using Mask = __m256;
@@ -55,7 +55,7 @@ inline Mask LessBits(Vec a, Vec b) {  // not (b <= a)
   const __m256i not_less = _mm256_cmpeq_epi32(_mm256_castps_si256(MinBits(a, b)), _mm256_castps_si256(b));
   return _mm256_castsi256_ps(_mm256_xor_si256(not_less, _mm256_set1_epi32(-1)));
 }
-// Both products of pairs of bfloat16 (kernels.h), added to c.
+// Both products of pairs of bfloat16 (bfloat16.inl), added to c.
 inline Vec FmaPairs(Vec a, Vec b, Vec c) {
   const Vec high = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0xffff0000)));
   const auto low_of = [](Vec v) {
@@ -104,4 +104,4 @@ inline void Transpose(Vec (&rows)[kLanes]) {
   }
 }
 
-}  // namespace fslcore::avx2
+}  // namespace fslcore::simd::avx2

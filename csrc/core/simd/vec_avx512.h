@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace fslcore::avx512 {
+namespace fslcore::simd::avx512 {
 
 using Vec = __m512;
 using Mask = __mmask16;
@@ -47,7 +47,7 @@ inline Vec MinBits(Vec a, Vec b) {
 inline Mask LessBits(Vec a, Vec b) {
   return _mm512_cmplt_epu32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b));
 }
-// Both products of pairs of bfloat16 (kernels.h), added to c.
+// Both products of pairs of bfloat16 (bfloat16.inl), added to c.
 inline Vec FmaPairs(Vec a, Vec b, Vec c) {
   const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
   const auto low_of = [](Vec v) {
@@ -98,4 +98,4 @@ inline void Transpose(Vec (&rows)[kLanes]) {
   }
 }
 
-}  // namespace fslcore::avx512
+}  // namespace fslcore::simd::avx512

@@ -3,7 +3,7 @@
 #pragma once
 #include "core/simd/vec_avx512.h"
 
-namespace fslcore::avx512bf16 {
+namespace fslcore::simd::avx512bf16 {
 
 using namespace avx512;
 
@@ -11,4 +11,4 @@ inline Vec FmaPairs(Vec a, Vec b, Vec c) {
   return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
 }
 
-}  // namespace fslcore::avx512bf16
+}  // namespace fslcore::simd::avx512bf16

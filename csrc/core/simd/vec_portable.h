@@ -5,7 +5,11 @@
 #include <cstdint>
 #include <cstring>
 
-namespace fslcore::portable {
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
+namespace fslcore::simd::portable {
 
 typedef float Vec __attribute__((vector_size(16)));
 typedef int32_t Mask __attribute__((vector_size(16)));
@@ -57,7 +61,7 @@ inline Vec LoadBits(const uint32_t* p) {
 inline Vec SubBits(Vec a, Vec b) { return reinterpret_cast<Vec>(AsBits(a) - AsBits(b)); }
 inline Mask LessBits(Vec a, Vec b) { return AsBits(a) < AsBits(b); }
 inline Vec MinBits(Vec a, Vec b) { return Select(LessBits(a, b), a, b); }
-// Both products of pairs of bfloat16 (kernels.h), added to c.
+// Both products of pairs of bfloat16 (bfloat16.inl), added to c.
 inline Vec FmaPairs(Vec a, Vec b, Vec c) {
   const auto low_of = [](Vec v) { return reinterpret_cast<Vec>(AsBits(v) << 16); };
   const auto high_of = [](Vec v) { return reinterpret_cast<Vec>(AsBits(v) & 0xffff0000u); };
@@ -86,4 +90,4 @@ inline void Transpose(Vec (&rows)[kLanes]) {  // rows become columns
   for (int i = 0; i < kLanes; ++i) rows[i] = Vec{a[i], b[i], c[i], d[i]};
 }
 
-}  // namespace fslcore::portable
+}  // namespace fslcore::simd::portable

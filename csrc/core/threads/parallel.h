@@ -14,49 +14,31 @@
 #include <mutex>
 
 #include "core/arrays/rounding.h"
-
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
+#include "core/threads/cpu_state.h"
 
 namespace fslcore {
 
-// Looks of some thirty nanoseconds for what is due at once: together about what it takes a sleeping thread to
-// wake on a virtual machine.
-inline constexpr int kLooks = 1500;
+// How often a thread tests a condition before it sleeps. A test takes some thirty nanoseconds; all together
+// take about as long as a sleeping thread needs to wake on a virtual machine.
+inline constexpr int kSpins = 1500;
 
 struct Executor {
   int threads = 1;
   std::function<void(std::function<void()>)> schedule;  // may be empty when threads == 1
-  int looks = kLooks;                                   // of a caller for the end of its loop
+  int spins = kSpins;                                   // of the caller at the end of its loop
 };
 
-// TensorFlow's threads flush denormals to zero and others do not: every block runs with flushing on, so a
-// kernel gives the same bits from NumPy and from TensorFlow.
-class FlushDenormals {
- public:
-#if defined(__x86_64__)
-  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }  // FTZ | DAZ
-  ~FlushDenormals() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#endif
-};
-
-// A hand-off to another thread takes ten to fifty microseconds: operations between registers and caches that
-// are worth one, and rows of `cols` floats of which each is touched once.
+// The least work for which a hand-off to another thread pays; it takes ten to fifty microseconds. Counted in
+// operations between registers and caches, and in rows of `cols` floats that are touched once.
 inline constexpr int64_t kWorkWorthAThread = 1 << 19;
 inline int64_t RowsWorthAThread(int64_t cols) { return std::max<int64_t>(1, (1 << 16) / (cols + 1)); }
 
-// Whether it has come true in the meantime.
+// Spins until the condition holds. Returns false if it does not hold after `spins` tests.
 template <class Condition>
-bool LookFor(const Condition& condition, int looks = kLooks) {
-  for (int look = 0; look < looks; ++look) {
+bool SpinUntil(const Condition& condition, int spins = kSpins) {
+  for (int spin = 0; spin < spins; ++spin) {
     if (condition()) return true;
-#if defined(__x86_64__)
-    _mm_pause();
-#endif
+    Pause();
   }
   return false;
 }
@@ -64,9 +46,9 @@ bool LookFor(const Condition& condition, int looks = kLooks) {
 enum class Order { kForward, kBackward };
 
 // Calls body(begin, end) for consecutive ranges of [0, count) of `block` elements (the last may be short).
-// Each thread has a share of neighbours, in every loop the same while the threads of the executor are, so
-// that what one loop leaves in a core's cache is there for the next; who has done with its own takes of
-// another's.
+// Each thread owns a share of consecutive blocks. With the same number of threads the shares are the same in
+// every loop, so that data which one loop leaves in a core's cache is there for the next. A thread that has
+// finished its own share takes blocks from the shares of others.
 template <class Body>
 void ParallelFor(const Executor& executor, int64_t count, int64_t block, const Body& body,
                  Order order = Order::kForward) {
@@ -109,7 +91,7 @@ void ParallelFor(const Executor& executor, int64_t count, int64_t block, const B
     executor.schedule([shared, work] { work(shared->helpers.fetch_add(1) + 1); });
   work(0);
   const auto finished = [&] { return shared->finished.load() == blocks; };
-  if (LookFor(finished, executor.looks)) return;
+  if (SpinUntil(finished, executor.spins)) return;
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->all_finished.wait(lock, finished);
 }

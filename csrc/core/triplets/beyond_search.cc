@@ -7,7 +7,8 @@
 #include <limits>
 
 #include "core/arrays/float_bits.h"
-#include "core/simd/kernels.h"
+#include "core/simd/row_kernels.h"
+#include "core/simd/triplet_kernels.h"
 
 namespace fslcore {
 namespace {
@@ -22,7 +23,7 @@ constexpr uint32_t kInfinityBits = 0x7f800000;
 
 BeyondSearch::BeyondSearch(int64_t batch, int64_t most_limits)
     : batch_(batch),
-      stride_(RoundUp(batch, Simd().panel)),
+      stride_(RoundUp(batch, simd::Rows().panel)),
       size_(most_limits * stride_),
       limits_(batch),
       beyond_(size_),
@@ -51,28 +52,29 @@ int64_t BeyondSearch::MostLimits(int64_t begin, int64_t end) const {
   return begin < end ? *std::max_element(limits_.get() + begin, limits_.get() + end) : 0;
 }
 
-void BeyondSearch::SearchRows(const GramParts& gram, const int32_t* class_of, int64_t begin, int64_t end,
+void BeyondSearch::SearchRows(const PairwiseParts& parts, const int32_t* class_of, int64_t begin, int64_t end,
                               uint32_t* excess, int32_t* nearest) const {
-  const SimdKernels& simd = Simd();
-  const GramParts::Rows rows = gram.PackRows(begin, end);
+  const int64_t panel = simd::Rows().panel;
+  const PairwiseParts::Rows rows = parts.PackRows(begin, end);
   float* distances = rows.sums.get();  // finished where they were summed, in the cache
-  for (int64_t col = begin; col < batch_; col += simd.panel) {
-    const int64_t last = std::min(col + simd.panel, batch_);
-    gram.Compute(rows, col, last, distances, simd.panel);
-    if (last < col + simd.panel)
+  for (int64_t col = begin; col < batch_; col += panel) {
+    const int64_t last = std::min(col + panel, batch_);
+    parts.Compute(rows, col, last, distances, panel);
+    if (last < col + panel)
       for (int64_t r = 0; r < end - begin; ++r)
-        std::fill(distances + r * simd.panel + last - col, distances + (r + 1) * simd.panel,
+        std::fill(distances + r * panel + last - col, distances + (r + 1) * panel,
                   std::numeric_limits<float>::quiet_NaN());
-    const BeyondBlock block = {
+    const simd::BeyondBlock block = {
         end - begin,           begin,   col,           distances, class_of, limits_.get(),
         MostLimits(col, last), stride_, beyond_.get(), excess,    nearest};
-    simd.nearest_of_rows(block);
-    if (col >= end) simd.nearest_of_columns(block);  // the diagonal block has both halves in its rows
+    simd::Triplets().nearest_of_rows(block);
+    if (col >= end)
+      simd::Triplets().nearest_of_columns(block);  // the diagonal block has both halves in its rows
   }
 }
 
-void BeyondSearch::Run(const Executor& executor, const GramParts& gram, const int32_t* class_of) {
-  const int64_t height = std::min(kTallestBlock, RoundUp(DivideUp(batch_, 8), Simd().panel));
+void BeyondSearch::Run(const Executor& executor, const PairwiseParts& parts, const int32_t* class_of) {
+  const int64_t height = std::min(kTallestBlock, RoundUp(DivideUp(batch_, 8), simd::Rows().panel));
   const int64_t blocks = DivideUp(batch_, height);
   // Each thread keeps the nearest rows that it has seen and takes block after block, so it meets equals in
   // their order; whatever the threads, the nearest and first of all comes out.
@@ -88,7 +90,7 @@ void BeyondSearch::Run(const Executor& executor, const GramParts& gram, const in
     uint32_t* own_excess = thread == 0 ? excess_.get() : excess.get() + (thread - 1) * size_;
     int32_t* own_nearest = thread == 0 ? nearest_.get() : nearest.get() + (thread - 1) * size_;
     for (int64_t block; (block = next.fetch_add(1)) < blocks;)
-      SearchRows(gram, class_of, block * height, std::min((block + 1) * height, batch_), own_excess,
+      SearchRows(parts, class_of, block * height, std::min((block + 1) * height, batch_), own_excess,
                  own_nearest);
   });
   for (int64_t t = 0; t < threads - 1; ++t)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Distances are symmetric bit for bit, and do not depend on where in a Gram matrix they are computed: each is
-// one chain of sums over the two rows alone. So those to positives may be computed first, class by class.
+// Distances are symmetric bit for bit, and do not depend on where in a pairwise matrix they are computed:
+// each is one chain of sums over the two rows alone. So distances to positives may be computed first,
+// class by class.
 #include "core/triplets/mining.h"
 
 #include <algorithm>
@@ -8,27 +9,28 @@
 #include <limits>
 #include <vector>
 
-#include "core/triplets/beyond_search.h"
-#include "core/pairwise/pairwise.h"
-#include "core/triplets/negative_search.h"
 #include "core/arrays/scratch.h"
-#include "core/simd/kernels.h"
+#include "core/pairwise/pairwise.h"
+#include "core/simd/row_kernels.h"
+#include "core/simd/triplet_kernels.h"
+#include "core/triplets/beyond_search.h"
+#include "core/triplets/negative_search.h"
 
 namespace fslcore {
 namespace {
 
 constexpr float kNoDistance = std::numeric_limits<float>::quiet_NaN();
 
-// How many positives an anchor may have for a search for all anchors at once. That takes half the distances,
-// but costs some steps for each candidate that is the nearest so far, which small batches do not pay back: at
-// 128 columns the two ways meet at 3 positives in a batch of 1024, 7 of 2048 and 15 of 4096.
+// The most positives with which an anchor takes part in the search for all anchors at once. That search takes
+// half the distances, but some steps for each candidate that is the nearest so far, which small batches do
+// not pay back: at 128 columns the two ways meet at 3 positives in a batch of 1024, 7 of 2048 and 15 of 4096.
 int64_t MostLimits(int64_t batch) { return std::clamp<int64_t>(batch / 256 - 1, 0, 15); }
 
 // Rows of distances that a thread holds at a time. All of the packed batch passes by for each block of rows,
 // so tall blocks save memory traffic: 48 rows, or what fits 8 MB, and at least one register tile.
 int64_t BlockRows(int64_t batch, int64_t dim) {
   const int64_t worthwhile = kWorkWorthAThread / (batch * std::max<int64_t>(dim, 16));
-  return std::clamp<int64_t>((8 << 18) / batch, Simd().tile_rows, std::max<int64_t>(48, worthwhile));
+  return std::clamp<int64_t>((8 << 18) / batch, simd::Rows().tile_rows, std::max<int64_t>(48, worthwhile));
 }
 
 // The listed rows, one after the other.
@@ -47,12 +49,12 @@ void VisitClasses(const Batch& batch, int64_t begin, int64_t end, const Visit& v
   const int32_t* members = batch.classes.begin(begin);
   const Scratch<float> rows = Gather(batch.x, members, count);
   const Matrix<const float> x = {rows.get(), count, batch.x.cols};
-  const GramParts gram({}, {batch.metric}, x, x);
+  const PairwiseParts parts({}, {batch.metric}, x, x);
   const int64_t height = BlockRows(count, x.cols);
   const Scratch<float> distances(std::min(height, count) * count);
   for (int64_t row = 0; row < count; row += height) {
     const int64_t last = std::min(row + height, count);
-    gram.Compute(gram.PackRows(row, last), 0, count, distances.get(), count);
+    parts.Compute(parts.PackRows(row, last), 0, count, distances.get(), count);
     for (int64_t i = row; i < last; ++i) {
       const int64_t own = batch.classes.offsets[static_cast<size_t>(batch.class_of(members[i]))] - first;
       visit(members[i], distances.get() + (i - row) * count + own);
@@ -68,9 +70,9 @@ void ForEachClass(const Executor& executor, const Batch& batch, int64_t largest,
     const int64_t size = batch.classes.size(c);
     if (size < 2 || size > largest) continue;
     const auto& offsets = batch.classes.offsets;
-    const bool joins =
-        !end.empty() && end.back() == c &&
-        offsets[static_cast<size_t>(c) + 1] - offsets[static_cast<size_t>(begin.back())] <= Simd().panel;
+    const bool joins = !end.empty() && end.back() == c &&
+                       offsets[static_cast<size_t>(c) + 1] - offsets[static_cast<size_t>(begin.back())] <=
+                           simd::Rows().panel;
     if (!joins) begin.push_back(c), end.push_back(c);
     end.back() = c + 1;
   }
@@ -89,11 +91,11 @@ void ForEachAnchor(const Executor& executor, const Batch& batch, const std::vect
   if (count == 0) return;
   const Scratch<float> gathered = count < x.rows ? Gather(x, anchors.data(), count) : Scratch<float>(0);
   const Matrix<const float> rows = {count < x.rows ? gathered.get() : x.data, count, x.cols};
-  const GramParts gram(executor, {batch.metric}, rows, x);
-  const int64_t stride = RoundUp(x.rows, kRowPadding);
+  const PairwiseParts parts(executor, {batch.metric}, rows, x);
+  const int64_t stride = RoundUp(x.rows, simd::kRowPadding);
   ParallelFor(executor, count, BlockRows(x.rows, x.cols), [&](int64_t begin, int64_t end) {
     const Scratch<float> block((end - begin) * stride);
-    gram.Compute(gram.PackRows(begin, end), 0, x.rows, block.get(), stride);
+    parts.Compute(parts.PackRows(begin, end), 0, x.rows, block.get(), stride);
     auto visit = make_visit();
     for (int64_t i = begin; i < end; ++i) {
       float* distances = block.get() + (i - begin) * stride;
@@ -138,7 +140,7 @@ void MineTogether(const Executor& executor, const Batch& batch, int64_t most, co
     for (int64_t p = 0; p <= batch.positives(anchor); ++p)
       if (p != batch.rank(anchor)) search.AddLimit(anchor, distances[p]);
   });
-  search.Run(executor, GramParts(executor, {batch.metric}, batch.x, batch.x),
+  search.Run(executor, PairwiseParts(executor, {batch.metric}, batch.x, batch.x),
              batch.membership.class_of.data());
 
   std::vector<int32_t> incomplete;
@@ -151,7 +153,7 @@ void MineTogether(const Executor& executor, const Batch& batch, int64_t most, co
   ForEachAnchor(executor, batch, incomplete, [&] {
     return [&](int64_t anchor, float* distances, int64_t stride) {
       HideOwnClass(batch, anchor, distances);
-      const auto farthest = static_cast<int32_t>(Simd().farthest(distances, stride));
+      const auto farthest = static_cast<int32_t>(simd::Triplets().farthest(distances, stride));
       int32_t* found = negatives(anchor);
       std::replace(found, found + batch.positives(anchor), -1,
                    farthest < 0 ? FirstOfAnotherClass(batch, anchor) : farthest);
@@ -159,7 +161,7 @@ void MineTogether(const Executor& executor, const Batch& batch, int64_t most, co
   });
 }
 
-// The anchors with at least so many.
+// The anchors with at least `least` positives.
 void MineApart(const Executor& executor, const Batch& batch, int64_t least, const Negatives& negatives) {
   const std::vector<int32_t> anchors = AnchorsWith(batch, least, batch.x.rows);
   ForEachAnchor(executor, batch, anchors, [&] {
@@ -177,7 +179,7 @@ void MineApart(const Executor& executor, const Batch& batch, int64_t least, cons
   });
 }
 
-// The first of the farthest members, but for the one at `own`; NaN only if all are.
+// The first of the farthest members, without the one at `own`; one at NaN only if all are.
 int64_t FarthestMember(const float* distances, int64_t size, int64_t own) {
   int64_t farthest = own == 0 ? 1 : 0;
   for (int64_t i = farthest + 1; i < size; ++i)
@@ -205,7 +207,7 @@ void MineHard(const Executor& executor, const Batch& batch, int32_t* positive, i
         batch.classes.begin(own)[FarthestMember(distances, batch.classes.size(own), batch.rank(anchor))];
     search.AddNoLimit(anchor);
   });
-  search.Run(executor, GramParts(executor, {batch.metric}, batch.x, batch.x),
+  search.Run(executor, PairwiseParts(executor, {batch.metric}, batch.x, batch.x),
              batch.membership.class_of.data());
   for (int64_t row = 0; row < batch.x.rows; ++row) {
     if (positive[row] < 0) continue;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The search for the triplets of a batch; see triplets.h for what is searched.
+// The search for the triplets of a batch; triplets.h defines them and their ties.
 #pragma once
 #include <cstdint>
 #include <functional>
 
+#include "core/arrays/views.h"
 #include "core/episodes/classes.h"
 #include "core/pairwise/metric.h"
 #include "core/threads/parallel.h"
-#include "core/arrays/views.h"
 
 namespace fslcore {
 

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "core/arrays/float_bits.h"
-#include "core/simd/kernels.h"
+#include "core/simd/triplet_kernels.h"
 
 namespace fslcore {
 namespace {
@@ -15,10 +15,10 @@ namespace {
 // 128 or 400. The two meet between 64 and 128 positives, for rows of 512 as well.
 constexpr int64_t kMostScannedPositives = 96;
 
-// With twice as many as that, or half of it, mining is no faster.
+// Mining is no faster with twice as many, or half as many.
 constexpr int64_t kBucketsPerPositive = 4;
 
-// Insertion moves an element past those of its bucket only; fuller buckets are rather sorted for good.
+// Insertion sort moves an element within its bucket only. With fuller buckets std::sort is faster.
 constexpr int64_t kMostInserted = 16;
 
 float KeyDistance(uint64_t key) { return BitsFloat(static_cast<uint32_t>(key >> 32)); }
@@ -57,11 +57,12 @@ struct NegativeSearch::Steps {
 void NegativeSearch::Find(const float* distances, int64_t n, const float* positives, int64_t count,
                           int32_t* negatives) {
   if (count <= kMostScannedPositives)
-    Simd().nearest_above(distances, n, positives, count, negatives);
+    simd::Triplets().nearest_above(distances, n, positives, count, negatives);
   else
     FindInGaps(distances, n, positives, count, negatives);
   if (std::find(negatives, negatives + count, -1) == negatives + count) return;
-  std::replace(negatives, negatives + count, -1, static_cast<int32_t>(Simd().farthest(distances, n)));
+  std::replace(negatives, negatives + count, -1,
+               static_cast<int32_t>(simd::Triplets().farthest(distances, n)));
 }
 
 // Sorts the positives that are not NaN by their buckets, then within them; returns their number.
@@ -80,7 +81,7 @@ int64_t NegativeSearch::SortPositives(const float* positives, int64_t count, con
   int32_t end = 0;
   for (int64_t b = 0; b <= buckets; ++b) starts[b] = end += starts[b];
   for (int64_t i = 0; i < count; ++i)
-    sorted_[static_cast<size_t>(--starts[bucket[i]])] = NearestKey(FloatBits(positives[i]), i);
+    sorted_[static_cast<size_t>(--starts[bucket[i]])] = simd::NearestKey(FloatBits(positives[i]), i);
 
   const int64_t present = starts[buckets];
   if (fullest <= kMostInserted)
@@ -98,16 +99,16 @@ void NegativeSearch::FindInGaps(const float* distances, int64_t n, const float* 
   for (int64_t i = 0; i < present; ++i)
     thresholds_[static_cast<size_t>(i)] = KeyDistance(sorted_[static_cast<size_t>(i)]);
   thresholds_.back() = std::numeric_limits<float>::infinity();
-  nearest_.assign(static_cast<size_t>(present) + 1, kNoNearest);
-  Simd().nearest_in_gaps(
+  nearest_.assign(static_cast<size_t>(present) + 1, simd::kNoNearest);
+  simd::Triplets().nearest_in_gaps(
       distances, n,
       {steps.low, steps.high, steps.scale, steps.last, starts_.data(), thresholds_.data(), nearest_.data()});
 
   std::fill(negatives, negatives + count, -1);
-  uint64_t nearest = kNoNearest;
+  uint64_t nearest = simd::kNoNearest;
   for (auto i = static_cast<size_t>(present); i-- > 0;) {
     nearest = std::min(nearest, nearest_[i + 1]);
-    negatives[KeyIndex(sorted_[i])] = KeyIndex(nearest);  // -1 for kNoNearest
+    negatives[KeyIndex(sorted_[i])] = KeyIndex(nearest);  // -1 for simd::kNoNearest
   }
 }
 

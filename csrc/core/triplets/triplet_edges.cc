@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/simd/kernels.h"
+#include "core/simd/triplet_kernels.h"
 
 namespace fslcore {
 namespace {
@@ -88,8 +88,8 @@ class EdgeList {
     count_ += weight != 0.0f ? 1 : 0;
   }
   void Sum(Matrix<const float> x, int64_t row, float* out) const {
-    Simd().weighted_differences(x.row(row), x.data, x.cols, rows_.data(), weights_.data(),
-                                static_cast<int64_t>(count_), out);
+    simd::Triplets().weighted_differences(x.row(row), x.data, x.cols, rows_.data(), weights_.data(),
+                                          static_cast<int64_t>(count_), out);
   }
 
  private:

@@ -6,11 +6,12 @@
 #include <numeric>
 #include <vector>
 
+#include "core/arrays/scratch.h"
 #include "core/episodes/classes.h"
 #include "core/pairwise/pairwise.h"
+#include "core/simd/triplet_kernels.h"
 #include "core/triplets/mining.h"
-#include "core/arrays/scratch.h"
-#include "core/simd/kernels.h"
+#include "core/triplets/term.h"
 #include "core/triplets/triplet_edges.h"
 
 namespace fslcore {
@@ -25,34 +26,18 @@ int64_t CountTriplets(Mining mining, const Classes& classes) {
   return triplets;
 }
 
-// The distance of two rows and what its gradient with respect to the first is a multiple of: d/dx = slope *
-// (x - y).
-struct Distance {
-  float value, slope;
-};
-
-// The metric on rows (normalised ones for cosine) at |x - y|^2 = squared.
-struct MetricOfSquares {
-  Metric metric;
-  const float* norms;  // of the rows before they were normalised (cosine)
-
-  Distance operator()(float squared, int64_t i, int64_t j) const {
-    if (metric == Metric::kSqeuclidean) return {squared, 2.0f};
-    if (metric == Metric::kCosine) {  // |x - y|^2 / 2 = 1 - <x, y>; a zero row is at 1
-      if (norms[i] == 0.0f || norms[j] == 0.0f) return {1.0f, 0.0f};
-      return {0.5f * squared, 1.0f};
-    }
-    const float root = std::sqrt(squared);
-    return {root, root == 0.0f ? 0.0f : 1.0f / root};
-  }
-};
-
 // What the terms of all triplets have in common.
 struct Terms {
-  MetricOfSquares metric;
+  Metric metric;
+  const float* norms;  // of the rows before they were normalised (cosine)
   float margin;
   float share;            // of a term in the loss
   Matrix<const float> x;  // normalised for cosine
+
+  SlopedDistance Distance(float squared, int64_t i, int64_t j) const {
+    const bool has_zero_row = metric == Metric::kCosine && (norms[i] == 0.0f || norms[j] == 0.0f);
+    return DistanceOfSquare(metric, squared, has_zero_row);
+  }
 };
 
 // The terms of the semi-hard triplets of one anchor after another.
@@ -70,7 +55,7 @@ class AnchorTerms {
     std::fill_n(place_.get(), terms.x.rows, 0);
   }
 
-  // Their sum. Of the edges of the anchor only the mined negatives are there: one for each positive.
+  // The sum of the terms of an anchor. Its edges hold the mined negatives on entry, one for each positive.
   double Evaluate(int64_t anchor) {
     const Classes& classes = edges_.classes();
     const int64_t own = edges_.membership().class_of[static_cast<size_t>(anchor)], size = classes.size(own);
@@ -86,11 +71,10 @@ class AnchorTerms {
     for (int64_t p = 0; p < size; ++p) {
       if (p == rank) continue;
       const int32_t choice = choice_[p - (p > rank ? 1 : 0)];
-      const float term = to_positives_[p].value - to_negatives_[choice].value + terms_.margin;
-      const bool active = !(term <= 0.0f);  // NaN is
-      toward[p] = active ? to_positives_[p].slope * terms_.share : 0.0f;
-      active_[choice] += active ? 1.0f : 0.0f;
-      sum += active ? term : 0.0f;
+      const TripletTerm term = TermOf(to_positives_[p], to_negatives_[choice], terms_.margin);
+      toward[p] = term.toward_positive * terms_.share;
+      active_[choice] += term.active ? 1.0f : 0.0f;
+      sum += term.value;
     }
     toward[rank] = 0.0f;
     float* from = edges_.from_row(anchor);
@@ -101,8 +85,8 @@ class AnchorTerms {
   }
 
  private:
-  // Positives often share a negative: each is evaluated once and gets one edge. Moves the distinct ones to
-  // the front and writes down which of them each pair has; returns their number.
+  // Positives often share a negative: each distinct negative is evaluated once and gets one edge. Moves the
+  // distinct ones to the front, notes which of them each pair has, and returns their number.
   int64_t ListDistinct(int32_t* negatives, int64_t count) {
     int32_t distinct = 0;
     for (int64_t i = 0; i < count; ++i) {
@@ -117,20 +101,20 @@ class AnchorTerms {
     return distinct;
   }
 
-  void EvaluateRows(int64_t anchor, const int32_t* rows, int64_t count, Distance* out) {
+  void EvaluateRows(int64_t anchor, const int32_t* rows, int64_t count, SlopedDistance* out) {
     const Matrix<const float> x = terms_.x;
-    Simd().squared_distances(x.row(anchor), x.data, x.cols, rows, count, squares_.get());
-    for (int64_t i = 0; i < count; ++i) out[i] = terms_.metric(squares_[i], anchor, rows[i]);
+    simd::Triplets().squared_distances(x.row(anchor), x.data, x.cols, rows, count, squares_.get());
+    for (int64_t i = 0; i < count; ++i) out[i] = terms_.Distance(squares_[i], anchor, rows[i]);
   }
 
   const Terms& terms_;
   TripletEdges& edges_;
   const Scratch<int32_t> place_, choice_;  // [batch] by negative; by pair
   const Scratch<float> active_, squares_;
-  const Scratch<Distance> to_positives_, to_negatives_;
+  const Scratch<SlopedDistance> to_positives_, to_negatives_;
 };
 
-// The sum of the terms. Gradients of those of many positives share their edges.
+// The sum of the semi-hard terms. Triplets that share an (anchor, negative) pair share its edge.
 double SumSemihard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
   const Classes& classes = batch.classes;
   const Matrix<const float> x = terms.x;
@@ -148,7 +132,7 @@ double SumSemihard(const Executor& executor, const Batch& batch, const Terms& te
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-// The same for one triplet per anchor.
+// The sum of the hard terms, one for each anchor.
 double SumHard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
   const Matrix<const float> x = terms.x;
   const Scratch<int32_t> positive(x.rows), negative(x.rows);
@@ -160,32 +144,31 @@ double SumHard(const Executor& executor, const Batch& batch, const Terms& terms,
       if (positive[a] < 0) continue;
       const int32_t rows[2] = {positive[a], negative[a]};
       float squares[2];
-      Simd().squared_distances(x.row(a), x.data, x.cols, rows, 2, squares);
-      const Distance to_positive = terms.metric(squares[0], a, rows[0]),
-                     to_negative = terms.metric(squares[1], a, rows[1]);
-      const float term = to_positive.value - to_negative.value + terms.margin;
-      if (term <= 0.0f) continue;  // NaN is not
-      values[a] = term;
-      toward[a] = to_positive.slope * terms.share;
-      from[a] = to_negative.slope * terms.share;
+      simd::Triplets().squared_distances(x.row(a), x.data, x.cols, rows, 2, squares);
+      const TripletTerm term = TermOf(terms.Distance(squares[0], a, rows[0]),
+                                      terms.Distance(squares[1], a, rows[1]), terms.margin);
+      values[a] = term.value;
+      toward[a] = term.toward_positive * terms.share;
+      from[a] = term.from_negative * terms.share;
     }
   });
   // Threads take different columns, and all anchors in their order.
-  ParallelFor(executor, x.cols, RoundUp(DivideUp(x.cols, 8), kRowPadding), [&](int64_t begin, int64_t end) {
-    const auto add = [&](int64_t row, int64_t other, float slope) {  // slope * (row - other), to both
-      for (int64_t d = begin; d < end; ++d) {
-        const float part = slope * (x.row(row)[d] - x.row(other)[d]);
-        grad[row * x.cols + d] += part;
-        grad[other * x.cols + d] -= part;
-      }
-    };
-    for (int64_t row = 0; row < x.rows; ++row)
-      std::fill(grad + row * x.cols + begin, grad + row * x.cols + end, 0.0f);
-    for (int64_t a = 0; a < x.rows; ++a) {
-      if (toward[a] != 0.0f) add(a, positive[a], toward[a]);
-      if (from[a] != 0.0f) add(a, negative[a], -from[a]);
-    }
-  });
+  ParallelFor(
+      executor, x.cols, RoundUp(DivideUp(x.cols, 8), simd::kRowPadding), [&](int64_t begin, int64_t end) {
+        const auto add = [&](int64_t row, int64_t other, float slope) {  // slope * (row - other), to both
+          for (int64_t d = begin; d < end; ++d) {
+            const float part = slope * (x.row(row)[d] - x.row(other)[d]);
+            grad[row * x.cols + d] += part;
+            grad[other * x.cols + d] -= part;
+          }
+        };
+        for (int64_t row = 0; row < x.rows; ++row)
+          std::fill(grad + row * x.cols + begin, grad + row * x.cols + end, 0.0f);
+        for (int64_t a = 0; a < x.rows; ++a) {
+          if (toward[a] != 0.0f) add(a, positive[a], toward[a]);
+          if (from[a] != 0.0f) add(a, negative[a], -from[a]);
+        }
+      });
   return std::accumulate(values.get(), values.get() + x.rows, 0.0);
 }
 
@@ -258,7 +241,8 @@ TripletLoss TripletLossAndGrad(const Executor& executor, Mining mining, Metric m
   const bool cosine = metric == Metric::kCosine;
   const Scratch<float> unit(cosine ? x.rows * x.cols : 0), norms(cosine ? x.rows : 0);
   if (cosine) NormaliseRows(executor, x, unit.get(), norms.get());
-  const Terms terms = {{metric, norms.get()},
+  const Terms terms = {metric,
+                       norms.get(),
                        margin,
                        1.0f / static_cast<float>(triplets),
                        {cosine ? unit.get() : x.data, x.rows, x.cols}};

@@ -8,9 +8,9 @@
 // Hard (Hermans, Beyer and Leibe, "In Defense of the Triplet Loss", 2017, eq. 5): a triplet for every anchor,
 // with its farthest positive and its nearest negative.
 //
-// Of equal distances the lowest index is chosen, and NaN never while another is there. A batch without two
-// samples of one class, or with one class only, has loss 0, gradient 0 and no pairs. The Gram kernel's
-// distances select; the terms are evaluated again as sum (x - y)^2.
+// Of equal distances the lowest index is chosen, and NaN only if all are NaN. A batch without two
+// samples of one class, or with one class only, has loss 0, gradient 0 and no pairs. The pairwise
+// kernels' distances select; the terms are evaluated again as sum (x - y)^2.
 //
 // Memory: O(batch * dim), semi-hard O(batch * dim + pairs). The distance matrix is never held: each part of
 // it is searched as it is made.
@@ -19,9 +19,9 @@
 #include <string>
 #include <string_view>
 
+#include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
 #include "core/threads/parallel.h"
-#include "core/arrays/views.h"
 
 namespace fslcore {
 
@@ -36,10 +36,11 @@ inline std::optional<Mining> ParseMining(std::string_view name) {
 // The sentence that says what is wrong with the arguments, or nothing.
 std::string CheckTriplets(Metric metric, Matrix<const float> x, int64_t labels);
 
-// How many there are: semi-hard, (anchor, positive) pairs; hard, anchors; those that have a negative.
+// How many triplets there are. Semi-hard: (anchor, positive) pairs; hard: anchors that have a positive. None
+// if there is one class only.
 int64_t CountTriplets(Mining mining, Vector<const int64_t> labels);
 
-// Writes so many entries to each, by anchor, then by positive.
+// Writes CountTriplets entries to each list, in the order of anchors, then of positives.
 void MineTriplets(const Executor& executor, Mining mining, Metric metric, Matrix<const float> x,
                   Vector<const int64_t> labels, int32_t* anchor, int32_t* positive, int32_t* negative);
 

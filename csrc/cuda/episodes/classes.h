@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// core/classes.h on a GPU: labels grouped by class, the index that mining and sampling share. All in the
-// caller's workspace on the device.
+// core/episodes/classes.h on a GPU: labels grouped by class, the index that mining and sampling share. All in
+// the caller's workspace on the device.
 #pragma once
 #include <cstdint>
 

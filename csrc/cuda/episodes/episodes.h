@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// core/episodes.h on a GPU: bit for bit the same episodes. Every pointer is to memory of the device; nothing
-// is allocated, nothing waited for.
+// core/episodes/episodes.h on a GPU: bit for bit the same episodes. Every pointer is to memory of the device;
+// nothing is allocated, nothing waited for.
 #pragma once
 #include <string>
 
-#include "core/episodes/episodes.h"
 #include "core/arrays/views.h"
+#include "core/episodes/episodes.h"
 #include "cuda/stream.h"
 
 namespace fslcore::cuda {

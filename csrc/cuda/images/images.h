@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// core/images.h on a GPU: bit for bit the same images. Every pointer is to memory of the device; nothing is
-// allocated, nothing waited for.
+// core/images/images.h on a GPU: bit for bit the same images. Every pointer is to memory of the device;
+// nothing is allocated, nothing waited for.
 #pragma once
 #include <string>
 
-#include "core/images/images.h"
 #include "core/arrays/views.h"
+#include "core/images/images.h"
 #include "cuda/stream.h"
 
 namespace fslcore::cuda {

@@ -5,7 +5,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/pairwise/metric.h"
+#include "core/pairwise/distance.h"
 #include "cuda/launch.h"
 
 namespace fslcore::cuda::mining {
@@ -140,10 +140,6 @@ __device__ inline float SumPair(const Columns& x, int64_t a, int64_t b) {
   return sum;
 }
 
-// As in core/simd/gram_body.inl: a pair whose distance is below this share of what it was subtracted from is
-// evaluated again, coordinate by coordinate.
-constexpr float kNear = 1.0f / 128.0f;
-
 // The distance of a pair by its product. `near` says that it must be evaluated again; also where what it was
 // subtracted from overflows, or holds a NaN. squares = the sum of the pair's |x|^2.
 template <Metric kMetric>
@@ -156,13 +152,6 @@ __device__ __forceinline__ float DistanceByProduct(float product, float squares,
   const float squared = fmaf(-2.0f, product, squares);
   near = !(kNear * squares < squared);
   return kMetric == Metric::kEuclidean ? sqrtf(squared) : squared;
-}
-
-template <Metric kMetric>
-__device__ __forceinline__ float DistanceBySquare(float squared) {
-  return kMetric == Metric::kEuclidean ? sqrtf(squared)
-         : kMetric == Metric::kCosine  ? 0.5f * squared
-                                       : squared;
 }
 
 }  // namespace fslcore::cuda::mining

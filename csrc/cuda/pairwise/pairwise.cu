@@ -1,35 +1,36 @@
 // SPDX-License-Identifier: MIT
-// Gram matrices on a GPU. A block computes a tile of the output: sums in registers (tile.h, tensor_tile.h),
-// then, through shared memory, whatever the metric does with them, so that each warp finishes and writes
-// whole lines. If y is x, only tiles on or above the diagonal are computed, and each is written twice.
+// Pairwise matrices on a GPU. A block computes a tile of the output: sums in registers (tile.h,
+// tensor_tile.h), then, through shared memory, whatever the metric does with them, so that each warp finishes
+// and writes whole lines. If y is x, only tiles on or above the diagonal are computed, and each is written
+// twice.
 //
 // On an H200 the sums take 2 rows * cols * dim / 67e12 s in float32 (half of that if y is x), twice as long
 // for the two instructions of manhattan and weighted_manhattan; by tensor cores / 494e12 s in TF32, three
 // times that in 3xTF32, / 989e12 s in bfloat16. Writing the output takes 4 rows * cols / 4.3e12 s, which is
 // longer than the sums in TF32 if dim is less than 230.
-#include "cuda/pairwise/pairwise.h"
-#include "cuda/pairwise/gram_finish.h"
-#include "cuda/pairwise/gram_rows.h"
-#include "cuda/pairwise/gram_tiles.h"
 #include "cuda/pairwise/library_product.h"
+#include "cuda/pairwise/pairwise.h"
+#include "cuda/pairwise/pairwise_finish.h"
+#include "cuda/pairwise/pairwise_rows.h"
+#include "cuda/pairwise/pairwise_tiles.h"
 #include "cuda/pairwise/tensor_tile.h"
 #include "cuda/pairwise/tile.h"
 
 namespace fslcore::cuda {
 
-using namespace gram;
+using namespace pairwise;
 
 namespace {
 
-// Tiles of 128 x 128 do twice the arithmetic of those of 64 x 64 for what they read of shared memory, if
-// there are enough of them for the GPU's 132 multiprocessors.
+// A tile of 128 x 128 does twice the arithmetic per byte of shared memory of a tile of 64 x 64. It is used
+// where there are enough tiles for the GPU's 132 multiprocessors.
 constexpr int64_t kEnoughTiles = 132;
 
 // Pairs from which on a library is asked for products by tensor cores: four tiles for each multiprocessor.
 constexpr int64_t kEnoughForLibrary = 4 * kEnoughTiles * kLargeTile * kLargeTile;
 
 template <class Tile>
-union GramMemory {
+union PairwiseMemory {
   static constexpr int kStride = Tile::kN + 4;
   TileBuffers<Tile::kM, Tile::kN> operands;
   float sums[Tile::kM * kStride];
@@ -47,7 +48,7 @@ __device__ TilePlace UpperTile(int64_t index) {
   return {static_cast<int>(index - col * (col + 1) / 2), static_cast<int>(col)};
 }
 
-__device__ TilePlace PlaceOfBlock(const GramArguments& g, int side) {
+__device__ TilePlace PlaceOfBlock(const PairwiseArguments& g, int side) {
   if (g.symmetric) return UpperTile(blockIdx.x);
   const auto across = static_cast<unsigned>((g.cols + side - 1) / side);
   return {static_cast<int>(blockIdx.x / across), static_cast<int>(blockIdx.x % across)};
@@ -57,7 +58,7 @@ __device__ TilePlace PlaceOfBlock(const GramArguments& g, int side) {
 template <int kSide>
 class WeightedRows : public OperandByRows<kSide> {
  public:
-  __device__ WeightedRows(const GramArguments& g, int64_t first_row)
+  __device__ WeightedRows(const PairwiseArguments& g, int64_t first_row)
       : OperandByRows<kSide>(g.y, g.dim, first_row, g.cols, 0, g.dim, g.y_aligned),
         weights_(g.weights),
         left_(static_cast<int>(g.dim)) {}
@@ -81,7 +82,7 @@ class WeightedRows : public OperandByRows<kSide> {
 };
 
 template <class Tile>
-__device__ void AddUp(const GramArguments& g, TilePlace place, GramMemory<Tile>& memory, Tile& tile) {
+__device__ void AddUp(const PairwiseArguments& g, TilePlace place, PairwiseMemory<Tile>& memory, Tile& tile) {
   const int64_t row = int64_t{place.row} * Tile::kM, col = int64_t{place.col} * Tile::kN;
   const auto steps = static_cast<int>(DivideUp(g.dim, kTileDepth));
   OperandByRows<Tile::kM> a(g.x, g.dim, row, g.rows, 0, g.dim, g.x_aligned);
@@ -95,8 +96,8 @@ __device__ void AddUp(const GramArguments& g, TilePlace place, GramMemory<Tile>&
 }
 
 template <class Tile>
-__device__ void FinishTile(const GramArguments& g, TilePlace place, float* sums) {
-  constexpr int kShare = Tile::kN / 32, kStride = GramMemory<Tile>::kStride;
+__device__ void FinishTile(const PairwiseArguments& g, TilePlace place, float* sums) {
+  constexpr int kShare = Tile::kN / 32, kStride = PairwiseMemory<Tile>::kStride;
   const int64_t first_row = int64_t{place.row} * Tile::kM;
   const RowShare<kShare> share(g, int64_t{place.col} * Tile::kN);
   for (int r = static_cast<int>(threadIdx.x) / 32; r < Tile::kM && first_row + r < g.rows;
@@ -115,8 +116,8 @@ __device__ void FinishTile(const GramArguments& g, TilePlace place, float* sums)
   }
 }
 
-// Finishes sums that are in `out` already: a block those of 128 x 128 pairs.
-__global__ void __launch_bounds__(kTileThreads) FinishProducts(GramArguments g) {
+// Finishes sums that are in `out` already; a block finishes 128 x 128 pairs.
+__global__ void __launch_bounds__(kTileThreads) FinishProducts(PairwiseArguments g) {
   constexpr int kShare = kLargeTile / 32;
   const TilePlace place = PlaceOfBlock(g, kLargeTile);
   const int64_t first_row = int64_t{place.row} * kLargeTile;
@@ -136,24 +137,25 @@ __global__ void __launch_bounds__(kTileThreads) FinishProducts(GramArguments g) 
 
 // What is above the diagonal also goes below it.
 template <class Tile>
-__device__ void MirrorTile(const GramArguments& g, TilePlace place, const float* sums) {
+__device__ void MirrorTile(const PairwiseArguments& g, TilePlace place, const float* sums) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int64_t first_row = int64_t{place.row} * Tile::kM, first_col = int64_t{place.col} * Tile::kN;
   for (int c = warp; c < Tile::kN && first_col + c < g.cols; c += kTileThreads / 32) {
     const int64_t col = first_col + c;
     FSLCORE_UNROLL
     for (int r = lane; r < Tile::kM; r += 32)
-      if (first_row + r < col) g.out[col * g.cols + first_row + r] = sums[r * GramMemory<Tile>::kStride + c];
+      if (first_row + r < col)
+        g.out[col * g.cols + first_row + r] = sums[r * PairwiseMemory<Tile>::kStride + c];
   }
 }
 
 template <class Tile>
-__global__ void __launch_bounds__(kTileThreads, 2) GramTiles(GramArguments g) {
-  auto& memory = *SharedMemory<GramMemory<Tile>>();
+__global__ void __launch_bounds__(kTileThreads, 2) PairwiseTiles(PairwiseArguments g) {
+  auto& memory = *SharedMemory<PairwiseMemory<Tile>>();
   const TilePlace place = PlaceOfBlock(g, Tile::kN);
   Tile tile;
   AddUp(g, place, memory, tile);
-  tile.Deposit(memory.sums, GramMemory<Tile>::kStride);
+  tile.Deposit(memory.sums, PairwiseMemory<Tile>::kStride);
   __syncthreads();
   FinishTile<Tile>(g, place, memory.sums);
   if (!g.symmetric) return;
@@ -167,13 +169,13 @@ int64_t Tiles(int64_t rows, int64_t cols, int64_t side, bool symmetric) {
 }
 
 template <class Tile>
-void RunTiles(Launches& launches, const GramArguments& g) {
+void RunTiles(Launches& launches, const PairwiseArguments& g) {
   const int64_t tiles = Tiles(g.rows, g.cols, Tile::kM, g.symmetric);
-  launches.Run({tiles, kTileThreads, sizeof(GramMemory<Tile>)}, GramTiles<Tile>, g);
+  launches.Run({tiles, kTileThreads, sizeof(PairwiseMemory<Tile>)}, PairwiseTiles<Tile>, g);
 }
 
 template <int kSide>
-void RunTilesOf(Launches& launches, Precision precision, const GramArguments& g) {
+void RunTilesOf(Launches& launches, Precision precision, const PairwiseArguments& g) {
   if (g.metric == Metric::kManhattan) return RunTiles<PlainTile<kSide, kSide, Pair::kAbsolute>>(launches, g);
   if (g.metric == Metric::kWeightedManhattan)
     return RunTiles<PlainTile<kSide, kSide, Pair::kWeightedAbsolute>>(launches, g);
@@ -223,11 +225,11 @@ bool NeedsScales(const PairwiseKernel& kernel) {
 }
 
 // One side's rows as they are multiplied, and what products are subtracted from.
-struct GramSide {
+struct PairwiseSide {
   Matrix<const float> rows;
   float *unit = nullptr, *scales = nullptr;
 
-  GramSide(Parts& parts, const PairwiseKernel& kernel, Matrix<const float> x) : rows(x) {
+  PairwiseSide(Parts& parts, const PairwiseKernel& kernel, Matrix<const float> x) : rows(x) {
     if (kernel.metric == Metric::kCosine) unit = parts.Take<float>(x.rows * x.cols);
     if (NeedsScales(kernel)) scales = parts.Take<float>(x.rows);
   }
@@ -262,9 +264,9 @@ struct LibraryMemory {
         workspace(parts.Take<char>(kLibraryWorkspace)) {}
 };
 
-GramArguments ArgumentsOf(const PairwiseKernel& kernel, const GramSide& x, const GramSide& y, bool symmetric,
-                          float* out) {
-  GramArguments g = {};
+PairwiseArguments ArgumentsOf(const PairwiseKernel& kernel, const PairwiseSide& x, const PairwiseSide& y,
+                              bool symmetric, float* out) {
+  PairwiseArguments g = {};
   g.metric = kernel.metric;
   g.activation = kernel.activation;
   g.x = x.rows.data, g.y = y.rows.data;
@@ -281,8 +283,8 @@ GramArguments ArgumentsOf(const PairwiseKernel& kernel, const GramSide& x, const
 
 int64_t PairwiseWorkspace(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y) {
   Parts parts(nullptr);
-  GramSide(parts, kernel, x);
-  if (!IsSame(x, y)) GramSide(parts, kernel, y);
+  PairwiseSide(parts, kernel, x);
+  if (!IsSame(x, y)) PairwiseSide(parts, kernel, y);
   return parts.bytes() + (UsesLibrary(kernel, x, y) ? PairwiseByLibraryWorkspace(x, y) : 0);
 }
 
@@ -292,14 +294,14 @@ std::string PairwiseInTiles(int side, Stream stream, const PairwiseKernel& kerne
   if (x.rows == 0 || y.rows == 0) return launches.problem();
   const bool symmetric = IsSame(x, y);
   Parts parts(workspace);
-  GramSide x_side(parts, kernel, x);
+  PairwiseSide x_side(parts, kernel, x);
   x_side.Prepare(launches, kernel);
-  GramSide y_side = x_side;
+  PairwiseSide y_side = x_side;
   if (!symmetric) {
-    y_side = GramSide(parts, kernel, y);
+    y_side = PairwiseSide(parts, kernel, y);
     y_side.Prepare(launches, kernel);
   }
-  const GramArguments g = ArgumentsOf(kernel, x_side, y_side, symmetric, out);
+  const PairwiseArguments g = ArgumentsOf(kernel, x_side, y_side, symmetric, out);
   side == kLargeTile ? RunTilesOf<kLargeTile>(launches, kernel.precision, g)
                      : RunTilesOf<kSmallTile>(launches, kernel.precision, g);
   return launches.problem();
@@ -316,13 +318,13 @@ std::string PairwiseByLibrary(Stream stream, const PairwiseKernel& kernel, Matri
   Launches launches(stream, "pairwise by a library");
   if (x.rows == 0 || y.rows == 0) return launches.problem();
   Parts parts(workspace);
-  GramSide x_side(parts, kernel, x), y_side(parts, kernel, y);
+  PairwiseSide x_side(parts, kernel, x), y_side(parts, kernel, y);
   x_side.Prepare(launches, kernel);
   y_side.Prepare(launches, kernel);
   const LibraryMemory memory(parts, x, y);
   LibraryProduct(launches, kernel.precision, Rounded(launches, kernel.precision, x_side.rows, memory.x),
                  Rounded(launches, kernel.precision, y_side.rows, memory.y), memory.workspace, out);
-  const GramArguments g = ArgumentsOf(kernel, x_side, y_side, /*symmetric=*/false, out);
+  const PairwiseArguments g = ArgumentsOf(kernel, x_side, y_side, /*symmetric=*/false, out);
   if (kernel.metric != Metric::kDot)
     launches.Run({Tiles(g.rows, g.cols, kLargeTile, false), kTileThreads}, FinishProducts, g);
   return launches.problem();

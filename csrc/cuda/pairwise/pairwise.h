@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// core/gram.h on a GPU: the same metrics, the same pairs evaluated again coordinate by coordinate, the same
-// treatment of zeros and NaN. Every pointer is to memory of the device; nothing is allocated, nothing waited
-// for.
+// core/pairwise/pairwise.h on a GPU: the same metrics, the same pairs evaluated again coordinate by
+// coordinate, the same treatment of zeros and NaN. Every pointer is to memory of the device; nothing is
+// allocated, nothing waited for.
 //
 // Sums are in float32 and in one fixed order: results do not change from run to run, and are the same for
 // pairs and their mirror images where y is x (the same rows at the same address).
 //
 // Errors, with gamma(k) = k eps / (1 - k eps) and u half the last bit of an operand, 2^-11 for TF32 and 2^-8
 // for bfloat16:
-//   float32         as in core/gram.h, but gamma(dim + 2) for manhattan, which is summed as it is defined
-//   tf32, bfloat16  distances are those between the rounded rows, whose squares are taken of rounded numbers
+//   float32         as in core/pairwise/pairwise.h, but gamma(dim + 2) for manhattan, which is summed as it
+//   is defined tf32, bfloat16  distances are those between the rounded rows, whose squares are taken of
+//   rounded numbers
 //                   too: relative to euclidean 16 u and to sqeuclidean and cosine 32 u more at the most,
 //                   where the distance is an eleventh of the rows' lengths, and less for rows farther apart.
 //                   dot: (2 u + u^2) |x| |y|
@@ -21,8 +22,8 @@
 #pragma once
 #include <string>
 
-#include "core/pairwise/metric.h"
 #include "core/arrays/views.h"
+#include "core/pairwise/metric.h"
 #include "cuda/stream.h"
 
 namespace fslcore::cuda {
@@ -46,7 +47,7 @@ struct PairwiseGradients {
 int64_t PairwiseWorkspace(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
 int64_t PairwiseGradWorkspace(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
 
-// out [x.rows, y.rows]. These return the sentence that says what went wrong, or nothing.
+// out [x.rows, y.rows]. These return an error message, or an empty string.
 std::string Pairwise(Stream stream, const PairwiseKernel& kernel, Matrix<const float> x,
                      Matrix<const float> y, void* workspace, float* out);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The gradients of Gram matrices on a GPU. core/gram_grad.cc has the mathematics: dx is the product of the
-// coefficients a(r, c) = d loss / d (the sum inside the metric) with the rows of y, and dy that of their
-// transpose with the rows of x, or for the manhattan metrics the same with signs of differences. Each is a
-// product of its own (gram_grad_tiles.h).
+// The gradients of pairwise matrices on a GPU. core/pairwise/pairwise_grad.cc has the mathematics: dx is the
+// product of the coefficients a(r, c) = d loss / d (the sum inside the metric) with the rows of y, and dy
+// that of their transpose with the rows of x, or for the manhattan metrics the same with signs of
+// differences. Each is a product of its own (pairwise_grad_tiles.h).
 //
 // Where there are few tiles of a gradient, the pairs of each are split among blocks, in a way that depends
 // on the shape alone; what they find is added up in one order.
@@ -14,11 +14,11 @@
 
 #include "cuda/pairwise/pairwise.h"
 #include "cuda/pairwise/pairwise_grad_tiles.h"
-#include "cuda/pairwise/gram_rows.h"
+#include "cuda/pairwise/pairwise_rows.h"
 
 namespace fslcore::cuda {
 
-using namespace gram;
+using namespace pairwise;
 
 namespace {
 
@@ -101,7 +101,7 @@ __global__ void SumOfBlocks(const double* sums, int64_t count, float* out) {
 
 int64_t BiasBlocks(int64_t pairs) { return std::min(kBiasBlocks, DivideUp(pairs, kBiasShare)); }
 
-// Large tiles where a gradient has enough rows and columns for them; those of 3xTF32 would not fit the
+// Large tiles where a gradient has enough rows and columns for them; large tiles in 3xTF32 would not fit the
 // registers.
 int64_t TileSide(const PairwiseKernel& kernel, int64_t rows, int64_t dim) {
   const bool fits = IsProductMetric(kernel.metric) && kernel.precision != Precision::k3xTf32;

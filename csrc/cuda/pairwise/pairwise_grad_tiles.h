@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// A block's part of the gradient of a Gram matrix: coefficients, made of `grad` and `out` on their way to
+// A block's part of the gradient of a pairwise matrix: coefficients, made of `grad` and `out` on their way to
 // shared memory, times the rows of the other side, or the signs of differences from them.
 #pragma once
 #include "cuda/pairwise/tensor_tile.h"
 #include "cuda/pairwise/tile.h"
 
-namespace fslcore::cuda::gram {
+namespace fslcore::cuda::pairwise {
 
 constexpr int kSignSide = 64;  // of the tiles of gradients made of signs
 
@@ -284,4 +284,4 @@ __global__ void __launch_bounds__(kTileThreads, 2) SignGrad(GradArguments g) {
   }
 }
 
-}  // namespace fslcore::cuda::gram
+}  // namespace fslcore::cuda::pairwise

@@ -6,10 +6,10 @@
 #include "cuda/pairwise/tensor_cores.h"
 #include "cuda/pairwise/tile.h"
 
-namespace fslcore::cuda::gram {
+namespace fslcore::cuda::pairwise {
 
 // A number as its operand of a product is rounded. The two of 3xTF32 differ from the number by less than the
-// last bit of a float32 or two, which is not worth rounding to.
+// last bit of a float32 or two, and so are not rounded.
 template <Precision kPrecision>
 __device__ inline float RoundedTo(float value) {
   if constexpr (kPrecision == Precision::kTf32) return __uint_as_float(ToTf32(value));
@@ -34,7 +34,7 @@ class TensorTile {
     first_row_ = warp / 4 * (kM / 2), first_col_ = warp % 4 * (kN / 4);
   }
 
-  // Adds the products of half a step, in bfloat16 those of a whole one at once.
+  // Adds the products of half a step, in bfloat16 of a whole step at once.
   template <int kHalf>
   __device__ void Multiply(const float* a, const float* b) {
     if constexpr (kPrecision != Precision::kBfloat16 || kHalf == 1) {
@@ -126,4 +126,4 @@ class TensorTile {
   float sums_[kRowTiles][kColTiles][4] = {};
 };
 
-}  // namespace fslcore::cuda::gram
+}  // namespace fslcore::cuda::pairwise

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A block's tile of sums over pairs, sum over k of pair(a(m, k), b(n, k)), for the Gram matrices and their
-// gradients: both operands pass through shared memory kTileDepth deep, double-buffered; each thread keeps
-// its share of the sums in registers.
+// A block's tile of sums over pairs, sum over k of pair(a(m, k), b(n, k)), for the pairwise matrices and
+// their gradients: both operands pass through shared memory kTileDepth deep, double-buffered; each thread
+// keeps its share of the sums in registers.
 //
 // In shared memory an operand lies as [k][row] with eight floats between every four k, so that all of these
 // are free of bank conflicts: writing four consecutive k of a row (what a thread reads of a row-major
@@ -18,7 +18,7 @@
 #define FSLCORE_UNROLL_BY(count) FSLCORE_PRAGMA(unroll(count))
 #endif
 
-namespace fslcore::cuda::gram {
+namespace fslcore::cuda::pairwise {
 
 constexpr int kTileThreads = 256;
 constexpr int kTileDepth = 16;
@@ -260,4 +260,4 @@ class PlainTile {
   float sums_[kRows][kCols] = {};
 };
 
-}  // namespace fslcore::cuda::gram
+}  // namespace fslcore::cuda::pairwise

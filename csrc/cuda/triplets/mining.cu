@@ -1,161 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 
+#include "cuda/primitives.h"
 #include "cuda/triplets/mining.h"
 #include "cuda/triplets/mining_block.h"
 #include "cuda/triplets/mining_use.h"
-#include "cuda/primitives.h"
+#include "cuda/triplets/mining_walk.h"
 
 namespace fslcore::cuda::mining {
 namespace {
 
-// Blocks that are wanted for a search: what runs at once on the largest devices; few limits leave room for
-// three on a multiprocessor, four times over for an even end.
+// Blocks that are wanted for a search: as many as run at once on the largest devices. With few limits three
+// fit a multiprocessor; four times as many are wanted, so that they end together.
 constexpr int64_t kFewBlocks = 1584, kManyBlocks = 264;
 
-// Near pairs of a tile that are evaluated one by one; with more, the tile is summed again by differences.
-constexpr int kMostAlone = 64;
-
-// A bit for each pair of a thread's part of a tile.
-using Pairs = uint64_t;
-
-__device__ __forceinline__ bool Has(Pairs pairs, int r, int c) { return pairs >> (r * kPerSide + c) & 1; }
-__device__ __forceinline__ Pairs PairIf(bool condition, int r, int c) {
-  return Pairs{condition} << (r * kPerSide + c);
-}
-
-// The columns of an item go by.
-template <Metric kMetric, Search kSearch>
-class Walk {
- public:
-  __device__ Walk(const SearchedBatch& batch, BlockState<kSearch>& s)
-      : batch_(batch),
-        s_(s),
-        tile_(static_cast<int32_t>(s.item.first_place())),
-        real_(static_cast<int32_t>(RealRows(batch.rows, batch.n))) {}
-
-  __device__ void Run() {
-    for (int64_t c = s_.item.first_column; c < s_.item.last_column && c * kTileColumns < real_; ++c)
-      Tile(static_cast<int32_t>(c * kTileColumns));
-    __syncthreads();
-  }
-
- private:
-  // Pairs that are near each other are left out at first, and come by themselves or in a second pass.
-  __device__ __forceinline__ void Tile(int32_t col) {
-    float d[kPerSide][kPerSide];
-    Pairs negatives = ~Pairs{0}, positives = 0;
-    if (IsMixed(col)) AssignRoles(col, negatives, positives);
-    SumTile<Summed::kProducts>(batch_.columns, tile_, col, s_.buffers, d);
-    const Pairs near = FinishProducts(col, negatives | positives, d);
-    OfferTile(col, positives, d);
-    const int all = CountNear(near);
-    if (all > kMostAlone) {
-      SumTile<Summed::kSquaredDifferences>(batch_.columns, tile_, col, s_.buffers, d);
-      FSLCORE_UNROLL
-      for (int r = 0; r < kPerSide; ++r) FSLCORE_UNROLL
-      for (int c = 0; c < kPerSide; ++c)
-        d[r][c] = Has(near, r, c) ? DistanceBySquare<kMetric>(d[r][c]) : NoNumber();
-      OfferTile(col, positives, d);
-    } else {
-      OfferAlone(col, near, positives);
-    }
-  }
-
-  // Whether there are rows of an anchor's own class among the columns, or none at all.
-  __device__ bool IsMixed(int32_t col) const {
-    const int32_t rows = real_ - tile_ < kTileRows ? real_ - tile_ : kTileRows;
-    return (col < s_.end[rows - 1] && col + kTileColumns > s_.begin[0]) || col + kTileColumns > real_;
-  }
-
-  // Positives have a part in hard triplets only: in semi-hard ones they are limits already.
-  __device__ void AssignRoles(int32_t col, Pairs& negatives, Pairs& positives) const {
-    negatives = 0;
-    for (int i = 0; i < kPerSide * kPerSide; ++i) {
-      const int r = i / kPerSide, c = i % kPerSide, a = TileRow(r);
-      const int32_t place = col + TileColumn(c);
-      const bool own = s_.begin[a] <= place && place < s_.end[a];
-      negatives |= PairIf(place < real_ && !own, r, c);
-      if (kSearch == Search::kNearest) positives |= PairIf(own && place != tile_ + a, r, c);
-    }
-  }
-
-  // The products become distances, but for the pairs that are near or not wanted.
-  __device__ __forceinline__ Pairs FinishProducts(int32_t col, Pairs wanted,
-                                                  float (&d)[kPerSide][kPerSide]) const {
-    Pairs near_pairs = 0;
-    float squares[kPerSide];
-    LoadGroups(batch_.columns.squares + col + TileColumn(0), kTileColumns / 2, squares);
-    FSLCORE_UNROLL
-    for (int r = 0; r < kPerSide; ++r) {
-      const float of_row = s_.squares[TileRow(r)];
-      FSLCORE_UNROLL
-      for (int c = 0; c < kPerSide; ++c) {
-        bool near;
-        const float distance = DistanceByProduct<kMetric>(d[r][c], of_row + squares[c], near);
-        near_pairs |= PairIf(near, r, c);
-        d[r][c] = near || !Has(wanted, r, c) ? NoNumber() : distance;
-      }
-    }
-    return near_pairs & wanted;
-  }
-
-  __device__ __forceinline__ void OfferTile(int32_t col, Pairs positives, float (&d)[kPerSide][kPerSide]) {
-    FSLCORE_UNROLL
-    for (int r = 0; r < kPerSide; ++r) {
-      const int a = TileRow(r);
-      if (kSearch == Search::kNearest && positives != 0) {
-        for (int c = 0; c < kPerSide; ++c)
-          if (Has(positives, r, c)) OfferPositive(a, col + TileColumn(c), Select(d[r], c));
-        FSLCORE_UNROLL
-        for (int c = 0; c < kPerSide; ++c) d[r][c] = Has(positives, r, c) ? NoNumber() : d[r][c];
-      }
-      for (unsigned news = News(s_, a, d[r]); news; news &= news - 1) {
-        const int c = __ffs(static_cast<int>(news)) - 1;
-        Offer(batch_, a, col + TileColumn(c), Select(d[r], c), s_);
-      }
-    }
-  }
-
-  __device__ void OfferPositive(int a, int32_t place, float distance) {
-    if (!(distance <= __uint_as_float(kInfinityBits))) return;
-    const Key key = FarKeyOf(__float_as_uint(distance), batch_.classes.members[place]);
-    if (key > Current(s_.farthest[a])) atomicMax(&s_.farthest[a], key);
-  }
-
-  __device__ void OfferAlone(int32_t col, Pairs near, Pairs positives) {
-    for (int i = 0; i < kPerSide * kPerSide; ++i) {
-      const int r = i / kPerSide, c = i % kPerSide, a = TileRow(r);
-      if (!Has(near, r, c)) continue;
-      const int32_t place = col + TileColumn(c);
-      const float squared = SumPair<Summed::kSquaredDifferences>(batch_.columns, tile_ + a, place);
-      const float distance = DistanceBySquare<kMetric>(squared);
-      if (Has(positives, r, c))
-        OfferPositive(a, place, distance);
-      else
-        Offer(batch_, a, place, distance, s_);
-    }
-  }
-
-  // Of the whole tile. Two counters take turns, so that one barrier is enough: those of the next tile's sums
-  // lie between its use and the next.
-  __device__ int CountNear(Pairs near) {
-    int& count = s_.near[turn_];
-    const int own = __popc(static_cast<unsigned>(near)) + __popc(static_cast<unsigned>(near >> 32));
-    if (own > 0) atomicAdd(&count, own);
-    __syncthreads();
-    turn_ ^= 1;
-    if (threadIdx.x == 0) s_.near[turn_] = 0;
-    return count;
-  }
-
-  const SearchedBatch& batch_;
-  BlockState<kSearch>& s_;
-  const int32_t tile_, real_;
-  int turn_ = 0;
-};
-
-// Where the blocks of a tile meet: true in the last of them, which then has what all have found.
+// Joins what the blocks of a tile have found. Returns true in the last block to arrive, which then has it
+// all.
 template <Search kSearch>
 __device__ bool Join(const SearchedBatch& batch, BlockState<kSearch>& s) {
   constexpr int kLimits = BlockState<kSearch>::kLimits;
@@ -206,7 +66,7 @@ __device__ void Settle(const SearchedBatch& batch, BlockState<kSearch>& s) {
   __syncthreads();
 }
 
-// Whether anchors with so many positives are the business of a search.
+// Whether a search handles anchors with `positives` positives.
 template <Search kSearch>
 __device__ bool Suits(int64_t positives) {
   if (kSearch == Search::kNearest) return positives > 0;
@@ -229,8 +89,8 @@ __device__ inline int64_t TileOfItem(const int64_t* until, int64_t tiles, int64_
   return first;
 }
 
-// The blocks of a search: those of each tile's splits, then those that take turns at all rounds of the tiles
-// that need several. Whether there is a `turn`-th item for the block.
+// The blocks of a search are numbered: first the splits of each tile, then the blocks that share the rounds
+// of all tiles that need several. Returns whether there is a `turn`-th item for the block.
 template <Search kSearch>
 __device__ bool ChooseItem(const SearchedBatch& batch, int64_t turn, Item& item) {
   const Splits& splits = kSearch == Search::kMany ? batch.many : batch.few;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 // The search for the triplets of a batch on a GPU, and what is done with each triplet once it is found; see
-// cuda/triplets.h. Rows are searched in the order of their classes: the place of a row is its position in
-// Classes::members.
+// cuda/triplets/triplets.h. Rows are searched in the order of their classes: the place of a row is its
+// position in Classes::members.
 #pragma once
 #include <cstdint>
 
+#include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
 #include "core/triplets/triplets.h"
-#include "core/arrays/views.h"
 #include "cuda/episodes/classes.h"
-#include "cuda/pairwise/distance_tile.h"
 #include "cuda/launch.h"
+#include "cuda/pairwise/distance_tile.h"
 
 namespace fslcore::cuda::mining {
 

@@ -33,8 +33,8 @@ __device__ inline int32_t FarIndexOf(Key key) {
 }
 
 // What a limit starts with: no index, and a distance that everything beyond the limit comes before. A limit
-// of infinity has nothing beyond it; its own bits are above those of infinity, so that differences of bits to
-// the limit never wrap around.
+// of infinity has nothing beyond it; its own bits are above the bits of infinity, so that differences of bits
+// to the limit never wrap around.
 __device__ inline Key NothingBeyond(uint32_t limit) {
   return KeyOf(limit == kInfinityBits ? kInfinityBits + 1 : kInfinityBits, static_cast<int64_t>(kIndexBits));
 }
@@ -45,7 +45,7 @@ __device__ inline float NoNumber() { return __uint_as_float(0x7fffffff); }
 // Other threads may take candidates meanwhile. An old key only lets more through.
 __device__ inline Key Current(const Key& key) { return *const_cast<const volatile Key*>(&key); }
 
-// What a block is at: a tile of anchors, a round of their positives.
+// The work of a block: a tile of anchors, a round of their positives.
 struct Item {
   int64_t tile, round;
   int64_t first_column, last_column;  // in tiles
@@ -113,7 +113,7 @@ template <Metric kMetric>
 __device__ uint32_t LimitBits(const Columns& x, int64_t a, int64_t b, float product) {
   bool near;
   float distance = DistanceByProduct<kMetric>(product, x.squares[a] + x.squares[b], near);
-  if (near) distance = DistanceBySquare<kMetric>(SumPair<Summed::kSquaredDifferences>(x, a, b));
+  if (near) distance = MetricOfSquare(kMetric, SumPair<Summed::kSquaredDifferences>(x, a, b));
   return distance <= __uint_as_float(kInfinityBits) ? __float_as_uint(distance) : kInfinityBits;
 }
 
@@ -192,7 +192,7 @@ __device__ __forceinline__ int LimitsBelow(const BlockState<kSearch>& s, int a, 
   return below + (__uint_as_float(s.limits[a][below]) < distance ? 1 : 0);
 }
 
-// A distance of the anchor of which any limit may be in want.
+// Offers a distance of the anchor to each of its limits.
 template <Search kSearch>
 __device__ __forceinline__ void Offer(const SearchedBatch& batch, int a, int64_t place, float distance,
                                       BlockState<kSearch>& s) {
@@ -212,8 +212,8 @@ __device__ __forceinline__ void Offer(const SearchedBatch& batch, int a, int64_t
   if constexpr (kSearch != Search::kNearest) atomicMax(&s.farthest[a], FarKeyOf(bits, index));
 }
 
-// Which of the thread's distances of a row (a bit for each) may be news. Most tiles have none; one comparison
-// for all columns finds that out.
+// Which of the thread's distances of a row (a bit for each) may be nearer than the best so far. Most tiles
+// have none; one comparison for all columns detects that.
 template <Search kSearch>
 __device__ __forceinline__ unsigned News(const BlockState<kSearch>& s, int a,
                                          const float (&distances)[kPerSide]) {

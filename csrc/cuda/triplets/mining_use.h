@@ -2,8 +2,9 @@
 // What a block does with the triplets of its item: lists them, or adds up their terms and gradients. A warp
 // takes one anchor after the other.
 #pragma once
-#include "cuda/triplets/mining_block.h"
+#include "core/triplets/term.h"
 #include "cuda/threads.h"
+#include "cuda/triplets/mining_block.h"
 
 namespace fslcore::cuda::mining {
 
@@ -24,23 +25,6 @@ struct TermRow {
     return length == 0.0f ? scaled : scaled / length;
   }
 };
-
-// The distance of two rows and what its gradient with respect to the first is a multiple of: d/dx = slope *
-// (x - y).
-struct Distance {
-  float value, slope;
-};
-
-template <Metric kMetric>
-__device__ Distance DistanceOf(float squared, const TermRow<kMetric>& x, const TermRow<kMetric>& y) {
-  if (kMetric == Metric::kSqeuclidean) return {squared, 2.0f};
-  if (kMetric == Metric::kCosine) {  // |x - y|^2 / 2 = 1 - <x, y>; a zero row is at 1
-    if (x.length == 0.0f || y.length == 0.0f) return {1.0f, 0.0f};
-    return {0.5f * squared, 1.0f};
-  }
-  const float root = sqrtf(squared);
-  return {root, root == 0.0f ? 0.0f : 1.0f / root};
-}
 
 // The triplets of a block once they are settled.
 template <Metric kMetric, Search kSearch>
@@ -121,12 +105,12 @@ class BlockTriplets {
       to_n += __shfl_xor_sync(kWholeWarp, to_n, mask);
     }
     if (!present || lane_ % kLanesOfSlot != 0) return 0.0;
-    const Distance positive = DistanceOf(to_p, x, p), negative = DistanceOf(to_n, x, n);
-    const float term = positive.value - negative.value + use_.margin;
-    const bool active = !(term <= 0.0f);  // NaN is
-    s_.limits[a][Number(a, slot)] = __float_as_uint(active ? positive.slope : 0.0f);
-    s_.nearest[a][slot] = KeyOf(__float_as_uint(active ? negative.slope : 0.0f), Negative(a, slot));
-    return active ? static_cast<double>(term) : 0.0;
+    const TripletTerm term =
+        TermOf(DistanceOfSquare(kMetric, to_p, x.length == 0.0f || p.length == 0.0f),
+               DistanceOfSquare(kMetric, to_n, x.length == 0.0f || n.length == 0.0f), use_.margin);
+    s_.limits[a][Number(a, slot)] = __float_as_uint(term.toward_positive);
+    s_.nearest[a][slot] = KeyOf(__float_as_uint(term.from_negative), Negative(a, slot));
+    return static_cast<double>(term.value);
   }
 
   // A lane's coordinates of a row, from d on.
@@ -158,8 +142,8 @@ class BlockTriplets {
     }
   }
 
-  // The anchor's share of its triplets' gradients, and that of the negatives: of equal ones, which follow
-  // each other, at once.
+  // Adds the gradients of an anchor's triplets to the anchor and to its negatives. Equal negatives follow
+  // each other, and are added at once.
   __device__ void AddToAnchor(int a, int64_t d, double scale) const {
     const int64_t anchor = Anchor(a);
     float x[kOfLane], part[kOfLane], sum[kOfLane] = {};

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
-// core/triplets.h on a GPU: the same triplets, term by term, chosen by float32 distances evaluated in the
-// same way. Every pointer is to memory of the device; nothing is allocated, nothing waited for.
+// core/triplets/triplets.h on a GPU: the same triplets, term by term, chosen by float32 distances evaluated
+// in the same way. Every pointer is to memory of the device; nothing is allocated, nothing waited for.
 //
 // Results do not change from run to run. Gradients are added up in integers, which adds to the rounding of
 // float32 at most 2^-58 of the largest finite |x| (of 1 for euclidean and cosine) for each triplet of the
-// row. A row to which anything is added that is not finite has a gradient of nothing but NaN, also where the
-// core has a number or an infinity.
+// row. If anything that is not finite is added to a row, its whole gradient is NaN, also where the core has a
+// number or an infinity.
 //
 // Workspace: the batch once more, 8 bytes for each entry of the gradient, and for each row some hundred
 // bytes; in semi-hard batches of up to 8448 rows 900 more.
 #pragma once
 #include <string>
 
+#include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
 #include "core/triplets/triplets.h"
-#include "core/arrays/views.h"
 #include "cuda/stream.h"
 
 namespace fslcore::cuda {
@@ -33,7 +33,7 @@ struct TripletBatch {
 int64_t TripletLossWorkspace(const TripletBatch& batch);
 int64_t MineTripletsWorkspace(const TripletBatch& batch);
 
-// These return the sentence that says what went wrong, or nothing.
+// These return an error message, or an empty string.
 // grad [x.rows, x.cols] = d loss / d x, zero for padding; loss and triplets are scalars.
 std::string TripletLossAndGrad(Stream stream, const TripletBatch& batch, float margin, void* workspace,
                                float* loss, float* grad, int64_t* triplets);

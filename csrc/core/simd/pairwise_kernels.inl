@@ -1,50 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Gram matrices by register tiles of kRows x kPanel pairs. Included once per instruction set, after
-// rows_body.inl.
+// Pairwise matrices by register tiles of kTileRows x kPanel pairs.
+#pragma once
+#include "core/simd/exponential.inl"
+#include "core/simd/row_kernels.inl"
+#include "core/simd/tiles.inl"
 
-constexpr int kRows = 6;
-
-// The part of a panel that is met at a time, 128 x 64 floats with AVX-512, stays in the L1 cache while all
-// rows of a block pass.
+// The rows of a panel that are used at a time, 128 x 64 floats with AVX-512; they stay in the L1 cache while
+// all rows of a block pass.
 constexpr int64_t kDepth = 128;
-
-// A pair whose distance is below this share of what it was subtracted from is evaluated again, coordinate by
-// coordinate: it has lost seven bits there, and all of them for equal rows.
-constexpr float kNear = 1.0f / 128.0f;
-
-template <int kValue>
-struct Height {
-  static constexpr int value = kValue;
-};
-
-// Splits the rows into tiles of nearly equal height (7 rows are 4 + 3, not 6 + 1): visit(Height, first row).
-template <class Visit>
-inline void ForEachTile(int64_t rows, const Visit& visit) {
-  const int64_t tiles = (rows + kRows - 1) / kRows;
-  for (int64_t t = 0, row = 0; t < tiles; ++t) {
-    const int64_t height = rows / tiles + (t < rows % tiles ? 1 : 0);
-    switch (height) {
-      case 1:
-        visit(Height<1>{}, row);
-        break;
-      case 2:
-        visit(Height<2>{}, row);
-        break;
-      case 3:
-        visit(Height<3>{}, row);
-        break;
-      case 4:
-        visit(Height<4>{}, row);
-        break;
-      case 5:
-        visit(Height<5>{}, row);
-        break;
-      default:
-        visit(Height<6>{}, row);
-    }
-    row += height;
-  }
-}
 
 enum class Pair { kProduct, kMax, kWeightedAbs };
 
@@ -56,16 +19,6 @@ struct Operands {
   const float* panel;
   const float* weights;  // [depth], for kWeightedAbs
 };
-
-// Memory that is needed soon.
-struct Ahead {
-  const float* begin;
-  int64_t floats;
-};
-
-inline void Prefetch(Ahead ahead) {
-  for (int64_t i = 0; i < ahead.floats; i += 16) __builtin_prefetch(ahead.begin + i);
-}
 
 // sums[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of what is there unless `first`.
 template <int kHeight, Pair kPair>
@@ -103,7 +56,7 @@ constexpr uint32_t kAllLanes = (1u << kLanes) - 1;
 // The metric of `kLanes` pairs by their sums. `near` gets a bit for each that must be evaluated again; also
 // where what it was subtracted from overflows, or holds a NaN.
 template <Metric kMetric>
-inline Vec Finished(const GramBlock& g, int64_t row, int64_t col, Vec sum, uint32_t& near) {
+inline Vec Finished(const PairwiseBlock& g, int64_t row, int64_t col, Vec sum, uint32_t& near) {
   if constexpr (kMetric == Metric::kSqeuclidean || kMetric == Metric::kEuclidean) {
     const Vec norms = Add(Set(g.x_scales[row]), Load(g.y_scales + col));
     sum = Fma(Set(-2.0f), sum, norms);
@@ -125,15 +78,12 @@ inline Vec Finished(const GramBlock& g, int64_t row, int64_t col, Vec sum, uint3
 template <Metric kMetric>
 inline float Exact(const float* x, const float* y, int64_t dim) {
   if constexpr (kMetric == Metric::kManhattan) return AbsoluteDistance(x, y, dim);
-  const float squared = SquaredDistance(x, y, dim);
-  return kMetric == Metric::kEuclidean ? sqrtf(squared)
-         : kMetric == Metric::kCosine  ? 0.5f * squared
-                                       : squared;
+  return MetricOfSquare(kMetric, SquaredDistance(x, y, dim));
 }
 
-// One row of a panel; what is computed behind the last column is not written.
+// Finishes one row of a panel. Results behind the last column are not written.
 template <Metric kMetric>
-inline void FinishRow(const GramBlock& g, int64_t row, int64_t col, const float* sums) {
+inline void FinishRow(const PairwiseBlock& g, int64_t row, int64_t col, const float* sums) {
   float* out = g.out + row * g.out_stride + col;
   const int64_t columns = g.cols - col;
   Vec values[kVecs];
@@ -156,9 +106,27 @@ inline void FinishRow(const GramBlock& g, int64_t row, int64_t col, const float*
     }
 }
 
-// The rows of x tile by tile, each chunk of kDepth columns of a tile transposed: one stream instead of kRows,
-// which the hardware fetches ahead. The chunk that begins at column k is at out + rows * k, the tile that
-// begins at row r there at r * (columns of the chunk).
+// out[c * kHeight + r] = in[r * in_stride + c] for kHeight rows. Whole vectors are written where later
+// columns overwrite the excess.
+template <int kHeight>
+inline void TransposeNarrow(const float* in, int64_t in_stride, int64_t cols, float* out) {
+  constexpr int kSquares = (kHeight + kLanes - 1) / kLanes;
+  int64_t c = 0;
+  for (; c + 2 * kLanes <= cols; c += kLanes) {
+    Vec squares[kSquares][kLanes];
+    for (int r = 0; r < kSquares * kLanes; ++r)
+      squares[r / kLanes][r % kLanes] = r < kHeight ? Load(in + r * in_stride + c) : Set(0.0f);
+    for (auto& square : squares) Transpose(square);
+    for (int i = 0; i < kLanes; ++i)
+      for (int s = 0; s < kSquares; ++s) Store(out + (c + i) * kHeight + s * kLanes, squares[s][i]);
+  }
+  for (; c < cols; ++c)
+    for (int r = 0; r < kHeight; ++r) out[c * kHeight + r] = in[r * in_stride + c];
+}
+
+// The rows of x tile by tile, each chunk of kDepth columns of a tile transposed: one stream instead of
+// kTileRows, which the hardware fetches ahead. The chunk that begins at column k is at out + rows * k, the
+// tile that begins at row r there at r * (columns of the chunk).
 void PackTiles(const float* x, int64_t rows, int64_t dim, float* out) {
   for (int64_t k = 0; k < dim; k += kDepth) {
     const int64_t depth = dim - k < kDepth ? dim - k : kDepth;
@@ -169,7 +137,7 @@ void PackTiles(const float* x, int64_t rows, int64_t dim, float* out) {
 }
 
 template <Metric kMetric>
-void GramPanels(const GramBlock& g) {
+void Panels(const PairwiseBlock& g) {
   for (int64_t col = 0; col < g.cols; col += kPanel)
     for (int64_t k = 0; k == 0 || k < g.dim; k += kDepth) {
       const int64_t depth = g.dim - k < kDepth ? g.dim - k : kDepth;
@@ -182,7 +150,7 @@ void GramPanels(const GramBlock& g) {
         float* out = g.out + row * g.out_stride + col;
         if (last && !g.stream)
           for (int r = 0; r < kHeight; ++r) Prefetch({out + r * g.out_stride, kPanel});
-        // What comes after this part of the panel, a share with each tile.
+        // The next part of the panel, a share with each tile.
         Prefetch(
             {panel + (depth * kPanel / g.rows) * row + depth * kPanel, depth * kPanel / g.rows * kHeight});
         Accumulate<kHeight, PairOf(kMetric)>(
@@ -194,19 +162,31 @@ void GramPanels(const GramBlock& g) {
   if (g.stream) Fence();
 }
 
-void Gram(const GramBlock& block) {
+void Block(const PairwiseBlock& block) {
   switch (block.metric) {
     case Metric::kSqeuclidean:
-      return GramPanels<Metric::kSqeuclidean>(block);
+      return Panels<Metric::kSqeuclidean>(block);
     case Metric::kEuclidean:
-      return GramPanels<Metric::kEuclidean>(block);
+      return Panels<Metric::kEuclidean>(block);
     case Metric::kCosine:
-      return GramPanels<Metric::kCosine>(block);
+      return Panels<Metric::kCosine>(block);
     case Metric::kDot:
-      return GramPanels<Metric::kDot>(block);
+      return Panels<Metric::kDot>(block);
     case Metric::kManhattan:
-      return GramPanels<Metric::kManhattan>(block);
+      return Panels<Metric::kManhattan>(block);
     case Metric::kWeightedManhattan:
-      return GramPanels<Metric::kWeightedManhattan>(block);
+      return Panels<Metric::kWeightedManhattan>(block);
   }
+}
+
+// The sum of the entries, and of their magnitudes.
+void Sums(const float* x, int64_t n, float* sum, float* magnitude) {
+  Vec sums = Set(0.0f), magnitudes = Set(0.0f);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Vec v = n - i >= kLanes ? Load(x + i) : LoadPartial(x + i, n - i);
+    sums = Add(sums, v);
+    magnitudes = Add(magnitudes, Abs(v));
+  }
+  *sum = Sum(sums);
+  *magnitude = Sum(magnitudes);
 }

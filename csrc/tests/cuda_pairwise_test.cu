@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The Gram matrices of csrc/cuda and their gradients: exactly the core's on small integers, which all
+// The pairwise matrices of csrc/cuda and their gradients: exactly the core's on small integers, which all
 // precisions represent, and within derived bounds of double precision otherwise.
-#include "tests/cuda_gram_problem.h"
-#include "tests/cuda_tests.h"
+#include "tests/cuda_checks.h"
+#include "tests/cuda_pairwise_problem.h"
 
 namespace fslcore {
 namespace {
@@ -19,6 +19,15 @@ bool Multiplies(Metric metric, Precision precision) {
   return precision == Precision::kFloat32 || IsProductMetric(metric);
 }
 
+// All metrics, those made of products in every precision.
+std::vector<std::pair<Metric, Precision>> MetricsAndPrecisions() {
+  std::vector<std::pair<Metric, Precision>> all;
+  for (Metric metric : kMetrics)
+    for (Precision precision : kPrecisions)
+      if (Multiplies(metric, precision)) all.emplace_back(metric, precision);
+  return all;
+}
+
 void TestSizes() {
   struct Size {
     int64_t rows, cols, dim, shift;
@@ -26,48 +35,44 @@ void TestSizes() {
   const std::vector<Size> sizes = {{0, 5, 3, 0},   {5, 0, 3, 0},    {3, 4, 0, 0},   {1, 1, 1, 1},
                                    {2, 33, 15, 0}, {31, 32, 16, 1}, {63, 65, 4, 0}, {5, 64, 33, 0}};
   const std::vector<Size> few = {{33, 31, 18, 1}};
-  for (Metric metric : kMetrics)
-    for (Precision precision : kPrecisions) {
-      if (!Multiplies(metric, precision)) continue;
-      const bool all = precision == Precision::kFloat32 &&
-                       (metric == Metric::kSqeuclidean || metric == Metric::kWeightedManhattan);
-      for (const Size& size : all ? sizes : few) {
-        Problem p = IntegerProblem(metric, size.rows, size.cols, size.dim);
-        p.precision = precision, p.shift = size.shift;
-        TestIntegers(p);
-      }
-      if (IsForLibrary(metric, precision)) {
-        Problem p = IntegerProblem(metric, 131, 260, 18);
-        p.precision = precision, p.shift = 1, p.side = kByLibrary;
-        TestIntegers(p);
-      }
-      if (metric != Metric::kSqeuclidean && !all) continue;
-      Problem large = IntegerProblem(metric, 67, 129, precision == Precision::kFloat32 ? 18 : 3);
-      large.precision = precision, large.side = cuda::kLargeTile;
-      TestIntegers(large);
+  for (const auto& [metric, precision] : MetricsAndPrecisions()) {
+    const bool all = precision == Precision::kFloat32 &&
+                     (metric == Metric::kSqeuclidean || metric == Metric::kWeightedManhattan);
+    for (const Size& size : all ? sizes : few) {
+      Problem p = IntegerProblem(metric, size.rows, size.cols, size.dim);
+      p.precision = precision, p.shift = size.shift;
+      TestIntegers(p);
     }
+    if (IsForLibrary(metric, precision)) {
+      Problem p = IntegerProblem(metric, 131, 260, 18);
+      p.precision = precision, p.shift = 1, p.side = kByLibrary;
+      TestIntegers(p);
+    }
+    if (metric != Metric::kSqeuclidean && !all) continue;
+    Problem large = IntegerProblem(metric, 67, 129, precision == Precision::kFloat32 ? 18 : 3);
+    large.precision = precision, large.side = cuda::kLargeTile;
+    TestIntegers(large);
+  }
 }
 
 void TestAccuracy() {
-  for (Metric metric : kMetrics)
-    for (Precision precision : kPrecisions) {
-      if (!Multiplies(metric, precision)) continue;
-      Problem p = RealProblem(metric, 20, 26, 37);
-      p.precision = precision;
-      // Rows that are equal, and rows that are near but not equal.
-      for (int64_t i = 0; i < 20 * p.dim; ++i)
-        p.y[static_cast<size_t>(i)] =
-            p.x[static_cast<size_t>(i)] + (i % 7 == 0 && i >= 10 * p.dim ? 0x1p-12f : 0.0f);
-      for (int side : {0, kByLibrary}) {
-        if (side == kByLibrary && !IsForLibrary(metric, precision)) continue;
-        p.side = side;
-        const Floats out = OnDevice(p);
-        ExpectNear(p, out);
-        if (metric == Metric::kDot || p.weighted()) continue;
-        for (size_t i = 0; i < 10; ++i)
-          Expect(out[i * 26 + i] == 0.0f, "distance of equal rows", p.key(), static_cast<int64_t>(i));
-      }
+  for (const auto& [metric, precision] : MetricsAndPrecisions()) {
+    Problem p = RealProblem(metric, 20, 26, 37);
+    p.precision = precision;
+    // Rows that are equal, and rows that are near but not equal.
+    for (int64_t i = 0; i < 20 * p.dim; ++i)
+      p.y[static_cast<size_t>(i)] =
+          p.x[static_cast<size_t>(i)] + (i % 7 == 0 && i >= 10 * p.dim ? 0x1p-12f : 0.0f);
+    for (int side : {0, kByLibrary}) {
+      if (side == kByLibrary && !IsForLibrary(metric, precision)) continue;
+      p.side = side;
+      const Floats out = OnDevice(p);
+      ExpectNear(p, out);
+      if (metric == Metric::kDot || p.weighted()) continue;
+      for (size_t i = 0; i < 10; ++i)
+        Expect(out[i * 26 + i] == 0.0f, "distance of equal rows", p.key(), static_cast<int64_t>(i));
     }
+  }
   // Rounding errors that do not average out, in rows that are almost near enough to be evaluated again.
   for (Precision precision : kPrecisions) {
     Problem p = RealProblem(Metric::kSqeuclidean, 1, 1, 40);
@@ -96,58 +101,54 @@ void TestSigmoid() {
 
 // Rows that hold NaN, infinities, numbers that overflow when squared, nothing but zeros.
 void TestSpecialRows() {
-  for (Metric metric : kMetrics)
-    for (Precision precision : kPrecisions) {
-      if (!Multiplies(metric, precision)) continue;
-      Problem p = RealProblem(metric, 9, 7, 20);
-      p.precision = precision;
-      p.x[3 * 20 + 4] = NAN;
-      p.y[5 * 20] = NAN;
-      p.x[6 * 20 + 19] = 1e30f;
-      std::fill_n(p.x.begin() + 7 * 20, 20, 0.0f);
-      const Floats out = OnDevice(p), core = OnCpu(p);
-      for (size_t i = 0; i < out.size(); ++i) {
-        const size_t row = i / 7, col = i % 7;
-        Expect(std::isnan(out[i]) == (row == 3 || col == 5), "NaN of pairwise", p.key(),
+  for (const auto& [metric, precision] : MetricsAndPrecisions()) {
+    Problem p = RealProblem(metric, 9, 7, 20);
+    p.precision = precision;
+    p.x[3 * 20 + 4] = NAN;
+    p.y[5 * 20] = NAN;
+    p.x[6 * 20 + 19] = 1e30f;
+    std::fill_n(p.x.begin() + 7 * 20, 20, 0.0f);
+    const Floats out = OnDevice(p), core = OnCpu(p);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const size_t row = i / 7, col = i % 7;
+      Expect(std::isnan(out[i]) == (row == 3 || col == 5), "NaN of pairwise", p.key(),
+             static_cast<int64_t>(i));
+      if (row == 7 && col != 5 && metric == Metric::kCosine)
+        Expect(out[i] == 1.0f, "zero row of cosine", p.key(), static_cast<int64_t>(i));
+      if (row == 6 && col != 5)
+        Expect(out[i] == core[i] || std::fabs(out[i] / core[i] - 1.0f) < 0.1f, "huge row", p.key(),
                static_cast<int64_t>(i));
-        if (row == 7 && col != 5 && metric == Metric::kCosine)
-          Expect(out[i] == 1.0f, "zero row of cosine", p.key(), static_cast<int64_t>(i));
-        if (row == 6 && col != 5)
-          Expect(out[i] == core[i] || std::fabs(out[i] / core[i] - 1.0f) < 0.1f, "huge row", p.key(),
-                 static_cast<int64_t>(i));
-      }
-      p.y = Floats(p.y.size(), 0.5f);
-      p.x[20] = INFINITY;
-      if (metric == Metric::kSqeuclidean || metric == Metric::kEuclidean || metric == Metric::kManhattan)
-        Expect(OnDevice(p)[7] == INFINITY, "infinite row", p.key(), 0);
     }
+    p.y = Floats(p.y.size(), 0.5f);
+    p.x[20] = INFINITY;
+    if (metric == Metric::kSqeuclidean || metric == Metric::kEuclidean || metric == Metric::kManhattan)
+      Expect(OnDevice(p)[7] == INFINITY, "infinite row", p.key(), 0);
+  }
 }
 
 // Equal arguments: symmetric bit for bit, the same as of a copy where sums are exact.
 void TestSymmetry() {
-  for (Metric metric : kMetrics)
-    for (Precision precision : kPrecisions) {
-      if (!Multiplies(metric, precision)) continue;
-      if (metric == Metric::kEuclidean || metric == Metric::kDot || metric == Metric::kManhattan) continue;
-      for (int64_t rows : {33, 66, 129}) {
-        if (rows != 66 && precision != Precision::kFloat32) continue;
-        if (rows == 129 && metric != Metric::kSqeuclidean) continue;
-        Problem p = RealProblem(metric, rows, rows, 10);
-        p.y = p.x;
-        p.precision = precision, p.y_is_x = true;
-        p.side = rows == 129 ? cuda::kLargeTile : cuda::kSmallTile;
-        if (rows == 33) p.x[5 * 10] = NAN, p.y = p.x;
-        const Floats out = OnDevice(p);
-        bool equal = true;
-        for (int64_t r = 0; r < rows; ++r)
-          for (int64_t c = 0; c < rows; ++c)
-            equal &= std::memcmp(&out[static_cast<size_t>(r * rows + c)],
-                                 &out[static_cast<size_t>(c * rows + r)], sizeof(float)) == 0;
-        Expect(equal, "symmetry of pairwise", p.key(), rows);
-        if (rows != 33) ExpectNear(p, out);
-        if (rows == 33) Expect(std::isnan(out[5 * 33 + 5]) && std::isnan(out[5]), "NaN row", p.key(), rows);
-      }
+  for (const auto& [metric, precision] : MetricsAndPrecisions()) {
+    if (metric == Metric::kEuclidean || metric == Metric::kDot || metric == Metric::kManhattan) continue;
+    for (int64_t rows : {33, 66, 129}) {
+      if (rows != 66 && precision != Precision::kFloat32) continue;
+      if (rows == 129 && metric != Metric::kSqeuclidean) continue;
+      Problem p = RealProblem(metric, rows, rows, 10);
+      p.y = p.x;
+      p.precision = precision, p.y_is_x = true;
+      p.side = rows == 129 ? cuda::kLargeTile : cuda::kSmallTile;
+      if (rows == 33) p.x[5 * 10] = NAN, p.y = p.x;
+      const Floats out = OnDevice(p);
+      bool equal = true;
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < rows; ++c)
+          equal &= std::memcmp(&out[static_cast<size_t>(r * rows + c)],
+                               &out[static_cast<size_t>(c * rows + r)], sizeof(float)) == 0;
+      Expect(equal, "symmetry of pairwise", p.key(), rows);
+      if (rows != 33) ExpectNear(p, out);
+      if (rows == 33) Expect(std::isnan(out[5 * 33 + 5]) && std::isnan(out[5]), "NaN row", p.key(), rows);
     }
+  }
   for (Metric metric : {Metric::kSqeuclidean, Metric::kManhattan}) {
     Problem p = IntegerProblem(metric, 70, 70, 3);
     p.y = p.x;
@@ -316,7 +317,7 @@ void TestSpecialGradients() {
 
 }  // namespace
 
-void TestCudaGram() {
+void CheckCudaPairwise() {
   TestSizes();
   TestAccuracy();
   TestSigmoid();

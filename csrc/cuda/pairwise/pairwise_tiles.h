@@ -11,8 +11,8 @@ constexpr int kSmallTile = 64, kLargeTile = 128;
 std::string PairwiseInTiles(int side, Stream stream, const PairwiseKernel& kernel, Matrix<const float> x,
                             Matrix<const float> y, void* workspace, float* out);
 
-// The products by a library, which there must be, in TF32 or bfloat16. Needs so many bytes of workspace
-// beyond those of the tiles.
+// The products in TF32 or bfloat16 by a library, which must have been found. Needs
+// PairwiseByLibraryWorkspace() bytes in addition to PairwiseWorkspace().
 int64_t PairwiseByLibraryWorkspace(Matrix<const float> x, Matrix<const float> y);
 std::string PairwiseByLibrary(Stream stream, const PairwiseKernel& kernel, Matrix<const float> x,
                               Matrix<const float> y, void* workspace, float* out);

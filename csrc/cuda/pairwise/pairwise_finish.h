@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What a metric does with the sum of a pair, a row of pairs to a warp.
 #pragma once
-#include "core/pairwise/metric.h"
-#include "cuda/pairwise/gram_rows.h"
+#include "core/pairwise/distance.h"
+#include "cuda/pairwise/pairwise_rows.h"
 
-namespace fslcore::cuda::gram {
+namespace fslcore::cuda::pairwise {
 
-// A pair whose distance is below this share of what it was subtracted from is evaluated again, coordinate by
-// coordinate: it has lost seven bits there, and all of them for equal rows.
-constexpr float kNear = 1.0f / 128.0f;
-
-struct GramArguments {
+struct PairwiseArguments {
   Metric metric;
   Activation activation;
   const float *x, *y;  // normalised for cosine
@@ -26,14 +22,14 @@ __device__ inline bool CanBeNear(Metric metric) {
   return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean || metric == Metric::kCosine;
 }
 
-__device__ inline float ScaleOf(const GramArguments& g, const float* scales, int64_t i) {
+__device__ inline float ScaleOf(const PairwiseArguments& g, const float* scales, int64_t i) {
   if (scales) return scales[i];
   return g.metric == Metric::kCosine ? 0.5f : 0.0f;
 }
 
 // The metric of a pair by its sum; `near` if it must be evaluated again, also where what the sum is
 // subtracted from overflows, or holds a NaN.
-__device__ inline float Finished(const GramArguments& g, float sum, float scales, bool& near) {
+__device__ inline float Finished(const PairwiseArguments& g, float sum, float scales, bool& near) {
   near = false;
   switch (g.metric) {
     case Metric::kSqeuclidean:
@@ -55,15 +51,13 @@ __device__ inline float Finished(const GramArguments& g, float sum, float scales
 }
 
 // By a whole warp, coordinate by coordinate; the same in all lanes.
-__device__ inline float Exact(const GramArguments& g, int64_t row, int64_t col) {
+__device__ inline float Exact(const PairwiseArguments& g, int64_t row, int64_t col) {
   const float *x = g.x + row * g.dim, *y = g.y + col * g.dim;
   const float squared = WarpSum(LaneSum(g.dim, [x, y](int64_t d, float sum) {
     const float difference = x[d] - y[d];
     return fmaf(difference, difference, sum);
   }));
-  return g.metric == Metric::kEuclidean ? sqrtf(squared)
-         : g.metric == Metric::kCosine  ? 0.5f * squared
-                                        : squared;
+  return MetricOfSquare(g.metric, squared);
 }
 
 // How many columns of a row a lane finishes: lane l has first_col + l, first_col + l + 32, ...
@@ -72,17 +66,17 @@ struct RowShare {
   int64_t first_col;
   float y_scales[kShare];
 
-  __device__ RowShare(const GramArguments& g, int64_t first) : first_col(first) {
+  __device__ RowShare(const PairwiseArguments& g, int64_t first) : first_col(first) {
     FSLCORE_UNROLL
     for (int q = 0; q < kShare; ++q) y_scales[q] = Col(q) < g.cols ? ScaleOf(g, g.y_scales, Col(q)) : 0.0f;
   }
   __device__ int64_t Col(int q) const { return first_col + Lane() + 32 * q; }
-  __device__ bool IsWanted(const GramArguments& g, int64_t row, int q) const {
+  __device__ bool IsWanted(const PairwiseArguments& g, int64_t row, int q) const {
     return Col(q) < g.cols && (!g.symmetric || Col(q) >= row);
   }
 
   // Makes the metric of the sums in `values`; by a whole warp.
-  __device__ void Finish(const GramArguments& g, int64_t row, float (&values)[kShare]) const {
+  __device__ void Finish(const PairwiseArguments& g, int64_t row, float (&values)[kShare]) const {
     const float x_scale = ScaleOf(g, g.x_scales, row);
     unsigned near = 0;
     FSLCORE_UNROLL
@@ -102,4 +96,4 @@ struct RowShare {
   }
 };
 
-}  // namespace fslcore::cuda::gram
+}  // namespace fslcore::cuda::pairwise

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Gradients of Gram matrices: a block of coefficients meets a panel of either side once, for both gradients.
-// Included once per instruction set, after gram_body.inl.
+// Gradients of pairwise matrices: a block of coefficients meets a panel of either side once, for both
+// gradients.
+#pragma once
+#include "core/simd/pairwise_kernels.inl"
 
-// The rows of the next tile, and what has been summed up for them.
+// The rows of the next tile, and their sums so far.
 inline void PrefetchTile(const float* sums, const float* a, int64_t a_row, int64_t columns) {
-  Prefetch({sums, kRows * kPanel});
-  for (int r = 0; r < kRows; ++r) Prefetch({a + r * a_row, columns});
+  Prefetch({sums, kTileRows * kPanel});
+  for (int r = 0; r < kTileRows; ++r) Prefetch({a + r * a_row, columns});
 }
 
-void ProductGrad(const GradBlock& g) {
+void ProductGrad(const PairwiseGradBlock& g) {
   ForEachTile(g.rows, [&](auto height, int64_t r) {
     const float* a = g.a + r * g.a_stride;
     float* sums = g.dx + r * kPanel;
@@ -18,7 +20,7 @@ void ProductGrad(const GradBlock& g) {
   });
   ForEachTile(g.cols, [&](auto height, int64_t c) {
     float* sums = g.dy + c * kPanel;
-    Prefetch({sums + height.value * kPanel, kRows * kPanel});
+    Prefetch({sums + height.value * kPanel, kTileRows * kPanel});
     Accumulate<height.value, Pair::kProduct>({g.rows, g.a + c, 1, g.a_stride, g.x_panel, nullptr},
                                              g.first_of_dy, sums);
   });
@@ -26,7 +28,7 @@ void ProductGrad(const GradBlock& g) {
 
 // One vector of columns. The rows of x and their gradients stay in registers while all of y passes.
 template <int kHeight, bool kTotals>
-inline void SignTile(const GradBlock& g, int64_t row, int v) {
+inline void SignTile(const PairwiseGradBlock& g, int64_t row, int v) {
   Vec x[kHeight], dx[kHeight], totals = Set(0.0f);
   for (int r = 0; r < kHeight; ++r) {
     const int64_t at = (row + r) * kPanel + v * kLanes;
@@ -55,13 +57,13 @@ inline void SignTile(const GradBlock& g, int64_t row, int v) {
 }
 
 template <bool kTotals>
-void SignTiles(const GradBlock& g) {
+void SignTiles(const PairwiseGradBlock& g) {
   ForEachTile(g.rows, [&](auto height, int64_t row) {
     for (int v = 0; v < kVecs; ++v) SignTile<height.value, kTotals>(g, row, v);
   });
 }
 
-void SignGrad(const GradBlock& g) { g.abs_differences ? SignTiles<true>(g) : SignTiles<false>(g); }
+void SignGrad(const PairwiseGradBlock& g) { g.abs_differences ? SignTiles<true>(g) : SignTiles<false>(g); }
 
 // slope(incoming gradient, output), vector by vector; the last may be partial. Returns the sum.
 template <class Slope>
@@ -104,4 +106,15 @@ float Coefficients(Metric metric, Activation activation, const float* grad, cons
       return Mul(g, Mul(value, Sub(one, value)));
     });
   return ForEachSlope(grad, out, n, coefficients, [](Vec g, const float*, int64_t) { return g; });
+}
+
+constexpr PairwiseKernels MakePairwiseKernels() {
+  PairwiseKernels k = {};
+  k.pack_tiles = PackTiles;
+  k.sums = Sums;
+  k.block = Block;
+  k.product_grad = ProductGrad;
+  k.sign_grad = SignGrad;
+  k.coefficients = Coefficients;
+  return k;
 }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// The values are tested from Python, against float64; here what the sanitizers can see, and the threads.
-#include <atomic>
+// Steps of Adam, exactly; and whole inner loops, whose values are tested from Python against float64: here
+// what the sanitizers can see, and the threads.
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <cmath>
 #include <deque>
-#include <functional>
 #include <vector>
 
+#include "core/fitting/adam_step.h"
 #include "core/fitting/fit_classifiers.h"
-#include "core/threads/team.h"
-#include "tests/check.h"
-#include "tests/conv_test.h"
+#include "tests/inputs.h"
 
 namespace fslcore {
 namespace {
@@ -80,60 +81,70 @@ Results Fit(int threads, const Problem& p) {
   for (int64_t i = 0; i < Product(p.order); ++i) order.push_back(static_cast<int32_t>(i * 7 % p.images[1]));
   const FitTasks of_tasks = {p.images, p.order, numbers(Product(p.images), 1.0f), labels.data(),
                              order.data()};
-  Expect(CheckFitIndices(of_tasks, classes).empty(), "indices", tasks, threads);
+  EXPECT_EQ(CheckFitIndices(of_tasks, classes), "");
   FitClassifiers(Threads(threads), p.options, of_tasks, start, to);
   return results;
 }
 
-void TestThreads(const Problem& p) {
+void CheckThreads(const Problem& p) {
   const Results want = Fit(1, p);
-  for (const Guarded* buffer : want.all()) Expect(buffer->intact(), "sentinels of tasks", p.images[0], 1);
+  for (const Guarded* buffer : want.all()) EXPECT_TRUE(buffer->intact()) << "tasks " << p.images[0];
   for (int threads : {2, 3, 8}) {
     const Results got = Fit(threads, p);
     for (size_t i = 0; i < want.all().size(); ++i)
-      Expect(*want.all()[i] == *got.all()[i], "threads change tasks", static_cast<int64_t>(i), threads);
+      EXPECT_TRUE(*want.all()[i] == *got.all()[i]) << "result " << i << " by " << threads << " threads";
   }
 }
 
-// Loops of all sizes one after the other, by teams that come and go: every element once. Some pools are full,
-// and have the caller run what it schedules.
-void TestTeam() {
-  std::vector<Executor> executors = {{3, [](const std::function<void()>& task) { task(); }}};
-  for (int threads : {1, 2, 3, 8}) executors.push_back(Threads(threads));
-  for (const Executor& whole : executors) {
-    for (int team = 0; team < 20; ++team) {
-      const Team members(whole);
-      for (int64_t count : {0, 1, 2, 7, 100}) {
-        std::vector<std::atomic<int>> visits(static_cast<size_t>(count));
-        for (Order order : {Order::kForward, Order::kBackward})
-          ParallelFor(
-              members.executor(), count, 3,
-              [&](int64_t begin, int64_t end) {
-                for (; begin < end; ++begin) ++visits[static_cast<size_t>(begin)];
-              },
-              order);
-        for (const auto& visit : visits) Expect(visit == 2, "visits", count, whole.threads);
-      }
-    }
+enum class Place { kApart, kOverWeights, kOverGradients };  // of the new weights; TensorFlow may ask for any
+
+// Gradients 0, 1, 3 and 7 whose squares are the mean already: with epsilon 1 nothing is rounded.
+void CheckAdamStep(int64_t n, Place place) {
+  SCOPED_TRACE(testing::Message() << "n " << n << ", place " << static_cast<int>(place));
+  const auto weights = Integers(n, 8);
+  auto gradients = Integers(n, 9);
+  for (float& g : gradients) g = std::exp2(std::floor((g + 8.0f) / 4.0f)) - 1.0f;
+  auto squares = gradients;
+  for (float& s : squares) s *= s;
+
+  Guarded new_weights(n), new_squares(n);
+  AdamTensor tensor = {
+      n, weights.data(), gradients.data(), squares.data(), new_weights.get(), new_squares.get()};
+  if (place != Place::kApart) {
+    const auto& source = place == Place::kOverWeights ? weights : gradients;
+    (place == Place::kOverWeights ? tensor.weights : tensor.gradients) = new_weights.get();
+    tensor.squares = new_squares.get();
+    std::copy(source.begin(), source.end(), new_weights.get());
+    std::copy(squares.begin(), squares.end(), new_squares.get());
+  }
+  EXPECT_EQ(AdamStep({0.5f, 0.75f, 0.25f, 1.0f}, {tensor}, 1.0f), 0.75f);
+  EXPECT_TRUE(new_weights.intact() && new_squares.intact());
+  for (int64_t i = 0; i < n; ++i) {
+    const auto at = static_cast<size_t>(i);
+    EXPECT_EQ(new_weights.get()[i], weights[at] - 0.25f * gradients[at] / (gradients[at] + 1.0f));
+    EXPECT_EQ(new_squares.get()[i], squares[at]);
   }
 }
 
-}  // namespace
+TEST(AdamStep, AllSizesAndPlaces) {
+  for (Place place : {Place::kApart, Place::kOverWeights, Place::kOverGradients})
+    for (int64_t n : EdgeSizes()) CheckAdamStep(n, place);
+}
 
-void TestFits() {
-  TestTeam();
+TEST(FitClassifiers, ThreadsDoNotChangeTheResults) {
   const AdamSettings adam = {0.01f, 0.75f, 0.25f, 0.125f};
   for (int64_t tasks : {0, 1, 2, 5})
     for (const bool with_adam : {false, true})
       for (Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
         FitOptions options = {{{2, 1, 0.5f, precision}, {1, 2, 0.5f, precision}}, {0.5f, 0.9f}, 0.01f, {}};
         if (with_adam) options.adam = adam;
-        TestThreads({options,
-                     {tasks, 9, 9, 7, 3},
-                     {tasks, 3, 8},
-                     {{3, 3, 3, 17}, {17}, {17}, {3, 3, 17, 16}, {16}, {16}, {64, 4}, {4}},
-                     {17, 16}});
+        CheckThreads({options,
+                      {tasks, 9, 9, 7, 3},
+                      {tasks, 3, 8},
+                      {{3, 3, 3, 17}, {17}, {17}, {3, 3, 17, 16}, {16}, {16}, {64, 4}, {4}},
+                      {17, 16}});
       }
 }
 
+}  // namespace
 }  // namespace fslcore

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What the tests share: expectations that count failures, buffers between sentinels, exact inputs, threads.
+// What the tests share: buffers between sentinels, exact inputs, threads.
 #pragma once
 #include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/threads/parallel.h"
@@ -13,13 +13,6 @@ namespace fslcore {
 
 inline constexpr float kSentinel = 12345.0f;
 inline constexpr int64_t kGuard = 32;
-inline int g_failures = 0;
-
-inline void Expect(bool ok, const char* what, int64_t a, int64_t b) {
-  if (ok) return;
-  std::printf("FAILED %s (%lld, %lld)\n", what, static_cast<long long>(a), static_cast<long long>(b));
-  ++g_failures;
-}
 
 // A buffer with sentinels on both sides, and one float off the vectors' alignment.
 class Guarded {
@@ -42,10 +35,17 @@ class Guarded {
   std::vector<float> data_;
 };
 
+// Integers from -8 to 7. Small enough that every sum of their products is exact in float32, in any order.
 inline std::vector<float> Integers(int64_t size, unsigned seed) {
   std::vector<float> values(static_cast<size_t>(size));
   for (float& v : values) v = static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 28) - 8.0f;
   return values;
+}
+
+// Sizes around those of vectors, panels and tiles.
+inline const std::vector<int64_t>& EdgeSizes() {
+  static const std::vector<int64_t> sizes = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 129};
+  return sizes;
 }
 
 inline Executor Threads(int count) {

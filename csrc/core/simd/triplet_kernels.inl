@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Triplet mining: searches in tiles and in rows of distances, and sums over lists of rows. Included once per
-// instruction set, after rows_body.inl.
+// Triplet mining: searches in tiles and in rows of distances, and sums over lists of rows.
+#pragma once
+#include "core/simd/row_kernels.inl"
 
 // The first index at which distances[i] == value, or -1 (also for a NaN value).
 int64_t FirstEqual(const float* distances, int64_t n, float value) {
@@ -16,8 +17,8 @@ int64_t Farthest(const float* distances, int64_t n) {
   return FirstEqual(distances, n, -Least(Sub(Set(0.0f), best)));
 }
 
-// An infinite distance above a finite threshold counts; nothing above it leaves `value` at infinity too,
-// which is then not found.
+// `value` is the least distance above the threshold, or infinity if there is none; an infinite distance above
+// a finite threshold counts.
 inline int64_t FirstAbove(const float* distances, int64_t n, float threshold, float value) {
   return threshold < value ? FirstEqual(distances, n, value) : -1;
 }
@@ -30,8 +31,8 @@ inline void Offer(const BeyondBlock& b, int64_t at, int64_t row, int64_t candida
   b.nearest[at] = static_cast<int32_t>(candidate);
 }
 
-// Most tiles hold nobody's nearest candidate. One comparison for all columns finds out; same classes, too,
-// are looked at only then.
+// Most tiles hold no nearest candidate of any row. One comparison for all columns detects that; classes are
+// compared only if there may be one.
 void NearestOfRows(const BeyondBlock& b) {
   for (int64_t r = 0; r < b.rows; ++r) {
     const int64_t row = b.first_row + r;
@@ -136,8 +137,8 @@ inline int64_t ThresholdsBelow(const DistanceGaps& gaps, int32_t bucket, float d
 
 inline void KeepLeast(uint64_t* least, uint64_t key) { *least = key < *least ? key : *least; }
 
-// Distances beyond the last threshold, most of them once classes are apart, go by in vectors. NaN and what is
-// below the first threshold land in the gap before it, which nobody reads.
+// Distances beyond the last threshold, most of them once classes are apart, are handled as vectors. NaN and
+// what is below the first threshold land in the gap before it, which is never read.
 void NearestInGaps(const float* distances, int64_t n, const DistanceGaps& gaps) {
   const Vec low = Set(gaps.low), high = Set(gaps.high), scale = Set(gaps.scale), last = Set(gaps.last);
   Vec beyond = Set(__builtin_inff());
@@ -240,4 +241,16 @@ void WeightedDifferences(const float* x, const float* rows, int64_t dim, const i
       c = dim;
     }
   }
+}
+
+constexpr TripletKernels MakeTripletKernels() {
+  TripletKernels k = {};
+  k.nearest_of_rows = NearestOfRows;
+  k.nearest_of_columns = NearestOfColumns;
+  k.farthest = Farthest;
+  k.nearest_above = NearestAbove;
+  k.nearest_in_gaps = NearestInGaps;
+  k.squared_distances = SquaredDistances;
+  k.weighted_differences = WeightedDifferences;
+  return k;
 }

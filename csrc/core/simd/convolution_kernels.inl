@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Register tiles over the windows of a convolution, and the passes of the batch normalisation after it.
-// Included once per instruction set, after gram_body.inl.
+#pragma once
+#include "core/simd/bfloat16.inl"
+#include "core/simd/row_kernels.inl"
+#include "core/simd/tiles.inl"
 
 // What a lane multiplies: a float, or a pair of bfloat16 in its bits.
 struct Floats {
@@ -37,7 +40,7 @@ void WindowTile(const WindowBlock& w, int64_t row, int64_t col) {
   }
 }
 
-// As narrow as the columns that are left allow: 16 filters cost a quarter of 64.
+// Tiles are as narrow as the remaining columns allow: 16 filters cost a quarter of 64.
 template <class Factors>
 struct WindowTiles {
   template <int kHeight, int kWidth = kVecs>
@@ -244,7 +247,7 @@ void PooledReluGradOf(const NormalisedRelu& n, const PoolWindows& windows, const
           value[e] = relu.Value(centred[e], v);
           largest = Max(largest, value[e]);
         }
-        // What the first of the largest takes is not there for the next.
+        // The first of the largest takes the whole gradient; nothing is left for the next.
         Vec left = Select(Less(zero, largest), columns.Read(grad + result, v), zero);
         for (int e = 0; e < elements.kCount; ++e) {
           const Mask smaller = Less(value[e], largest);
@@ -270,4 +273,19 @@ void PooledReluSums(const NormalisedRelu& n, const PoolWindows& windows, const f
 void PooledReluGrad(const NormalisedRelu& n, const PoolWindows& windows, const float* x, const float* grad,
                     const float* offset, const float* slope, float* dx) {
   (windows.pool == 1 ? PooledReluGradOf<1> : PooledReluGradOf<2>)(n, windows, x, grad, offset, slope, dx);
+}
+
+constexpr ConvolutionKernels MakeConvolutionKernels() {
+  ConvolutionKernels k = {};
+  k.window = Window<Floats>;
+  k.window_grad = WindowGrad<Floats>;
+  k.pair_neighbours = PairNeighbours;
+  k.pair_rows = PairRows;
+  k.window_pairs = Window<Pairs>;
+  k.window_grad_pairs = WindowGrad<Pairs>;
+  k.moments = Moments;
+  k.pooled_relu = PooledRelu;
+  k.pooled_relu_sums = PooledReluSums;
+  k.pooled_relu_grad = PooledReluGrad;
+  return k;
 }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Gram matrices for the tests of csrc/cuda: problems, the device's answers and the core's, and what answers
-// in float32 and less may differ from those in double precision.
+// Pairwise matrices for the tests of csrc/cuda: problems, the device's answers and the core's, and what
+// answers in float32 and less may differ from those in double precision.
 #pragma once
 #include <cmath>
 #include <string>
 
 #include "core/pairwise/pairwise.h"
 #include "cuda/pairwise/pairwise.h"
-#include "cuda/pairwise/gram_tiles.h"
-#include "tests/check.h"
+#include "cuda/pairwise/pairwise_tiles.h"
+#include "tests/cuda_check.h"
 #include "tests/device_memory.h"
+#include "tests/inputs.h"
 
 namespace fslcore {
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What the Gram matrices and their gradients need of single rows: lengths and normalised rows. One warp per
-// row.
+// Kernels on single rows for pairwise matrices and their gradients: lengths and normalised rows. One warp
+// per row.
 #pragma once
 #include "cuda/pairwise/tensor_tile.h"
 #include "cuda/threads.h"
 
-namespace fslcore::cuda::gram {
+namespace fslcore::cuda::pairwise {
 
 // The sum of f(d) over this lane's share of d < dim.
 template <class F>
@@ -54,4 +54,4 @@ inline bool IsSame(Matrix<const float> x, Matrix<const float> y) {
   return x.data == y.data && x.rows == y.rows;
 }
 
-}  // namespace fslcore::cuda::gram
+}  // namespace fslcore::cuda::pairwise

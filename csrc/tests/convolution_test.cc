@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
-#include "tests/conv_test.h"
+// Convolutions and their gradients, exactly on small integers; blocks, within derived bounds of double
+// precision; sentinels, and the same bits by any number of threads.
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "core/convolution/conv_block.h"
-#include "tests/check.h"
+#include "tests/inputs.h"
 
 namespace fslcore {
 namespace {
@@ -32,13 +35,20 @@ std::vector<Tap> Taps(const ConvShape& s) {
   return taps;
 }
 
-void ExpectEqual(const char* what, const std::vector<float>& want, Guarded& got, int64_t detail) {
-  for (size_t i = 0; i < want.size(); ++i)
-    if (want[i] != got.get()[i]) return Expect(false, what, static_cast<int64_t>(i), detail);
+std::string TextOf(const ConvShape& s) {
+  return "images [" + std::to_string(s.count) + ", " + std::to_string(s.height) + ", " +
+         std::to_string(s.width) + ", " + std::to_string(s.channels) + "], filters " +
+         std::to_string(s.filters) + ", stride " + std::to_string(s.stride) + ", precision " +
+         std::string(kPrecisionNames[static_cast<size_t>(s.precision)]);
+}
+
+void ExpectEqual(const char* what, const std::vector<float>& want, Guarded& got) {
+  for (size_t i = 0; i < want.size(); ++i) ASSERT_EQ(want[i], got.get()[i]) << what << " at " << i;
 }
 
 // The convolution and its gradients of integers that bfloat16 holds, block by block and by threads: exact.
-void TestConvolution(const ConvShape& s) {
+void CheckConvolution(const ConvShape& s) {
+  SCOPED_TRACE(TextOf(s));
   const auto images = Integers(s.count * s.image_size(), 1), kernel = Integers(9 * s.channels * s.filters, 2),
              grad = Integers(s.positions() * s.filters, 5);
   std::vector<float> maps(grad.size()), images_grad(images.size()), kernel_grad(kernel.size());
@@ -71,11 +81,10 @@ void TestConvolution(const ConvShape& s) {
     };
     ConvolutionGrad(executor, s, images.data(), kernel.data(), threads == 1 ? stored : made, of_kernel.get(),
                     of_images.get());
-    ExpectEqual("maps", maps, got, s.channels);
-    ExpectEqual("images_grad", images_grad, of_images, s.channels);
-    ExpectEqual("kernel_grad", kernel_grad, of_kernel, s.channels);
-    for (const Guarded* buffer : {&got, &of_images, &of_kernel})
-      Expect(buffer->intact(), "sentinels of convolutions", s.height, s.filters);
+    ExpectEqual("maps", maps, got);
+    ExpectEqual("images_grad", images_grad, of_images);
+    ExpectEqual("kernel_grad", kernel_grad, of_kernel);
+    for (const Guarded* buffer : {&got, &of_images, &of_kernel}) EXPECT_TRUE(buffer->intact());
   }
 }
 
@@ -110,11 +119,12 @@ Results RunBlock(int threads, const ConvBlockShape& s, const Arguments& a) {
   const std::vector<float> alone(r.kernel_grad.get(), r.kernel_grad.get() + a.kernel.size());
   ConvBlockGrad(Threads(threads), s, inputs, saved, a.grad.data(),
                 {r.images_grad.get(), r.kernel_grad.get(), r.gamma_grad.get(), r.beta_grad.get()});
-  ExpectEqual("kernel_grad without images_grad", alone, r.kernel_grad, threads);
+  ExpectEqual("kernel_grad without images_grad", alone, r.kernel_grad);
   return r;
 }
 
-void TestBlock(const ConvBlockShape& s) {
+void CheckBlock(const ConvBlockShape& s) {
+  SCOPED_TRACE(TextOf(s.conv) + ", pool " + std::to_string(s.pool));
   const ConvShape& conv = s.conv;
   const int64_t f = conv.filters, rows_each = s.out_height() * s.out_width();
   const Arguments a = {Integers(conv.count * conv.image_size(), 1), Integers(9 * conv.channels * f, 2),
@@ -123,9 +133,9 @@ void TestBlock(const ConvBlockShape& s) {
   for (int threads : {2, 3}) {
     const Results again = RunBlock(threads, s, a);
     for (size_t i = 0; i < results.all().size(); ++i)
-      Expect(*results.all()[i] == *again.all()[i], "threads change blocks", static_cast<int64_t>(i), threads);
+      EXPECT_TRUE(*results.all()[i] == *again.all()[i]) << "result " << i << " by " << threads << " threads";
   }
-  for (const Guarded* buffer : results.all()) Expect(buffer->intact(), "sentinels of blocks", conv.height, f);
+  for (const Guarded* buffer : results.all()) EXPECT_TRUE(buffer->intact());
 
   std::vector<double> maps(static_cast<size_t>(conv.positions() * f));
   for (const Tap& tap : Taps(conv))
@@ -146,9 +156,8 @@ void TestBlock(const ConvBlockShape& s) {
     }
     for (int64_t p = 0; p < conv.positions(); ++p) squares += std::pow(maps[at(p)] - mean, 2);
     const double variance = squares / n, inverse = 1.0 / std::sqrt(variance + 0.5);
-    Expect(std::fabs(results.mean.get()[c] - mean) <= kRounding * size, "mean", c, conv.height);
-    Expect(std::fabs(results.variance.get()[c] - variance) <= kRounding * variance, "variance", c,
-           conv.height);
+    EXPECT_LE(std::fabs(results.mean.get()[c] - mean), kRounding * size) << "filter " << c;
+    EXPECT_LE(std::fabs(results.variance.get()[c] - variance), kRounding * variance) << "filter " << c;
 
     const double scale = a.gamma[static_cast<size_t>(c)], shift = a.beta[static_cast<size_t>(c)];
     double gamma_grad = 0.0, gamma_size = 0.0, beta_grad = 0.0;
@@ -171,7 +180,8 @@ void TestBlock(const ConvBlockShape& s) {
         const double magnitude = std::fabs(centred) + size * inverse;
         const int64_t place = image * rows_each + out;
         const float output = results.outputs.get()[at(place)];
-        Expect(std::fabs(output - largest) <= kRounding * (8.0 * magnitude + 8.0), "outputs", place, c);
+        EXPECT_LE(std::fabs(output - largest), kRounding * (8.0 * magnitude + 8.0))
+            << "position " << place << ", filter " << c;
         if (output <= 0.0f || winner < 0) continue;
         const double d = a.grad[at(place)];
         gamma_grad += d * centred;
@@ -179,9 +189,8 @@ void TestBlock(const ConvBlockShape& s) {
         beta_grad += d;
         maps_grad[at(winner)] += d;
       }
-    Expect(results.beta_grad.get()[c] == static_cast<float>(beta_grad), "beta_grad", c, conv.height);
-    Expect(std::fabs(results.gamma_grad.get()[c] - gamma_grad) <= kRounding * gamma_size, "gamma_grad", c,
-           conv.height);
+    EXPECT_EQ(results.beta_grad.get()[c], static_cast<float>(beta_grad)) << "filter " << c;
+    EXPECT_LE(std::fabs(results.gamma_grad.get()[c] - gamma_grad), kRounding * gamma_size) << "filter " << c;
     for (int64_t p = 0; p < conv.positions(); ++p) {
       const double centred = (maps[at(p)] - mean) * inverse, d = maps_grad[at(p)];
       maps_grad[at(p)] = scale * inverse * (d - beta_grad / n - centred * gamma_grad / n);
@@ -206,21 +215,17 @@ void TestBlock(const ConvBlockShape& s) {
   // kernel are exact in bfloat16, the gradient of the maps is rounded to it.
   const double bound = 4.0 * kRounding + (conv.precision == Precision::kBfloat16 ? 0x1p-8 : 0.0);
   for (size_t i = 0; i < images_grad.size(); ++i)
-    Expect(std::fabs(results.images_grad.get()[i] - images_grad[i]) <= bound * of_images[i],
-           "images_grad of a block", static_cast<int64_t>(i), conv.height);
+    EXPECT_LE(std::fabs(results.images_grad.get()[i] - images_grad[i]), bound * of_images[i]) << "at " << i;
   for (size_t i = 0; i < kernel_grad.size(); ++i)
-    Expect(std::fabs(results.kernel_grad.get()[i] - kernel_grad[i]) <= bound * of_kernel[i],
-           "kernel_grad of a block", static_cast<int64_t>(i), conv.height);
+    EXPECT_LE(std::fabs(results.kernel_grad.get()[i] - kernel_grad[i]), bound * of_kernel[i]) << "at " << i;
 }
 
-}  // namespace
-
-void TestConvolutions() {
+TEST(Convolution, AllShapes) {
   const auto test = [](ConvShape shape) {
     for (Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
       shape.precision = precision;
-      TestConvolution(shape);
-      for (int64_t pool : {1, 2}) TestBlock({shape, pool});
+      CheckConvolution(shape);
+      for (int64_t pool : {1, 2}) CheckBlock({shape, pool});
     }
   };
   for (int64_t stride : {1, 2})
@@ -239,4 +244,5 @@ void TestConvolutions() {
   test({22, 28, 28, 1, 64, 1});  // maps that are not kept
 }
 
+}  // namespace
 }  // namespace fslcore

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Kernels of pairwise matrices and their gradients, on packed blocks; core/pairwise/pairwise.h has the
+// mathematics. No rows or no columns is no work; dim = 0 gives the metric of two empty vectors.
+#pragma once
+#include <cstdint>
+
+#include "core/pairwise/distance.h"
+#include "core/pairwise/metric.h"
+
+namespace fslcore::simd {
+
+// A block of a pairwise matrix: out[r, c] = metric(x[r], y[c]).
+struct PairwiseBlock {
+  Metric metric;
+  Activation activation;
+  int64_t rows, cols, dim;
+  const float *x, *y;   // [rows, dim], [cols, dim], for pairs that are evaluated again exactly
+  const float* tiles;   // x packed by pack_tiles
+  const float* panels;  // y packed by pack_rows, panel after panel
+  // One number per row; those of y continue to the end of its last panel.
+  const float *x_sums, *y_sums;      // sums (manhattan)
+  const float *x_scales, *y_scales;  // sums of squares (sqeuclidean, euclidean) or of magnitudes (manhattan)
+  const float* weights;              // [dim] (weighted_manhattan)
+  float bias;
+  float* sums;  // [rows, panel] workspace; out may be the same if it is one panel wide
+  float* out;   // [rows, out_stride]
+  int64_t out_stride;
+  bool stream;  // past the caches, into rows that are aligned to vectors
+};
+
+// A block of coefficients of the gradient, between rows of x and rows of y, and one panel of columns of both,
+// packed by pack_columns. With p(r, c) = y[c] for dx and x[r] for dy (product_grad), or sign(x[r] - y[c]) for
+// dx and its negative for dy (sign_grad):
+//   dx[r] += sum over c of a[r, c] * p(r, c)
+//   dy[c] += sum over r of a[r, c] * p(r, c)
+struct PairwiseGradBlock {
+  int64_t rows, cols;
+  const float* a;  // [rows, a_stride]
+  int64_t a_stride;
+  const float *x_panel, *y_panel;  // [rows, panel], [cols, panel]
+  bool first_of_dx, first_of_dy;   // the gradient is uninitialised: it is written, not added to
+  float *dx, *dy;                  // [rows, panel], [cols, panel]
+  float* abs_differences;          // [panel] += sum over r, c of a[r, c] * |x[r] - y[c]|; or null
+};
+
+struct PairwiseKernels {
+  // The tiles of x [rows, dim] that `block` reads; out [rows, dim].
+  void (*pack_tiles)(const float* x, int64_t rows, int64_t dim, float* out);
+  // The sum of the entries, and of their magnitudes.
+  void (*sums)(const float* x, int64_t n, float* sum, float* magnitude);
+
+  void (*block)(const PairwiseBlock&);
+  void (*product_grad)(const PairwiseGradBlock&);
+  void (*sign_grad)(const PairwiseGradBlock&);
+  // d out / d (the sum inside the metric) times the incoming gradient, for `n` neighbours; returns their sum.
+  float (*coefficients)(Metric, Activation, const float* grad, const float* out, int64_t n,
+                        float* coefficients);
+};
+
+const PairwiseKernels& Pairwise();  // at ActiveCpuLevel()
+
+}  // namespace fslcore::simd

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// Loops over rows: packing, transposition, reductions.
+#pragma once
+
+constexpr int64_t kPanel = kLanes * kVecs;  // columns of a packed panel
+constexpr int kTileRows = 6;                // rows of a register tile, which is a panel wide
+
+inline void StoreColumns(float* out, Vec value, int64_t columns) {
+  if (columns >= kLanes)
+    Store(out, value);
+  else if (columns > 0)
+    StorePartial(out, value, columns);
+}
+
+void TransposeRows(const float* in, int64_t in_stride, int64_t rows, int64_t cols, float* out,
+                   int64_t out_stride) {
+  const int64_t whole_rows = rows / kLanes * kLanes, whole_cols = cols / kLanes * kLanes;
+  for (int64_t c = 0; c < whole_cols; c += kLanes)
+    for (int64_t r = 0; r < whole_rows; r += kLanes) {
+      Vec square[kLanes];
+      for (int i = 0; i < kLanes; ++i) square[i] = Load(in + (r + i) * in_stride + c);
+      Transpose(square);
+      for (int i = 0; i < kLanes; ++i) Store(out + (c + i) * out_stride + r, square[i]);
+    }
+  for (int64_t c = 0; c < cols; ++c)
+    for (int64_t r = c < whole_cols ? whole_rows : 0; r < rows; ++r)
+      out[c * out_stride + r] = in[r * in_stride + c];
+}
+
+void PackRows(const float* y, int64_t rows, int64_t dim, int64_t first, float* out) {
+  const int64_t present = rows - first < kPanel ? rows - first : kPanel;
+  TransposeRows(y + first * dim, dim, present, dim, out, kPanel);
+  for (int64_t k = 0; k < dim; ++k)
+    for (int64_t c = present; c < kPanel; ++c) out[k * kPanel + c] = 0.0f;
+}
+
+void PackColumns(const float* y, int64_t rows, int64_t dim, int64_t first, float* out) {
+  for (int64_t k = 0; k < rows; ++k, out += kPanel)
+    for (int v = 0; v < kVecs; ++v) {
+      const int64_t left = dim - first - v * kLanes;
+      const float* p = y + k * dim + first + v * kLanes;
+      Store(out + v * kLanes, left >= kLanes ? Load(p) : left > 0 ? LoadPartial(p, left) : Set(0.0f));
+    }
+}
+
+float Dot(const float* x, const float* y, int64_t n) {
+  Vec sum = Set(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) sum = Fma(Load(x + i), Load(y + i), sum);
+  if (i < n) sum = Fma(LoadPartial(x + i, n - i), LoadPartial(y + i, n - i), sum);
+  return Sum(sum);
+}
+
+float SquaredDistance(const float* x, const float* y, int64_t n) {
+  Vec sum = Set(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vec d = Sub(Load(x + i), Load(y + i));
+    sum = Fma(d, d, sum);
+  }
+  if (i < n) {
+    const Vec d = Sub(LoadPartial(x + i, n - i), LoadPartial(y + i, n - i));
+    sum = Fma(d, d, sum);
+  }
+  return Sum(sum);
+}
+
+float AbsoluteDistance(const float* x, const float* y, int64_t n) {
+  Vec sum = Set(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) sum = Add(sum, Abs(Sub(Load(x + i), Load(y + i))));
+  if (i < n) sum = Add(sum, Abs(Sub(LoadPartial(x + i, n - i), LoadPartial(y + i, n - i))));
+  return Sum(sum);
+}
+
+void Axpy(float a, const float* x, float* y, int64_t n) {
+  const Vec scale = Set(a);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Store(y + i, Fma(scale, Load(x + i), Load(y + i)));
+  if (i < n) StorePartial(y + i, Fma(scale, LoadPartial(x + i, n - i), LoadPartial(y + i, n - i)), n - i);
+}
+
+constexpr RowKernels MakeRowKernels() {
+  RowKernels k = {};
+  k.lanes = kLanes;
+  k.panel = kPanel;
+  k.tile_rows = kTileRows;
+  k.transpose = TransposeRows;
+  k.pack_rows = PackRows;
+  k.pack_columns = PackColumns;
+  k.dot = Dot;
+  k.axpy = Axpy;
+  return k;
+}

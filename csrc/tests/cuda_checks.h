@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// The checks of the CUDA kernels against the core, the same bodies on a GPU and on its stand-in.
+#pragma once
+
+namespace fslcore {
+
+void CheckCudaClasses();
+void CheckCudaPairwise();
+void CheckCudaTriplets();
+void CheckCudaEpisodes();
+void CheckCudaImages();
+
+struct CudaCheck {
+  const char* name;
+  void (*run)();
+};
+inline constexpr CudaCheck kCudaChecks[] = {{"classes", CheckCudaClasses},
+                                            {"pairwise", CheckCudaPairwise},
+                                            {"triplets", CheckCudaTriplets},
+                                            {"episodes", CheckCudaEpisodes},
+                                            {"images", CheckCudaImages}};
+
+}  // namespace fslcore
