@@ -8,17 +8,15 @@ that runs several side by side. All functions are pure: no variable changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import keras
 import tensorflow as tf
 
-from fslcore.learners.inner import CompiledLoop, Tensors
+from fslcore.learners.inner import CompiledLoop, InnerLoop, Snapshot, Tensors
 from fslcore.learners.normalization import averages_of_one_batch
 from fslcore.learners.tasks import flat_with_labels
 from fslcore.threads import one_thread_per_op, parallel_tasks
-
-if TYPE_CHECKING:
-    from fslcore.learners.adaptive import AdaptiveLearner
 
 Adapted = tuple[Tensors, Tensors]
 
@@ -43,7 +41,24 @@ class NewTask(NamedTuple):
         return NewTask(*(None if part is None else part[i] for part in self))
 
 
-def adapted(learner: AdaptiveLearner, task: NewTask) -> Adapted:
+class Adaptable(Protocol):
+    """What the functions here use of an `AdaptiveLearner`, which says what each member does."""
+
+    network: keras.Model
+    normalization: str | None
+
+    @property
+    def n_way(self) -> int: ...  # noqa: D102
+    def start(self) -> Snapshot: ...  # noqa: D102
+    def inner_loop(self) -> InnerLoop: ...  # noqa: D102
+    def compiled_loop(self) -> CompiledLoop | None: ...  # noqa: D102
+    def task_context(  # noqa: D102
+        self, support: tf.Tensor, unlabelled: tf.Tensor | None, seed: tf.Tensor
+    ) -> Any: ...
+    def real_images(self, images: tf.Tensor, context: Any) -> tf.Tensor: ...  # noqa: D102
+
+
+def adapted(learner: Adaptable, task: NewTask) -> Adapted:
     """Weights and state of a classifier for one task."""
     images, labels = flat_with_labels(task.support)
     context = learner.task_context(task.support, task.unlabelled, task.seed)
@@ -51,7 +66,7 @@ def adapted(learner: AdaptiveLearner, task: NewTask) -> Adapted:
     return _normalized(learner, images, context, end.weights, end.state)
 
 
-def scores(learner: AdaptiveLearner, tasks: NewTask, query: tf.Tensor, transductive: bool) -> tf.Tensor:
+def scores(learner: Adaptable, tasks: NewTask, query: tf.Tensor, transductive: bool) -> tf.Tensor:
     """Logits `[episodes, n_way * n_query, n_way]` of the queries `[episodes, n_way, n_query, H, W, C]`."""
     loop = learner.compiled_loop()
     # Where each op has one thread, one op for each episode uses all threads, and one op for all uses one.
@@ -74,14 +89,12 @@ def scores(learner: AdaptiveLearner, tasks: NewTask, query: tf.Tensor, transduct
     return logits.stack()
 
 
-def _one_by_one(learner: AdaptiveLearner, tasks: NewTask) -> Callable[[tf.Tensor], Adapted]:
+def _one_by_one(learner: Adaptable, tasks: NewTask) -> Callable[[tf.Tensor], Adapted]:
     """A function that fits the classifier to the episode of an index when it is called."""
     return lambda i: adapted(learner, tasks.at(i))
 
 
-def _all_by_one_op(
-    learner: AdaptiveLearner, loop: CompiledLoop, tasks: NewTask
-) -> Callable[[tf.Tensor], Adapted]:
+def _all_by_one_op(learner: Adaptable, loop: CompiledLoop, tasks: NewTask) -> Callable[[tf.Tensor], Adapted]:
     """Fits the classifier to all episodes at once; returns a function that picks the one of an index."""
     support = tasks.support
     episodes = tf.shape(support)[0]
@@ -99,7 +112,7 @@ def _all_by_one_op(
 
 
 def _normalized(
-    learner: AdaptiveLearner, images: tf.Tensor, context: Any, weights: Tensors, state: Tensors
+    learner: Adaptable, images: tf.Tensor, context: Any, weights: Tensors, state: Tensors
 ) -> Adapted:
     """Weights and state; the state holds the statistics of the support if queries are normalised by them."""
     if learner.normalization == "batch":
