@@ -26,11 +26,15 @@ class ArgumentError(ValueError):
         argument: Name of the argument.
         requirement: What must hold, as in "must be at least 1". Names of other arguments stand in backticks.
         received: The value received.
+        described: What was received, in words, where the value itself does not show what is wrong with it.
     """
 
-    def __init__(self, argument: str, requirement: str, received: object) -> None:
-        super().__init__(f"{argument} {requirement}, received {argument}={received!r}")
+    def __init__(
+        self, argument: str, requirement: str, received: object, *, described: str | None = None
+    ) -> None:
         self.argument, self.requirement, self.received = argument, requirement, received
+        self.described = f"{argument}={received!r}" if described is None else described
+        super().__init__(f"{argument} {requirement}, received {self.described}")
 
 
 def check_metric(metric: str, known: tuple[str, ...]) -> None:
