@@ -10,6 +10,7 @@
     Siamese Prototypical   learners: keras.Models to compile and fit
     Reptile MAML MetaGAN   learners that adapt to a task by gradient steps
     evaluate               accuracy over episodes, with its confidence interval
+    experiments            a run from its recipe to its results, in a folder
 
 Everything is imported on first use, so that `import fslcore.kernels` stays light.
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         data,
         encoders,
         evaluation,
+        experiments,
         kernels,
         layers,
         learners,
@@ -56,6 +58,7 @@ __all__ = [
     "encoders",
     "evaluate",
     "evaluation",
+    "experiments",
     "kernels",
     "layers",
     "learners",

@@ -74,23 +74,24 @@ def in_flags(text: str, options: Collection[str]) -> str:
     return re.sub(r"`([^`]*)`", replacement, text)
 
 
-def described(error: ArgumentError, options: Collection[str]) -> str:
-    """The message of an error about arguments of a command with these options."""
-    names = re.findall(r"\w+", error.argument)
+def message(error: ArgumentError, options: Collection[str]) -> str:
+    """The message of an error about arguments, for a command with these options."""
+    # An argument may be a sum: "shot + query".
+    names = re.findall(r"[a-z_]+", error.argument)
     if not any(name in options for name in names):
         return in_flags(str(error), options)
-    # An argument may be a sum: "shot + query".
-    shown = re.sub(r"\w+", lambda name: flag(name[0]) if name[0] in options else name[0], error.argument)
-    received = (
-        flag_and_value(error.argument, error.received) if len(names) == 1 else f"{shown} = {error.received}"
+    on = error.received if isinstance(error.received, bool) else None
+    shown = re.sub(
+        r"[a-z_]+", lambda name: flag(name[0], on) if name[0] in options else name[0], error.argument
     )
-    if isinstance(error.received, bool) and len(names) == 1:
-        shown = flag(error.argument, error.received)
+    received = error.described
+    if received == f"{error.argument}={error.received!r}":
+        received = shown if on is not None else f"{shown} {'= ' if len(names) > 1 else ''}{error.received}"
     return f"{shown} {in_flags(error.requirement, options)}, received {received}"
 
 
 def _in_flags(error: Exception, parameters: Collection[Any]) -> Exception:
     options = {parameter.name for parameter in parameters if parameter.param_type_name == "option"}
     if isinstance(error, ArgumentError):
-        return WrongArgument(described(error, options))
+        return WrongArgument(message(error, options))
     return ImportError(in_flags(str(error), options))

@@ -42,11 +42,12 @@ class _Learners(Group):
     """`fslcore train`: explains learners that do not exist, and options at the wrong place."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        given = list(args)  # the parser takes them away
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
             option = getattr(error, "option_name", None)
-            if option is not None and "--resume" in args:
+            if option is not None and "--resume" in given:
                 raise _resumes_alone(option) from error
             if option is not None and _owners(option):
                 raise WrongArgument(
@@ -176,7 +177,7 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
     parameters = [p for p in own.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
     parameters += [
-        _parameter(kind, field, about, {*own.parameters, *fields.names(kind)})
+        _parameter(kind, field, about, {*own.parameters, *fields.options(kind)})
         for field, about in fields.options(kind).values()
     ]
     parameters.sort(key=lambda p: _PANELS.index(p.annotation.__metadata__[0].rich_help_panel))
@@ -202,7 +203,7 @@ def _default(kind: type[Recipe], name: str) -> str:
     """The default of a field in words, for each dataset where it differs."""
     values = {dataset: getattr(kind.default(dataset), name) for dataset in _DATASETS}
     shown = {
-        dataset: flag(name, value) if isinstance(value, bool) else str(value or "none")
+        dataset: flag(name, value) if isinstance(value, bool) else "none" if value is None else str(value)
         for dataset, value in values.items()
     }
     if len(set(shown.values())) == 1:

@@ -70,8 +70,9 @@ def recipe_from_json(entries: Mapping[str, Any]) -> Recipe:
         raise ArgumentError("recipe", f"must be for one of {', '.join(RECIPES)}", entries)
     kind = RECIPES[learner]
     # The first runs had one recipe for all learners, with None or 0 where an entry did not apply.
-    known = fields.names(kind)
-    unused = {name for name in ("loss", "query") if name not in known and not sizes.get(name)}
+    unused = {
+        name for name in ("loss", "query") if name not in fields.described(kind) and not sizes.get(name)
+    }
     try:
         return kind(**{name: value for name, value in sizes.items() if name not in unused})
     except (TypeError, ArgumentError) as error:

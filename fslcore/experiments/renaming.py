@@ -21,4 +21,7 @@ def renamed(**names: str) -> Iterator[None]:
     except ArgumentError as error:
         if error.argument not in names:
             raise
-        raise ArgumentError(names[error.argument], error.requirement, error.received) from error
+        name, described = names[error.argument], error.described
+        if described == f"{error.argument}={error.received!r}":
+            described = f"{name}={error.received!r}"
+        raise ArgumentError(name, error.requirement, error.received, described=described) from error

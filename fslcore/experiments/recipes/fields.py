@@ -27,14 +27,14 @@ class About:
 
     Attributes:
         help: one or two sentences.
-        panel: the heading that the help lists it under.
+        panel: the heading that the help lists it under; None: it is not for the user to choose.
         above: the value must be above this number.
         least: the value must be at least this number.
         choices: the value must be one of these.
     """
 
     help: str
-    panel: str
+    panel: str | None
     above: float | None = None
     least: float | None = None
     choices: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class About:
 
 def field(
     help: str,
-    panel: str,
+    panel: str | None,
     *,
     default: Any = dataclasses.MISSING,
     above: float | None = None,
@@ -68,20 +68,14 @@ def field(
     return dataclasses.field(default=default, metadata={_ABOUT: About(help, panel, above, least, choices)})
 
 
-def hidden() -> Any:
-    """A dataclass field that stands in `config.json` but is not for the user to choose."""
-    return dataclasses.field(metadata={_ABOUT: None})
+def described(recipe: Any) -> dict[str, tuple[dataclasses.Field[Any], About]]:
+    """The fields of a recipe, or of its class: name -> field and `About`."""
+    return {field.name: (field, field.metadata[_ABOUT]) for field in dataclasses.fields(recipe)}
 
 
 def options(recipe: Any) -> dict[str, tuple[dataclasses.Field[Any], About]]:
-    """The fields of a recipe (or of its class) that a user may choose: name -> field and `About`."""
-    fields = ((field, field.metadata[_ABOUT]) for field in dataclasses.fields(recipe))
-    return {field.name: (field, about) for field, about in fields if about is not None}
-
-
-def names(recipe: Any) -> set[str]:
-    """The names of all fields."""
-    return {field.name for field in dataclasses.fields(recipe)}
+    """The fields that a user may choose, as `described`."""
+    return {name: entry for name, entry in described(recipe).items() if entry[1].panel is not None}
 
 
 def check(recipe: Any) -> None:
@@ -90,7 +84,7 @@ def check(recipe: Any) -> None:
     Raises:
         ArgumentError: a value is of another type or out of range.
     """
-    for name, (field, about) in options(recipe).items():
+    for name, (field, about) in described(recipe).items():
         value = getattr(recipe, name)
         type_name, _, optional = str(field.type).partition(" | ")
         if value is None and optional:

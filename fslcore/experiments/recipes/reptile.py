@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes.adaptive import AdaptiveRecipe
-from fslcore.experiments.recipes.fields import INNER_LOOP, TASKS, TRAINING, field, hidden
+from fslcore.experiments.recipes.fields import INNER_LOOP, TASKS, TRAINING, field
 from fslcore.experiments.recipes.recipe import Shape, smallest_class
 from fslcore.presets import REPTILE_PRESETS
 
@@ -58,7 +58,7 @@ class ReptileRecipe(AdaptiveRecipe):
         "Examples per class of a test task; see `train_shots` for a training task.", TASKS, above=0
     )
     train_shots: int = field("Images per class of a training task.", TASKS, above=0)
-    inner_optimizer: str = hidden()
+    inner_optimizer: str = field("Optimizer of the steps on a task.", None, choices=("adam", "sgd"))
     inner_batch: int = field("Images of a gradient step on a training task.", INNER_LOOP, above=0)
     meta_step: float = field(
         "Share of the way to the weights of the tasks that a step goes at the start; it falls to 0 linearly.",
