@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fslcore.arguments import ArgumentError
 from fslcore.data import load
 
 
@@ -66,7 +67,7 @@ def test_path_may_be_a_string(pets):
 
 def test_unbalanced_classes_make_episodes_after_filtering(pets):
     store = load(pets, image_size=8)
-    with pytest.raises(ValueError, match=r"class 'emu' of .* has 1; 1 of 3.*with_min_images\(2\)"):
+    with pytest.raises(ArgumentError, match=r"class 'emu' of .* has 1; 1 of 3.*with_min_images\(2\)"):
         store.episodes(2, 1, 1)
     assert len(list(store.with_min_images(2).episodes(2, 1, 1, episodes=2))) == 2
 
@@ -142,7 +143,7 @@ def test_second_load_reads_no_image(pets, monkeypatch):
 
 def test_unreadable_file_is_named(pets):
     (pets / "dog" / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"received .*dog.broken\.png, which cannot be read"):
+    with pytest.raises(ArgumentError, match=r"received .*dog.broken\.png, which cannot be read"):
         load(pets)
 
 
@@ -154,7 +155,7 @@ def test_truncated_file_is_named(pets, suffix, keep):
     save(path, noise)
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(ValueError, match=rf"broken\.{suffix}, which cannot be read"):
+    with pytest.raises(ArgumentError, match=rf"broken\.{suffix}, which cannot be read"):
         load(pets)
 
 
@@ -176,7 +177,7 @@ def test_folder_is_refused(tmp_path, files, message):
         else:
             (root / name).parent.mkdir()
             (root / name).write_text("")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         load(root)
 
 
@@ -196,10 +197,10 @@ def test_folder_is_refused(tmp_path, files, message):
     ],
 )
 def test_load_rejects(pets, arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         load(**{"name_or_path": pets, **arguments})
 
 
 def test_file_instead_of_folder(pets):
-    with pytest.raises(ValueError, match=r"name_or_path must be .*readme\.md"):
+    with pytest.raises(ArgumentError, match=r"name_or_path must be .*readme\.md"):
         load(pets / "readme.md")

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from fslcore import kernels
-from fslcore.data import default_split, glyphs, load
-from fslcore.data.distortion import distort
+from fslcore.arguments import ArgumentError
+from fslcore.data import default_split, load
+from fslcore.data.datasets import glyphs
+from fslcore.data.datasets.distortion import distort
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,7 @@ def test_second_load_draws_nothing(store, cache_dir, monkeypatch):
 
 
 def test_fonts_without_letters_are_refused():
-    with pytest.raises(ValueError, match="received 0 fonts without an alphabet"):
+    with pytest.raises(ArgumentError, match="received 0 fonts without an alphabet"):
         glyphs.build([])
 
 

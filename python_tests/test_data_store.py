@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore, default_split
 
 
@@ -83,7 +84,7 @@ IMAGES = np.zeros((3, 2, 2, 1), np.uint8)
     ],
 )
 def test_store_rejects(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         ImageStore(**{"images": IMAGES, "labels": [0, 1, 1], **arguments})
 
 
@@ -106,7 +107,7 @@ def test_from_arrays_sorts_by_class_and_keeps_the_order_within():
     ],
 )
 def test_from_arrays_rejects(labels, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         ImageStore.from_arrays(IMAGES, labels)
 
 
@@ -135,7 +136,7 @@ def test_take_keeps_names_and_renumbers():
     "wrong", [[], [0, 0], [6], [-1], [0.0], [[0]], [True, False]], ids=lambda rows: str(rows).replace(" ", "")
 )
 def test_take_rejects(wrong):
-    with pytest.raises(ValueError, match="rows must be"):
+    with pytest.raises(ArgumentError, match="rows must be"):
         store_of([2, 2, 2]).take(wrong)
 
 
@@ -143,7 +144,7 @@ def test_with_min_images():
     store = store_of([3, 1, 2])
     assert store.with_min_images(2).class_names == ("class 0", "class 2")
     assert store.with_min_images(1) is store
-    with pytest.raises(ValueError, match=r"n must be at most 3.* received n=4"):
+    with pytest.raises(ArgumentError, match=r"n must be at most 3.* received n=4"):
         store.with_min_images(4)
 
 
@@ -233,7 +234,7 @@ def test_parts_are_named_after_the_store():
     ],
 )
 def test_split_rejects(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         store_of([1, 1, 1, 1]).split(**arguments)
 
 

@@ -2,7 +2,7 @@
 """Stores kept on disk: one file each, written atomically, verified when read.
 
 File: 8 bytes of magic, 32 bytes BLAKE2b of the rest, then an uncompressed .npz (arrays only, no pickle). The
-digest is checked before anything is parsed, so a damaged file is recognised whichever byte is wrong.
+digest is checked before anything is parsed, so damage to any byte is detected.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import platformdirs
 
+from fslcore import files
 from fslcore.data.store import ImageStore
 
 _MAGIC = b"fslcore1"
@@ -44,7 +44,7 @@ def file_fingerprint(paths: list[Path]) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """Hex digest of what a file holds; for files that are copied about, where times mean nothing."""
+    """Hex digest of the content of a file; for files whose modification times change when they are copied."""
     with path.open("rb") as file:
         return _content_digest(file).hex()
 
@@ -58,14 +58,15 @@ def load_or_build(
     """Returns the store cached under `key`, or builds and caches it.
 
     Args:
-        key: File name without ending. Holds whatever the content depends on apart from the source: the
-            recipe's version and its parameters.
-        source: Fingerprint of what the store is made from. A cached store with another one is rebuilt.
+        key: File name without suffix. It names all that the content depends on apart from the source: the
+            version of the loader and its parameters.
+        source: Fingerprint of the files that the store is made from. A cached store with another one is
+            rebuilt.
         build: Makes the store.
         cache_dir: See `directory`.
 
     Returns:
-        The store. A cached file that cannot be used, and a cache that cannot be written, each give a warning.
+        The store. There is a warning if the cached file cannot be used or the cache cannot be written.
     """
     path = directory(cache_dir) / f"{key}.store"
     store = read(path, source)
@@ -86,14 +87,14 @@ def read(path: Path, source: str | None = None) -> ImageStore | None:
         source: Fingerprint that the file must carry; None accepts any.
 
     Returns:
-        The store; None if there is no file, it was made from another source, or (with a warning) it is
-        unusable.
+        The store; None if there is no file, if it was made from another source, or (with a warning) if it
+        cannot be used.
     """
     try:
         with path.open("rb") as file:
             damage = _damage(file)
             if damage:
-                warnings.warn(f"the cached file {path} {damage}; it is made anew", stacklevel=2)
+                warnings.warn(f"the cached file {path} {damage}; it is rebuilt", stacklevel=2)
                 return None
             with np.load(file, allow_pickle=False) as arrays:
                 header = json.loads(arrays["header"].tobytes())
@@ -110,7 +111,7 @@ def read(path: Path, source: str | None = None) -> ImageStore | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        warnings.warn(f"the cached file {path} cannot be read ({error}); it is made anew", stacklevel=2)
+        warnings.warn(f"the cached file {path} cannot be read ({error}); it is rebuilt", stacklevel=2)
         return None
 
 
@@ -118,7 +119,7 @@ def write(path: Path, store: ImageStore, source: str | None) -> None:
     """Writes a store so that other processes see either the old file or the whole new one.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: The folder cannot be made or written.
     """
     arrays: dict[str, Any] = {"images": store.images, "labels": store.labels}
     if store.groups is not None:
@@ -129,10 +130,8 @@ def write(path: Path, store: ImageStore, source: str | None) -> None:
         "group_names": store.group_names,
         "name": store.name,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder: os.replace is atomic only within a file system.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
+
+    def save(temporary: Path) -> None:
         with temporary.open("x+b") as file:
             file.write(_MAGIC + bytes(_DIGEST_BYTES))
             np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
@@ -142,13 +141,13 @@ def write(path: Path, store: ImageStore, source: str | None) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(path, save)
 
 
 def _damage(file: BinaryIO) -> str | None:
-    """What is wrong with a file, or None; leaves it positioned at the content."""
+    """What is wrong with a file, or None; leaves the file positioned at its content."""
     magic, expected = file.read(len(_MAGIC)), file.read(_DIGEST_BYTES)
     if magic != _MAGIC:
         return "is not a store written by fslcore"

@@ -2,7 +2,7 @@
 """`ImageStore`: all images of a dataset as one uint8 array, class by class.
 
 An episode or a batch is then only a table of row numbers, which the compiled gather turns into float
-images. Everything in this file is NumPy; TensorFlow is imported by the methods that make datasets.
+images. Everything in this file is NumPy; only the methods that make datasets import TensorFlow.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fslcore.arguments import ArgumentError
+from fslcore.data.checks import check_sorted, checked_images, checked_indices, distinct
 from fslcore.data.splits import partition
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from fslcore.data.sampling import Source
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,7 +44,7 @@ class ImageStore:
     The arrays are not copied if they have the right type already; they must not be changed afterwards.
 
     Raises:
-        ValueError: an array has the wrong type or shape, the labels are not sorted or leave a class empty,
+        ArgumentError: An array has the wrong type or shape, the labels are not sorted or leave a class empty,
             or the names do not match the labels or groups.
     """
 
@@ -52,25 +56,35 @@ class ImageStore:
     name: str = "images"
 
     def __post_init__(self) -> None:
-        images = _checked_images(self.images)
-        labels = _checked_indices("labels", self.labels, len(images))
-        _check_sorted(labels)
+        images = checked_images(self.images)
+        labels = checked_indices("labels", self.labels, len(images))
+        check_sorted(labels)
         n_classes = int(labels[-1]) + 1
         groups, group_names = None, tuple(str(name) for name in self.group_names)
         if self.groups is not None:
-            groups = _checked_indices("groups", self.groups, len(images))
+            groups = checked_indices("groups", self.groups, len(images))
             group_names = group_names or tuple(str(i) for i in range(int(groups.max()) + 1))
             if groups.min() < 0 or groups.max() >= len(group_names):
-                raise ValueError(
-                    f"groups must be indices into the {len(group_names)} group_names, "
-                    f"received values from {groups.min()} to {groups.max()}"
+                raise ArgumentError(
+                    "groups",
+                    f"must be indices into the {len(group_names)} group_names",
+                    groups,
+                    described=f"values from {groups.min()} to {groups.max()}",
                 )
         elif group_names:
-            raise ValueError(f"group_names must be empty without groups, received {len(group_names)} names")
+            raise ArgumentError(
+                "group_names",
+                "must be empty without groups",
+                group_names,
+                described=f"{len(group_names)} names",
+            )
         class_names = tuple(str(name) for name in self.class_names) or tuple(map(str, range(n_classes)))
         if len(class_names) != n_classes:
-            raise ValueError(
-                f"class_names must have one name per class ({n_classes}), received {len(class_names)} names"
+            raise ArgumentError(
+                "class_names",
+                f"must have one name per class ({n_classes})",
+                class_names,
+                described=f"{len(class_names)} names",
             )
         for field, value in (
             ("images", _frozen(images)),
@@ -102,13 +116,13 @@ class ImageStore:
             A store; images of one class keep their order.
 
         Raises:
-            ValueError: as for the class.
+            ArgumentError: As for the class.
         """
         images = np.asarray(images)
         if images.ndim == 3:
             images = images[..., np.newaxis]
-        class_names, class_index = _distinct("labels", labels)
-        group_names, group_index = _distinct("groups", groups) if groups is not None else ((), None)
+        class_names, class_index = distinct("labels", labels)
+        group_names, group_index = distinct("groups", groups) if groups is not None else ((), None)
         if len(class_index) == len(images):
             order = np.argsort(class_index, kind="stable")
             images, class_index = images[order], class_index[order]
@@ -178,20 +192,25 @@ class ImageStore:
             A store with only the classes and groups that occur, renumbered from 0, their names kept.
 
         Raises:
-            ValueError: rows is empty, repeats a row or leaves the range.
+            ArgumentError: rows is empty, repeats a row or is out of range.
         """
         rows = np.asarray(rows)
         if rows.dtype == np.bool_ and rows.shape == self.labels.shape:
             rows = np.flatnonzero(rows)
         if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
-            raise ValueError(
-                f"rows must be integers [M] or a mask [{len(self)}], received {rows.dtype} {list(rows.shape)}"
+            raise ArgumentError(
+                "rows",
+                f"must be integers [M] or a mask [{len(self)}]",
+                rows,
+                described=f"{rows.dtype} {list(rows.shape)}",
             )
         rows = np.sort(rows)
         if not rows.size or rows[0] < 0 or rows[-1] >= len(self) or np.any(rows[1:] == rows[:-1]):
-            raise ValueError(
-                f"rows must be one or more distinct numbers of 0..{len(self) - 1}, received {rows.size} rows"
-                + (f" from {rows[0]} to {rows[-1]}" if rows.size else "")
+            raise ArgumentError(
+                "rows",
+                f"must be one or more distinct numbers of 0..{len(self) - 1}",
+                rows,
+                described=f"{rows.size} rows" + (f" from {rows[0]} to {rows[-1]}" if rows.size else ""),
             )
         classes, labels = np.unique(self.labels[rows], return_inverse=True)
         groups, group_names = None, ()
@@ -211,13 +230,13 @@ class ImageStore:
         """Returns the store without the classes that have fewer than `n` images.
 
         Raises:
-            ValueError: no class has that many images.
+            ArgumentError: No class has that many images.
         """
         enough = self.images_per_class >= n
         if not enough.any():
-            raise ValueError(
-                f"n must be at most {self.images_per_class.max()}, the size of the largest class of "
-                f"{self.name}, received n={n}"
+            largest = self.images_per_class.max()
+            raise ArgumentError(
+                "n", f"must be at most {largest}, the size of the largest class of {self.name}", n
             )
         return self if enough.all() else self.take(enough[self.labels])
 
@@ -225,19 +244,19 @@ class ImageStore:
         """Divides the store into disjoint parts, at random but the same for the same seed.
 
         Args:
-            by: "label" deals out whole classes, "group" whole groups, so that no class, or no group, is in
+            by: "label" assigns whole classes to the parts, "group" whole groups: no class (or group) is in
                 two parts.
-            seed: Seed of the shuffle; the result depends on nothing else, neither platform nor thread count.
+            seed: Seed of the shuffle; the result depends neither on the platform nor on the thread count.
             **parts: Name and size of each part: an int is a number of classes (groups), a float a fraction of
-                them. Whatever is left over is in no part.
+                them. The classes that are left over are in no part.
 
         Returns:
             A dict of stores in the order of `parts`, named "<name>/<part>". Classes (and groups) are
             renumbered from 0 in their old order and keep their names.
 
         Raises:
-            ValueError: by is unknown, the store has no groups, a part is empty, or the parts need more than
-                there is.
+            ArgumentError: by is unknown, the store has no groups, a part is empty, or the parts need more
+                than there is.
 
         Example:
             >>> import numpy as np
@@ -250,12 +269,15 @@ class ImageStore:
             keys, total = self.labels, self.n_classes
         elif by == "group":
             if self.groups is None:
-                raise ValueError(
-                    f"by must be 'label' for a store without groups, received by='group' for {self!r}"
+                raise ArgumentError(
+                    "by",
+                    "must be 'label' for a store without groups",
+                    by,
+                    described=f"by='group' for {self!r}",
                 )
             keys, total = self.groups, self.n_groups
         else:
-            raise ValueError(f"by must be 'label' or 'group', received by={by!r}")
+            raise ArgumentError("by", "must be 'label' or 'group'", by)
         return {
             part: self.take(np.isin(keys, chosen), f"{self.name}/{part}")
             for part, chosen in partition(total, parts, seed, unit=f"{by}s").items()
@@ -270,24 +292,16 @@ class ImageStore:
         n_unlabelled: int = 0,
         tasks: int | None = None,
         seed: int = 0,
-        first_episode: int = 0,
+        first: int = 0,
         episodes: int | None = None,
         rotations: bool = False,
     ) -> tf.data.Dataset:
-        """N-way K-shot episodes as a `tf.data.Dataset`; see `fslcore.data.pipelines.episodes`."""
-        from fslcore.data import pipelines
+        """N-way K-shot episodes; see `fslcore.data.episodes.episodes`."""
+        from fslcore.data import episodes as sampler
 
-        return pipelines.episodes(
-            self,
-            n_way,
-            k_shot,
-            n_query,
-            n_unlabelled=n_unlabelled,
-            tasks=tasks,
-            seed=seed,
-            first_episode=first_episode,
-            episodes=episodes,
-            rotations=rotations,
+        source = self._source()
+        return sampler.episodes(
+            source, n_way, k_shot, n_query, n_unlabelled, tasks, seed, first, episodes, rotations
         )
 
     def pk_batches(
@@ -296,68 +310,40 @@ class ImageStore:
         samples: int,
         *,
         seed: int = 0,
-        first_batch: int = 0,
+        first: int = 0,
         batches: int | None = None,
         rotations: bool = False,
     ) -> tf.data.Dataset:
-        """Batches of P classes x K images as a `tf.data.Dataset`; see `fslcore.data.pipelines.pk_batches`."""
-        from fslcore.data import pipelines
+        """Batches of P classes x K images; see `fslcore.data.batches.pk_batches`."""
+        from fslcore.data import batches as sampler
 
-        return pipelines.pk_batches(
-            self,
-            classes,
-            samples,
-            seed=seed,
-            first_batch=first_batch,
-            batches=batches,
-            rotations=rotations,
-        )
+        return sampler.pk_batches(self._source(), classes, samples, seed, first, batches, rotations)
+
+    def minibatches(
+        self,
+        n_way: int,
+        k_shot: int,
+        *,
+        tasks: int,
+        steps: int,
+        batch: int,
+        seed: int = 0,
+        first: int = 0,
+        rotations: bool = False,
+    ) -> tf.data.Dataset:
+        """Tasks cut into the mini-batches of an inner loop; see `fslcore.data.batches.minibatches`."""
+        from fslcore.data import batches as sampler
+
+        source = self._source()
+        return sampler.minibatches(source, n_way, k_shot, tasks, steps, batch, seed, first, rotations)
+
+    def _source(self) -> Source:
+        from fslcore.data.sampling import Source
+
+        return Source(self.image_tensor, self.labels, self.class_names, repr(self))
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != 4:
-        raise ValueError(f"images must be uint8 [N, H, W, C], received {images.dtype} {list(images.shape)}")
-    if not images.size:
-        raise ValueError(
-            f"images must hold at least one image and pixel, received shape {list(images.shape)}"
-        )
-    return np.ascontiguousarray(images)
-
-
-def _checked_indices(argument: str, values: npt.ArrayLike, n_images: int) -> npt.NDArray[np.int32]:
-    values = np.asarray(values)
-    if not np.issubdtype(values.dtype, np.integer) or values.shape != (n_images,):
-        raise ValueError(
-            f"{argument} must be integers, one per image [{n_images}], "
-            f"received {values.dtype} {list(values.shape)}"
-        )
-    return np.ascontiguousarray(values, dtype=np.int32)
-
-
-def _check_sorted(labels: npt.NDArray[np.int32]) -> None:
-    steps = np.diff(labels)
-    if labels[0] != 0 or np.any((steps != 0) & (steps != 1)):
-        at = 0 if labels[0] != 0 else int(np.flatnonzero((steps != 0) & (steps != 1))[0]) + 1
-        raise ValueError(
-            "labels must start at 0 and rise by at most 1 from image to image (sorted, no class empty), "
-            f"received labels[{at}]={labels[at]}"
-            + (f" after {labels[at - 1]}" if at else "")
-            + "; ImageStore.from_arrays sorts and renumbers"
-        )
-
-
-def _distinct(argument: str, values: npt.ArrayLike) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    values = np.asarray(values)
-    if values.ndim != 1 or values.dtype.kind not in "iuUO":
-        raise ValueError(
-            f"{argument} must be integers or strings [N], received {values.dtype} {list(values.shape)}"
-        )
-    distinct, index = np.unique(values, return_inverse=True)
-    return tuple(str(value) for value in distinct), index.astype(np.int32)

@@ -16,7 +16,7 @@ def planned_recipe(learner: str, data: str, quick: bool = False, **chosen: Any) 
 
     Args:
         learner: a key of `RECIPES`.
-        data: "glyphs", "omniglot" or a folder.
+        data: the name of a dataset or a folder.
         quick: take small sizes, for a trial.
         **chosen: fields that replace the defaults; None leaves the default.
 

@@ -4,18 +4,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fslcore.arguments import ArgumentError
-from fslcore.data import ImageStore
+from fslcore.data import ImageStore, datasets, default_split, load
+from fslcore.data.datasets import Progress
 from fslcore.experiments.renaming import renamed
 from fslcore.experiments.runs import Run
-
-_NAMED = ("glyphs", "omniglot")
-
-Progress = Callable[[int, int, str], object]
 
 
 def load_parts(
@@ -35,11 +32,8 @@ def load_parts(
     Raises:
         ArgumentError: there is no such dataset, or it is too small to be divided.
     """
-    from fslcore.data import default_split, load
-
-    del progress
-    with renamed(name_or_path="data", path="data"):
-        store = load(data, image_size=image_size, data_dir=data_dir)
+    with renamed(name_or_path="data"):
+        store = load(data, image_size=image_size, data_dir=data_dir, progress=progress)
     try:
         return default_split(store)
     except ArgumentError as error:
@@ -77,7 +71,7 @@ def parts_of_run(
 
 def place(data: str | os.PathLike[str]) -> str:
     """The data as `config.json` names it: a dataset by its name, a folder by its absolute path."""
-    return str(data) if data in _NAMED else str(Path(data).resolve())
+    return str(data) if data in datasets.names() else str(Path(data).resolve())
 
 
 def described(parts: Mapping[str, ImageStore]) -> dict[str, dict[str, Any]]:

@@ -17,13 +17,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore.data.pipelines import minibatch_order
 from fslcore.learners.compiled import compiled_fit
 from fslcore.learners.inner import InnerOptimizer, Tensors
 from fslcore.learners.learner import random_variables
 from fslcore.learners.networks import averages_of_one_batch, check_classifier, checked_normalization
 from fslcore.learners.tasks import cross_entropy, episode_seeds, flat_with_labels
 from fslcore.ops import FitResult
+from fslcore.random import minibatch_order
 from fslcore.threads import one_thread_per_op, parallel_tasks
 
 

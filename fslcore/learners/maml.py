@@ -10,11 +10,11 @@ import keras
 import tensorflow as tf
 
 from fslcore.data import ImageStore
-from fslcore.data.pipelines import minibatch_order
 from fslcore.learners.adaptive import AdaptiveLearner
 from fslcore.learners.inner import Adam, InnerOptimizer, Tensors
 from fslcore.learners.networks import check_store, check_twice_differentiable, moves_and_seeds, settle
 from fslcore.learners.tasks import accuracy, flat_with_labels, over_tasks
+from fslcore.random import minibatch_order
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -123,7 +123,7 @@ class MAML(AdaptiveLearner):
             n_unlabelled=self.n_unlabelled,
             tasks=self.meta_batch,
             seed=seed,
-            first_episode=first_step * self.meta_batch,
+            first=first_step * self.meta_batch,
             rotations=rotations,
         )
 

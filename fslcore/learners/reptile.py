@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from fslcore.data import ImageStore
-from fslcore.data.pipelines import minibatches
 from fslcore.encoders import conv4_classifier
 from fslcore.learners.adaptive import AdaptiveLearner
 from fslcore.learners.inner import INNER_OPTIMIZERS, InnerOptimizer, Tensors
@@ -167,8 +166,7 @@ class Reptile(AdaptiveLearner):
             ValueError: the images do not fit the network, or the store has too few classes or images.
         """
         check_store(store, self.network)
-        return minibatches(
-            store,
+        return store.minibatches(
             self.n_way,
             k_shot,
             tasks=self.meta_batch,

@@ -13,7 +13,7 @@ from keras import layers
 
 from fslcore import encoders
 from fslcore.bench.episodes import random_store
-from fslcore.data.pipelines import untuned
+from fslcore.data.sampling import untuned
 from fslcore.encoders import adversarial
 from fslcore.learners import MetaGAN
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from fslcore.bench.episodes import random_store
 from fslcore.bench.steps.networks import cross_entropy, encoder, initial_weights
-from fslcore.data.pipelines import untuned
+from fslcore.data.sampling import untuned
 from fslcore.encoders import conv4
 from fslcore.learners import Prototypical
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from fslcore.bench.episodes import SAMPLES, random_store
 from fslcore.bench.steps.networks import classifier, cross_entropy, initial_weights
-from fslcore.data.pipelines import untuned
+from fslcore.data.sampling import untuned
 from fslcore.learners import REPTILE_PRESETS, Reptile
 
 Tensor = Any

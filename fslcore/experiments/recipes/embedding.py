@@ -72,7 +72,7 @@ class EmbeddingRecipe(Recipe):
     ) -> npt.NDArray[Any]:
         """As for every recipe."""
         del unlabelled
-        from fslcore.experiments.pictures import embedded
+        from fslcore.experiments.recipes.figures import embedded
 
         way, shot = support.shape[:2]
         # One call: the embeddings of the support and of the queries are then made alike.
@@ -85,11 +85,14 @@ class EmbeddingRecipe(Recipe):
         self, learner: Any, seen: ImageStore, unseen: ImageStore, episodes: int
     ) -> Iterator[tuple[str, Figure]]:
         """As for every recipe, and distances and accuracies against the number of classes."""
-        from fslcore.experiments import pictures
+        from fslcore.experiments.recipes import figures
 
         yield from super().pictures(learner, seen, unseen, episodes)
-        yield "distances.png", pictures.distances(learner, unseen, self.seed)
-        yield "accuracy_versus_way.png", pictures.ways(self, learner, seen, unseen, episodes)
+        yield "distances.png", figures.distances(learner, unseen, self.seed)
+        yield (
+            "accuracy_versus_way.png",
+            figures.ways(self.learner, learner, seen, unseen, episodes, self.seed),
+        )
 
     def _encoder(self, image_shape: Shape) -> Any:
         """The encoder, with the weights that the seed gives."""

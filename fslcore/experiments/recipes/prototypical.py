@@ -68,6 +68,6 @@ class PrototypicalRecipe(EmbeddingRecipe):
             self.shot,
             self.query,
             seed=self.seed,
-            first_episode=first,
+            first=first,
             rotations=self.rotations,
         )

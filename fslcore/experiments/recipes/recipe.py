@@ -19,6 +19,7 @@ need it do.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -242,10 +243,13 @@ class Recipe:
             unseen: images of test classes.
             episodes: number of episodes for every point of a curve.
         """
-        from fslcore.experiments import pictures
+        from fslcore.experiments.recipes import figures
 
         del seen, episodes
-        yield "episode.png", pictures.episode(self, learner, unseen)
+        way, shot = self.protocols(unseen)[0]
+        query, spare = self.queries(unseen, shot), self.unlabelled_images
+        scores = functools.partial(self.scores, learner)
+        yield "episode.png", figures.episode(unseen, way, shot, query, spare, self.seed, scores)
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as it stands in `config.json`."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Labels of a batch as one-hot rows over the classes of that batch."""
+"""`get_dummies`: labels of a batch as one-hot rows over the classes of that batch."""
 
 from __future__ import annotations
 

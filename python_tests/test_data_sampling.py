@@ -9,8 +9,8 @@ import tensorflow as tf
 from numpy.testing import assert_array_equal
 
 from fslcore import kernels
+from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore, get_dummies
-from fslcore.data.pipelines import minibatches
 
 N_CLASSES, PER_CLASS = 6, 5
 
@@ -81,8 +81,8 @@ def test_unlabelled_images_are_further_images_of_the_same_classes(store, identif
 @pytest.mark.parametrize("n_unlabelled", [0, 1])
 def test_tasks_are_episodes_in_a_row(store, n_unlabelled):
     arguments = {"n_unlabelled": n_unlabelled, "seed": 4, "rotations": True}
-    one_by_one = arrays(store.episodes(3, 1, 2, first_episode=70, episodes=12, **arguments))
-    dataset = store.episodes(3, 1, 2, tasks=4, first_episode=70, episodes=12, **arguments)
+    one_by_one = arrays(store.episodes(3, 1, 2, first=70, episodes=12, **arguments))
+    dataset = store.episodes(3, 1, 2, tasks=4, first=70, episodes=12, **arguments)
     together = [
         tuple(np.stack(parts) for parts in zip(*one_by_one[i : i + 4], strict=True)) for i in (0, 4, 8)
     ]
@@ -99,7 +99,7 @@ def test_rotations_make_four_classes_of_each(store, identify):
 
 
 def test_elements_are_the_samplers_episodes(store):
-    elements = arrays(store.episodes(3, 1, 2, seed=9, first_episode=5, episodes=70))
+    elements = arrays(store.episodes(3, 1, 2, seed=9, first=5, episodes=70))
     for i, (support, query) in enumerate(elements):
         (table,) = kernels.sample_episodes(store.labels, 3, 1, 2, 1, 9, first_episode=5 + i)
         expected = kernels.gather_images(store.images, table)
@@ -119,15 +119,13 @@ def test_values_are_bytes_over_255(store):
 @pytest.mark.parametrize("rotations", [False, True], ids=["upright", "rotations"])
 def test_resuming_is_exact(store, first, rotations):
     whole = arrays(store.episodes(3, 1, 1, seed=4, episodes=140, rotations=rotations))
-    rest = arrays(
-        store.episodes(3, 1, 1, seed=4, first_episode=first, episodes=140 - first, rotations=rotations)
-    )
+    rest = arrays(store.episodes(3, 1, 1, seed=4, first=first, episodes=140 - first, rotations=rotations))
     assert_equal_elements(rest, whole[first:])
 
 
 def test_resuming_batches_is_exact(store):
     whole = arrays(store.pk_batches(3, 2, seed=4, batches=70, rotations=True))
-    rest = arrays(store.pk_batches(3, 2, seed=4, first_batch=7, batches=63, rotations=True))
+    rest = arrays(store.pk_batches(3, 2, seed=4, first=7, batches=63, rotations=True))
     assert_equal_elements(rest, whole[7:])
 
 
@@ -207,7 +205,7 @@ UNEVEN = ImageStore.from_arrays(np.zeros((12, 4, 4, 1), np.uint8), list("aaaabbb
         pytest.param({"n_query": -1}, "n_query must be an integer of 0 or more", id="negative query"),
         pytest.param({"k_shot": 1.0}, "received k_shot=1.0", id="float"),
         pytest.param({"seed": -1}, "received seed=-1", id="seed"),
-        pytest.param({"first_episode": -1}, "received first_episode=-1", id="first_episode"),
+        pytest.param({"first": -1}, "received first=-1", id="first"),
         pytest.param({"episodes": 0}, "received episodes=0", id="no episodes"),
         pytest.param({"episodes": True}, "received episodes=True", id="bool"),
         pytest.param({"n_unlabelled": -1}, "received n_unlabelled=-1", id="negative unlabelled"),
@@ -223,7 +221,7 @@ UNEVEN = ImageStore.from_arrays(np.zeros((12, 4, 4, 1), np.uint8), list("aaaabbb
     ],
 )
 def test_episodes_reject_at_once(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         UNEVEN.episodes(**{"n_way": 2, "k_shot": 1, "n_query": 1, **arguments})
 
 
@@ -232,12 +230,12 @@ def test_episodes_reject_at_once(arguments, message):
     [
         pytest.param({"classes": 5}, "classes must be at most 4, .* received classes=5", id="classes"),
         pytest.param({"samples": 3}, "samples = 3: class 'c' of .* has 2; 1 of 4", id="samples"),
-        pytest.param({"first_batch": -1}, "received first_batch=-1", id="first_batch"),
+        pytest.param({"first": -1}, "received first=-1", id="first"),
         pytest.param({"batches": 0}, "received batches=0", id="no batches"),
     ],
 )
 def test_batches_reject_at_once(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         UNEVEN.pk_batches(**{"classes": 2, "samples": 2, **arguments})
 
 
@@ -248,7 +246,7 @@ def test_remedy_named_by_the_error_works():
 
 def test_rotations_need_square_images():
     flat = ImageStore(np.zeros((4, 2, 3, 1), np.uint8), [0, 0, 1, 1])
-    with pytest.raises(ValueError, match=r"rotations must be False for .* not square, received 2x3"):
+    with pytest.raises(ArgumentError, match=r"rotations must be False for .* not square, received 2x3"):
         flat.episodes(2, 1, 1, rotations=True)
     assert len(arrays(flat.episodes(2, 1, 1, episodes=2))) == 2
 
@@ -278,7 +276,7 @@ def test_get_dummies_in_a_dataset():
     [
         lambda store: store.episodes(2, 1, 1),
         lambda store: store.pk_batches(2, 2),
-        lambda store: minibatches(store, 2, 2, tasks=1, steps=1, batch=2),
+        lambda store: store.minibatches(2, 2, tasks=1, steps=1, batch=2),
     ],
     ids=["episodes", "pk_batches", "minibatches"],
 )

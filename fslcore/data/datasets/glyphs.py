@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`glyphs`: the dataset that is always there, drawn from the fonts that matplotlib ships.
+"""`glyphs`: the embedded dataset, drawn from the fonts that matplotlib ships.
 
 Letters of real alphabets, 20 images each: the letter in up to 16 faces (sans, serif, mono, italic, bold),
 each image turned, sheared, scaled, shifted and bent by a seeded random amount. Alphabets are the groups, so
@@ -8,7 +8,6 @@ that a model can be tested on alphabets that it has never seen.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -21,14 +20,15 @@ import numpy.typing as npt
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont, features
 
+from fslcore.arguments import ArgumentError
 from fslcore.data import cache
-from fslcore.data.distortion import distort
-from fslcore.data.progress import progress
+from fslcore.data.datasets.dataset import Dataset, Progress, Request, watched
+from fslcore.data.datasets.distortion import distort
 from fslcore.data.store import ImageStore
 
 SAMPLES_PER_CLASS = 20
 
-_RECIPE = 1  # raise it whenever the images change
+_VERSION = 1  # in the file name of the cache: raise it whenever the images change
 _FACES = (
     "DejaVuSans",
     "DejaVuSerif",
@@ -49,34 +49,42 @@ _FACES = (
 )
 _LEAST_FACES = 2
 _LETTERS_PER_ALPHABET = 100  # Latin and Canadian syllabics alone would otherwise be half of the set
-_LEAST_LETTERS = 5  # an alphabet of one or two letters is a leftover of the rules below, not an alphabet
-# Cosine between blurred letters above which two count as one. At 0.98 and above lie the homoglyphs (Latin A
-# and Cyrillic A, c and C), at 0.96 pairs such as Hebrew vav and final nun, at 0.93 pairs that one can tell
-# apart.
+_LEAST_LETTERS = 5  # the rules below leave one or two letters of some alphabets, too few for a group
+# Two letters whose blurred images have a larger cosine count as one. Homoglyphs (Latin A and Cyrillic A, c
+# and C) have 0.98 and more, pairs such as Hebrew vav and final nun 0.96, and pairs that one can tell apart
+# 0.93.
 _SAME_LETTER = 0.95
 _FONT_PIXELS = 64
-_LEAST_INK = 0.25  # of the font's size: below are dots and small raised signs, blown up to blots
+_LEAST_INK = 0.25  # of the font's size: dots and small raised signs have less, and would become blots
 _LOOK_PIXELS = 32
+
+# Whole alphabets, named rather than drawn: the test set then stays the same when other fonts add or lose an
+# alphabet. All others are for training.
+_HELD_OUT = {
+    "val": ("Armenian", "Nko"),
+    "test": ("Greek", "Hebrew", "Lao", "Old Italic", "Tifinagh"),
+}
 
 _Image = npt.NDArray[np.float64]
 
 
-def load(*, image_size: int = 28, cache_dir: str | os.PathLike[str] | None = None) -> ImageStore:
+def load(request: Request) -> ImageStore:
     """The embedded dataset of letters, drawn on first use and then read from the cache.
 
     Args:
-        image_size: Height and width of the images in pixels, at least 8.
-        cache_dir: Folder of the cache; see `fslcore.data.cache.directory`.
+        request: The size of the images, the cache and the progress.
 
     Returns:
         A store of ink 255 on background 0, one channel, 20 images per class; groups are the alphabets. The
-        images depend on nothing but the shipped fonts and the font renderer (FreeType) inside Pillow.
+        images depend only on the shipped fonts and the font renderer (FreeType) inside Pillow.
     """
     paths = font_paths()
     fonts = [(path.name, cache.content_digest(path)) for path in paths]
     source = cache.digest([fonts, features.version("freetype2")])
-    key = f"glyphs-{image_size}-r{_RECIPE}"
-    return cache.load_or_build(key, source, lambda: build(paths, image_size), cache_dir)
+    key = f"glyphs-{request.image_size}-r{_VERSION}"
+    return cache.load_or_build(
+        key, source, lambda: build(paths, request.image_size, request.progress), request.cache_dir
+    )
 
 
 def font_paths() -> list[Path]:
@@ -87,33 +95,37 @@ def font_paths() -> list[Path]:
 
 def open_face(path: Path) -> tuple[ImageFont.FreeTypeFont, frozenset[str]]:
     """Opens a font; returns it with the letters it has."""
-    # The basic layout draws the nominal glyph of one code point; the shaping one is not in every Pillow.
+    # The basic layout draws the nominal glyph of one code point. Not every Pillow has the shaping layout.
     font = ImageFont.truetype(str(path), _FONT_PIXELS, layout_engine=ImageFont.Layout.BASIC)
     return font, frozenset(map(chr, FT2Font(str(path)).get_charmap()))
 
 
-def build(paths: list[Path], image_size: int = 28) -> ImageStore:
+def build(paths: list[Path], image_size: int = 28, progress: Progress | None = None) -> ImageStore:
     """Draws the dataset.
 
     Args:
-        paths: TrueType fonts; the first that has a letter decides whether it looks like another one.
+        paths: TrueType fonts. Letters are compared as the first font that has them draws them.
         image_size: Height and width of the images in pixels.
+        progress: Called as `progress(done, total, what)`, where letters are counted.
 
     Returns:
         The store; classes sorted by alphabet in the order of Unicode, then by code point.
 
     Raises:
-        ValueError: the fonts hold no alphabet.
+        ArgumentError: The fonts hold no alphabet.
     """
     faces = [open_face(path) for path in paths]
     classes = choose_letters(faces)
     if not classes:
-        raise ValueError(
-            f"paths must be fonts that hold letters, received {len(paths)} fonts without an alphabet"
+        raise ArgumentError(
+            "paths",
+            "must be fonts that hold letters",
+            paths,
+            described=f"{len(paths)} fonts without an alphabet",
         )
     images = [
         draw_class(letter, [font for font, letters in faces if letter in letters], image_size)
-        for letter in progress(classes, "drawing glyphs", len(classes))
+        for letter in watched(classes, len(classes), "drawing glyphs", progress)
     ]
     alphabets = list(dict.fromkeys(classes.values()))
     groups = [alphabets.index(alphabet) for alphabet in classes.values()]
@@ -130,7 +142,7 @@ def build(paths: list[Path], image_size: int = 28) -> ImageStore:
 def alphabet(letter: str) -> str | None:
     """The alphabet of a letter, from its Unicode name; None for anything but a plain letter.
 
-    Letters that decompose (accented, ligatures, mathematical) are no letters of their own here.
+    Letters that decompose (accented letters, ligatures, mathematical letters) are not plain.
 
     Example:
         >>> alphabet("я"), alphabet("é"), alphabet("7")
@@ -150,8 +162,8 @@ def alphabet(letter: str) -> str | None:
 def choose_letters(faces: list[tuple[ImageFont.FreeTypeFont, frozenset[str]]]) -> dict[str, str]:
     """The letters of the dataset and the alphabet of each, in order of alphabet, then code point.
 
-    Leaves out letters that too few faces have, that are blank or a mere dot, or that look like one already
-    taken.
+    Leaves out letters that too few faces have, that are blank or only a dot, or that look like a letter
+    already chosen.
     """
     count = Counter(letter for _, letters in faces for letter in letters)
     taken: dict[str, str] = {}
@@ -175,8 +187,8 @@ def choose_letters(faces: list[tuple[ImageFont.FreeTypeFont, frozenset[str]]]) -
 def draw_class(letter: str, fonts: list[ImageFont.FreeTypeFont], image_size: int) -> npt.NDArray[np.uint8]:
     """Draws the images of one letter, uint8 [SAMPLES_PER_CLASS, image_size, image_size].
 
-    The random numbers depend on the letter alone, so that its images stay the same when other letters come
-    or go.
+    The random numbers depend on the letter alone, so its images stay the same when other letters are added
+    or removed.
     """
     # Drawn at twice the size and averaged, so that strokes bent by the distortion keep smooth edges.
     glyphs = [glyph for font in fonts if (glyph := render(font, letter, 2 * image_size)) is not None]
@@ -197,7 +209,7 @@ def render(font: ImageFont.FreeTypeFont, letter: str, pixels: int, widen: float 
         widen: The shorter side is stretched by this factor, but not beyond the longer one.
 
     Returns:
-        float64 [pixels, pixels], 0..255; None if the letter is blank or no more than a dot.
+        float64 [pixels, pixels], 0..255; None if the letter is blank or only a dot.
     """
     left, top, right, bottom = map(round, font.getbbox(letter))
     canvas = Image.new("L", (right - left + 4, bottom - top + 4))
@@ -216,8 +228,7 @@ def render(font: ImageFont.FreeTypeFont, letter: str, pixels: int, widen: float 
 
 def _look(font: ImageFont.FreeTypeFont, letter: str) -> _Image | None:
     """The letter as a blurred unit vector, which a shift of a stroke by a pixel changes only a little."""
-    # Widened as far as the distortion may go, or an n that is narrower than another n would be another
-    # letter.
+    # Widened, as the distortion may do it: otherwise a narrow n and a wide n would be two letters.
     image: Any = render(font, letter, _LOOK_PIXELS, widen=1.5)
     if image is None:
         return None
@@ -230,3 +241,16 @@ def _seen(looks: _Image, look: _Image) -> bool:
     # einsum, not @: thousands of products this small spend their time waking the threads of the BLAS
     # (measured on two busy cores: 6 s instead of 0.5 s), and its rounding is the same on every machine.
     return bool(np.any(np.einsum("ij,j->i", looks, look) > _SAME_LETTER))
+
+
+def split(store: ImageStore) -> dict[str, ImageStore]:
+    """The official split, by alphabet: training has seen no letter of the other parts' alphabets."""
+    held_out = {name for names in _HELD_OUT.values() for name in names}
+    parts = {"train": tuple(name for name in store.group_names if name not in held_out), **_HELD_OUT}
+    alphabets = np.array(store.group_names)[store.groups]
+    return {
+        part: store.take(np.isin(alphabets, names), f"{store.name}/{part}") for part, names in parts.items()
+    }
+
+
+DATASET = Dataset("glyphs", load, channels=(1,), grouped=True, split=split)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Random affine and elastic distortion of drawn letters, in NumPy and without ever cutting off ink."""
+"""Random affine and elastic distortion of drawn letters, in NumPy; it never cuts off ink."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def distort(glyphs: _Array, generator: np.random.Generator) -> _Array:
     """Turns, shears, stretches, scales, shifts and bends each image.
 
     The ink of the input must lie within the middle half of its image (at most 0.5 from the middle along each
-    axis). The ink of the output lies within the image: the affine map is scaled by what its box of ink then
-    measures, and shift and bending share the room that this leaves.
+    axis). The ink of the output lies within the image: the affine map is scaled to fit the box of ink, and
+    shift and bending together do not exceed the remaining margin.
 
     Args:
         glyphs: float64 [B, S, S], background 0.
@@ -68,10 +68,10 @@ def _half_box(glyphs: _Array) -> _Array:
 
 
 def _bend(knots: _Array, size: int) -> _Array:
-    """Smooth displacement [B, 2, size, size] from knots, nowhere larger than they: the weights have sum 1."""
+    """Interpolates knots to a smooth displacement [B, 2, size, size], which stays within their range."""
     at = np.linspace(0.0, knots.shape[-1] - 1.0, size)
     weights = np.exp(-(((at[:, np.newaxis] - np.arange(knots.shape[-1])) / 0.6) ** 2))
-    weights /= weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)  # a weighted mean of the knots at every pixel
     return weights @ knots @ weights.T
 
 
@@ -82,7 +82,7 @@ def _resample(glyphs: _Array, inverse: _Array, shift: _Array, bend: _Array) -> _
     grid: Any = np.stack(np.meshgrid(axis, axis))  # [2, S, S] of x and y
     offset = (grid + bend - shift[:, :, np.newaxis, np.newaxis]).reshape(batch, 2, size * size)
     x, y = ((inverse @ offset + 1.0) * (size / 2.0) - 0.5 + 1.0).transpose(1, 0, 2)  # + 1: the border
-    # A border of one background pixel: whatever lies outside is clipped onto it.
+    # A border of one background pixel: points outside are clipped onto it.
     bordered = np.pad(glyphs, ((0, 0), (1, 1), (1, 1))).ravel()
     width = size + 2
     x, y = np.clip(x, 0.0, width - 1.001), np.clip(y, 0.0, width - 1.001)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`omniglot`: 1,623 handwritten letters of 50 alphabets, 20 drawings each, by way of TensorFlow Datasets.
+"""`omniglot`: 1,623 handwritten letters of 50 alphabets, 20 drawings each, through TensorFlow Datasets.
 
 Lake, Salakhutdinov, Tenenbaum: Human-level concept learning through probabilistic program induction,
 Science 2015.
@@ -15,50 +15,47 @@ from typing import Any
 import numpy as np
 
 from fslcore.data import cache
-from fslcore.data.progress import progress
+from fslcore.data.datasets.dataset import Dataset, Progress, Request, watched
 from fslcore.data.store import ImageStore
 
-_RECIPE = 1  # raise it whenever the images change
+_VERSION = 1  # in the file name of the cache: raise it whenever the images change
 _SPLITS = ("train", "test")  # "small1" and "small2" repeat images of "train"
 _SOURCE = "https://github.com/brendenlake/omniglot"
 _BATCH = 256
+# The usual split for few-shot learning: 1,200 classes for training (172 of them for validation), 423 for the
+# test.
+_TRAIN, _VAL, _TEST = 1028, 172, 423
 
 
-def load(
-    *,
-    image_size: int = 28,
-    data_dir: str | os.PathLike[str] | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-) -> ImageStore:
+def load(request: Request) -> ImageStore:
     """Omniglot as one store: both TFDS splits, 32,460 images.
 
     Args:
-        image_size: Height and width of the images in pixels; the originals have 105.
-        data_dir: TFDS data folder; the environment variable TFDS_DATA_DIR, then ~/tensorflow_datasets if
-            None.
-        cache_dir: Folder of the cache; see `fslcore.data.cache.directory`.
+        request: The TFDS data folder (the environment variable TFDS_DATA_DIR, then ~/tensorflow_datasets if
+            None), the size of the images (the originals have 105 pixels), the cache and the progress.
 
     Returns:
         A store of ink 255 on background 0 (the originals are black on white), one channel, resized by area
-        averaging; classes in the order of TFDS, groups are the 50 alphabets. While the cached copy is valid,
-        TensorFlow Datasets is not imported, and if the data folder has gone since, the cached copy is used.
+        averaging; classes in the order of TFDS, groups are the 50 alphabets. A valid cached copy is used
+        without importing TensorFlow Datasets, even if the data folder no longer exists.
 
     Raises:
-        FileNotFoundError: the dataset is not in the data folder and cannot be downloaded.
-        RuntimeError: the files in the data folder cannot be read.
+        FileNotFoundError: The dataset is not in the data folder and cannot be downloaded.
+        RuntimeError: The files in the data folder cannot be read.
     """
-    folder = (
-        Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().resolve()
-    )
-    key = f"omniglot-{image_size}-r{_RECIPE}-{cache.digest(str(folder))}"
+    chosen = request.data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    folder = Path(chosen).expanduser().resolve()
+    key = f"omniglot-{request.image_size}-r{_VERSION}-{cache.digest(str(folder))}"
     source = _source(folder)
     if source is None:
-        store = cache.read(cache.directory(cache_dir) / f"{key}.store")
+        store = cache.read(cache.directory(request.cache_dir) / f"{key}.store")
         if store is not None:
             return store
         _prepare(folder)
         source = _source(folder)
-    return cache.load_or_build(key, source, lambda: _build(folder, image_size), cache_dir)
+    return cache.load_or_build(
+        key, source, lambda: _build(folder, request.image_size, request.progress), request.cache_dir
+    )
 
 
 def _source(folder: Path) -> str | None:
@@ -74,20 +71,20 @@ def _prepare(folder: Path) -> None:
         import tensorflow_datasets as tfds
 
         tfds.builder("omniglot", data_dir=folder).download_and_prepare()
-    except Exception as error:  # whatever the network, the disk or the archive did
+    except Exception as error:  # network, disk and archive raise errors of many types
         raise FileNotFoundError(
-            f"data_dir must be a TFDS data folder with omniglot, or one into which it can be downloaded, "
+            "data_dir must be a TFDS data folder with omniglot, or one into which it can be downloaded, "
             f"received {folder}, where it is not prepared, and the download failed: {error}. Set data_dir or "
             "TFDS_DATA_DIR to a folder with omniglot/; the dataset 'glyphs' needs no download"
         ) from error
 
 
-def _build(folder: Path, image_size: int) -> ImageStore:
+def _build(folder: Path, image_size: int, progress: Progress | None) -> ImageStore:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    # TFDS decodes to three equal channels, one image at a time; one channel and resizing by the batch is
-    # faster.
+    # TFDS decodes to three equal channels, one image at a time. Decoding one channel and resizing whole
+    # batches is faster.
     def decode(example: dict[str, Any]) -> tuple[Any, ...]:
         image = tf.ensure_shape(tf.io.decode_png(example["image"], channels=1), [105, 105, 1])
         return image, example["label"], example["alphabet"]
@@ -109,7 +106,7 @@ def _build(folder: Path, image_size: int) -> ImageStore:
     )
     total = sum(builder.info.splits[split].num_examples for split in _SPLITS)
     try:
-        parts = list(progress(batches, "reading omniglot", -(-total // _BATCH)))
+        parts = list(watched(batches, -(-total // _BATCH), "reading omniglot", progress))
     except tf.errors.OpError as error:
         raise RuntimeError(
             f"omniglot in {folder} cannot be read: {error.message}. "
@@ -125,3 +122,11 @@ def _build(folder: Path, image_size: int) -> ImageStore:
         builder.info.features["alphabet"].names,
         "omniglot",
     )
+
+
+def split(store: ImageStore) -> dict[str, ImageStore]:
+    """The usual split, by class: 1,028 / 172 / 423 classes drawn from all alphabets with a fixed seed."""
+    return store.split(train=_TRAIN, val=_VAL, test=_TEST)
+
+
+DATASET = Dataset("omniglot", load, channels=(1,), grouped=True, split=split)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""What a dataset is to the rest of the package: a name, a loader, its limits and its official split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fslcore.arguments import ArgumentError
+from fslcore.data.checks import check_count
+from fslcore.data.store import ImageStore
+
+Item = TypeVar("Item")
+# Called as progress(done, total, what) while images are read or drawn: with done = 0 first, with done = total
+# last. `what` says what is being done, such as "drawing glyphs".
+Progress = Callable[[int, int, str], object]
+
+_EVERY_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a loader is asked for; the attributes are the arguments of `fslcore.data.load`."""
+
+    image_size: int = 28
+    channels: int | None = None
+    data_dir: str | os.PathLike[str] | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+    progress: Progress | None = None
+
+
+def split_by_class(store: ImageStore) -> dict[str, ImageStore]:
+    """The split of data that has no official one: 60 %, 20 % and 20 % of the classes."""
+    return store.split(train=0.6, val=0.2, test=0.2)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that `fslcore.data.load` can load.
+
+    Attributes:
+        name: Its name, which its stores bear; "folder" for a folder of images.
+        load: Loads it.
+        channels: The numbers of channels it can be loaded with.
+        least_size: Least height and width in pixels.
+        grouped: Whether its images are in groups, such as alphabets.
+        split: Divides it into "train", "val" and "test".
+    """
+
+    name: str
+    load: Callable[[Request], ImageStore]
+    channels: tuple[int, ...] = _EVERY_CHANNELS
+    least_size: int = 8
+    grouped: bool = False
+    split: Callable[[ImageStore], dict[str, ImageStore]] = split_by_class
+
+    def check(self, image_size: int, channels: int | None) -> None:
+        """Raises ArgumentError for a size or number of channels that the dataset does not have."""
+        check_count("image_size", image_size, self.least_size)
+        if channels is not None and channels not in self.channels:
+            allowed = ", ".join(map(str, self.channels))
+            which = "" if self.channels == _EVERY_CHANNELS else f" for {self.name}"
+            raise ArgumentError("channels", f"must be {allowed} or None{which}", channels)
+
+
+def watched(items: Iterable[Item], total: int, what: str, progress: Progress | None) -> Iterator[Item]:
+    """Yields the items and tells `progress` how many of them are done."""
+    if progress is not None:
+        progress(0, total, what)
+    for done, item in enumerate(items, start=1):
+        yield item
+        if progress is not None:
+            progress(done, total, what)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""The datasets that have a name. To add one, write its module here and its name into `_NAMES`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+from fslcore.arguments import ArgumentError
+from fslcore.data.datasets import folder
+from fslcore.data.datasets.dataset import Dataset
+from fslcore.data.store import ImageStore
+
+# Each is the name of a module in this folder, which defines DATASET. Modules are imported on first use.
+_NAMES = (
+    "glyphs",
+    "omniglot",
+)
+
+
+def names() -> tuple[str, ...]:
+    """The names that `fslcore.data.load` knows."""
+    return _NAMES
+
+
+def get(name: str) -> Dataset:
+    """The dataset of a name.
+
+    Raises:
+        ArgumentError: There is none.
+    """
+    if name not in _NAMES:
+        raise ArgumentError("name", f"must be one of {', '.join(map(repr, _NAMES))}", name)
+    dataset: Dataset = importlib.import_module(f"fslcore.data.datasets.{name}").DATASET
+    return dataset
+
+
+def find(name_or_path: str | os.PathLike[str]) -> Dataset:
+    """The dataset of a name, or else the one in a folder.
+
+    Raises:
+        ArgumentError: There is neither a dataset of that name nor such a folder.
+    """
+    if isinstance(name_or_path, str) and name_or_path in _NAMES:
+        return get(name_or_path)
+    if isinstance(name_or_path, (str, os.PathLike)) and Path(name_or_path).expanduser().is_dir():
+        return folder.dataset(Path(name_or_path).expanduser())
+    known = ", ".join(map(repr, _NAMES))
+    raise ArgumentError(
+        "name_or_path", f"must be {known} or a folder", name_or_path, described=repr(name_or_path)
+    )
+
+
+def of(store: ImageStore) -> Dataset | None:
+    """The named dataset that a whole store was loaded from; None for any other store."""
+    if store.name not in _NAMES:
+        return None
+    dataset = get(store.name)
+    # The name of a folder may be that of a dataset, but a folder has no groups.
+    return dataset if dataset.grouped == (store.groups is not None) else None

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""`load` and `default_split`: any dataset, in the same way."""
+
+from __future__ import annotations
+
+import os
+
+from fslcore.data import datasets
+from fslcore.data.datasets.dataset import Progress, Request, split_by_class
+from fslcore.data.store import ImageStore
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    image_size: int = 28,
+    channels: int | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> ImageStore:
+    """Loads a dataset, from the cache if it is there.
+
+    Args:
+        name_or_path: "glyphs" (drawn, needs no download), "omniglot" (through TensorFlow Datasets), or a
+            folder with one sub-folder of images per class. A folder with the name of a dataset is written
+            "./glyphs".
+        image_size: Height and width of the images in pixels, at least 8.
+        channels: For a folder, 1 or 3; by default grayscale if all its files are. The named datasets have 1.
+        data_dir: For omniglot, the TFDS data folder; the environment variable TFDS_DATA_DIR, then
+            ~/tensorflow_datasets if None.
+        cache_dir: Folder of the cache; the environment variable FSLCORE_CACHE_DIR, then the user's cache if
+            None.
+        progress: Called as `progress(done, total, what)` while images are read or drawn, first with
+            `done=0`, last with `done=total`; `what` says what is being done, such as "drawing glyphs". Not
+            called if the cache serves the dataset.
+
+    Returns:
+        The whole dataset; `default_split` divides it into train, val and test.
+
+    Raises:
+        ArgumentError: An argument is out of range, or the folder is not as described. It is a ValueError.
+        FileNotFoundError: omniglot is not prepared, and it cannot be downloaded.
+
+    Example:
+        >>> unseen = default_split(load("glyphs"))["test"]  # doctest: +SKIP
+        >>> for support, query in unseen.episodes(5, 1, 15, episodes=1000):  # doctest: +SKIP
+        ...     pass
+    """
+    dataset = datasets.find(name_or_path)
+    dataset.check(image_size, channels)
+    return dataset.load(Request(image_size, channels, data_dir, cache_dir, progress))
+
+
+def default_split(store: ImageStore) -> dict[str, ImageStore]:
+    """Divides a store by the official split of its dataset, or else by a sensible one.
+
+    - "glyphs": by alphabet; training has seen no letter of the alphabets of validation and test.
+    - "omniglot": by label, 1,028 / 172 / 423 classes drawn from all 50 alphabets with a fixed seed.
+    - any other store: by label, 60 % / 20 % / 20 % of the classes, with a fixed seed.
+
+    Args:
+        store: A whole store, as `fslcore.data.load` returns it.
+
+    Returns:
+        A dict with the stores "train", "val" and "test".
+
+    Raises:
+        ArgumentError: The store is too small to be divided in three.
+    """
+    dataset = datasets.of(store)
+    return split_by_class(store) if dataset is None else dataset.split(store)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Randomness: every draw of a run derives from one seed, through named streams.
+
+    stream          generator            key           draw i
+    weights         Keras' global one    seed          initial weights, and layers such as Dropout
+    batches         episode sampler      seed          training episode or batch i
+    validation      episode sampler      seed          episode i of the validation classes
+    test            episode sampler      seed          episode i of the test classes
+    order           episode sampler      seed + 2^62   order of the images in the inner steps of task i
+    noise           stateless_normal     seed          noise of the evaluated episode i, and of `generate`
+    training noise  stateless_normal     seed + 2^62   noise of training task i
+
+Two generators are counter-based: the episode sampler of the core (Philox4x32-10) and TensorFlow's
+`stateless_normal`. Their draw i is a function of (key, i) alone, so any draw can be repeated or resumed, on
+any worker. The key of a stream is the seed plus an offset, which no user's seed reaches.
+
+Streams with the same generator and key share their random numbers. None of these pairs harms a figure:
+
+- batches, validation and test: episode i takes the same positions in lists of other classes. The parts of a
+  split share no class, so training has seen no image of a test episode.
+- order, in training and in evaluation: task i and episode i are shuffled alike, but hold other images.
+- noise of episode 0 and of `generate`: the pictures show what that episode was given.
+
+Not derived from the seed of a run: the split of a dataset (NumPy's Philox, key 0 unless `split` is given a
+seed) and the drawing of `glyphs` (NumPy's Philox, one key per letter). They stay the same from run to run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Stream = Literal["weights", "batches", "validation", "test", "order", "noise", "training noise"]
+
+_OFFSETS: dict[Stream, int] = {
+    "weights": 0,
+    "batches": 0,
+    "validation": 0,
+    "test": 0,
+    "order": 1 << 62,
+    "noise": 0,
+    "training noise": 1 << 62,
+}
+
+
+def key(stream: Stream, seed: int) -> int:
+    """The key of a stream: what its generator takes as a seed.
+
+    Args:
+        stream: Name of the stream; see the table above.
+        seed: Seed of the run, from 0 to 2^62 - 1.
+
+    Returns:
+        A number of 63 bits.
+
+    Example:
+        >>> key("test", 7), key("order", 7) - 2**62
+        (7, 7)
+    """
+    return seed + _OFFSETS[stream]
+
+
+def permutations(n: int, count: int, seed: int, first: Any = 0) -> tf.Tensor:
+    """Random orders of the numbers 0 to n - 1, each equally likely.
+
+    Args:
+        n: Length of an order.
+        count: Number of orders.
+        seed: Key of the stream.
+        first: Index of the first order; may be a tensor. Order i is a function of `seed` and `first + i`.
+
+    Returns:
+        int32 [count, n].
+    """
+    import tensorflow as tf
+
+    from fslcore import ops
+
+    # An episode of one class that takes all its members is a permutation of them.
+    members = tf.zeros([n], tf.int32)
+    return ops.sample_episodes(members, 1, n, 0, count, seed, first_episode=first)[:, 0]
+
+
+def minibatch_order(
+    n_images: int, steps: int, batch: int, *, seed: int, first: Any = 0, count: int = 1
+) -> tf.Tensor:
+    """Mini-batches of shuffled images, as numbers of images.
+
+    Args:
+        n_images: Number of images to shuffle.
+        steps: Number of mini-batches.
+        batch: Images of a mini-batch.
+        seed: Seed; the numbers come from its stream "order".
+        first: Index of the first row; may be a tensor. Row i is a function of the seed and `first + i`.
+        count: Number of rows.
+
+    Returns:
+        int32 [count, steps, batch]: in each row the numbers 0 to n_images - 1 in random order, followed by
+        the same numbers in another order until the mini-batches are full.
+    """
+    import tensorflow as tf
+
+    passes = -(-steps * batch // n_images)
+    orders = permutations(n_images, count * passes, key("order", seed), first * passes)
+    rows = tf.reshape(orders, [count, passes * n_images])[:, : steps * batch]
+    return tf.reshape(rows, [count, steps, batch])
+
+
+def episode_seeds(seed: int, first: int, count: int) -> tf.Tensor:
+    """Seeds of `tf.random.stateless_normal`, one for each of the episodes first, first + 1, ...
+
+    Args:
+        seed: Key of the stream, such as `key("noise", seed)`.
+        first: Index of the first episode.
+        count: Number of episodes.
+
+    Returns:
+        int64 [count, 2]: the key and the index of the episode.
+    """
+    import tensorflow as tf
+
+    episodes = tf.range(first, first + count, dtype=tf.int64)
+    return tf.stack([tf.fill([count], tf.cast(seed, tf.int64)), episodes], axis=1)
