@@ -9,10 +9,6 @@ import platform
 from collections.abc import Callable
 from importlib import metadata
 
-import typer
-
-from fslcore.cli import exits, shared, startup
-
 _PACKAGES = ("fslcore", "tensorflow", "keras", "numpy", "tensorflow-datasets", "matplotlib")
 
 
