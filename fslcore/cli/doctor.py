@@ -116,6 +116,10 @@ def _cuda() -> list[Finding]:
 
 def doctor() -> None:
     """Tell what works on this machine, what does not, and why."""
+    import typer
+
+    from fslcore.cli import exits, shared, startup
+
     with startup.quietly():
         findings = diagnose()
     for finding in findings:
