@@ -221,4 +221,4 @@ def test_protocols():
 def test_validation_has_the_ways_of_the_network_or_is_left_out(n_classes, images, expected):
     recipe = choices.recipe("reptile", "glyphs", parts(n_classes=20, images=20))
     plan = recipe.validation(store(n_classes, images))
-    assert (plan and (plan.n_way, plan.k_shot, plan.n_query)) == expected
+    assert (plan and (plan.way, plan.shot, plan.query)) == expected

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -20,11 +21,14 @@ from rich.table import Table
 
 from fslcore.cli.flags import flag
 from fslcore.cli.startup import quietly
-from fslcore.data import ImageStore
-from fslcore.evaluation import Report
-from fslcore.experiments import Diverged, Interrupted, Observer, Run
-from fslcore.experiments.results import Result
-from fslcore.experiments.runs import Row
+from fslcore.experiments import Diverged, Interrupted, Observer
+
+if TYPE_CHECKING:
+    from fslcore.data import ImageStore
+    from fslcore.evaluation import Report
+    from fslcore.experiments import Run
+    from fslcore.experiments.results import Result
+    from fslcore.experiments.runs import Row
 
 _FEW_CLASSES = 20
 
@@ -67,7 +71,7 @@ class RunConsole(Observer):
         val, test = parts["val"], parts["test"]
         turned = ", each also turned by 90, 180 and 270 degrees" if recipe.rotations else ""
         plan = recipe.validation(val)
-        protocol = f"{plan.n_way}-way {plan.k_shot}-shot" if plan else "too few, left out"
+        protocol = f"{plan.way}-way {plan.shot}-shot" if plan else "too few, left out"
         lines = (
             f"{recipe.learner} on {parts['train'].name.split('/')[0]}, run folder {run.folder}",
             f"classes: {parts['train'].n_classes} for training{turned}",

@@ -88,7 +88,7 @@ def train(
     observer = observer or Observer()
     given = {name: value for name, value in chosen.items() if value is not None}
     if isinstance(recipe, str):
-        recipe = planned_recipe(recipe, str(data), quick, **given)
+        recipe = planned_recipe(recipe, data_parts.place(data), quick, **given)
         fit = True
     elif quick or given:
         name, value = next(iter({**given, "quick": quick}.items()))

@@ -37,9 +37,9 @@ def validator(learner: Any, recipe: Recipe, store: ImageStore) -> Callable[[], R
     return lambda: evaluate(
         learner,
         store,
-        plan.n_way,
-        plan.k_shot,
-        plan.n_query,
+        plan.way,
+        plan.shot,
+        plan.query,
         plan.episodes,
         recipe.seed,
         n_unlabelled=recipe.unlabelled_images,
@@ -65,7 +65,7 @@ def measure(
         learner: the trained learner.
         recipe: its recipe.
         store: images of unseen classes.
-        protocols: (n_way, k_shot) of each result.
+        protocols: (way, shot) of each result.
         episodes: number of episodes for each.
         seed: seed of the episodes.
         query: queries per class; None: as `Recipe.queries` says.

@@ -8,17 +8,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes.fields import INNER_LOOP, TASKS, TRAINING, field
-from fslcore.experiments.recipes.recipe import Recipe, Validation, adam, shared_out, smallest_class
+from fslcore.experiments.recipes.recipe import Images, Recipe, Validation, adam, shared_out, smallest_class
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# The k_shot to measure beside that of the recipe. The n_way is fixed by the width of the network's output.
+# Measured beside the shot of the recipe. The way is fixed by the width of the network's output.
 _SHOTS = (1, 5)
 # An episode costs Reptile 1.3 times what a training step does, with 1 query per class or with 5: 60 of them
 # are 4 % of an epoch of 2,000 steps.
@@ -90,13 +89,7 @@ class AdaptiveRecipe(Recipe):
             return None
         return Validation(self.way, shot, min(_VALIDATION_QUERIES, spare - shot), _VALIDATION_EPISODES)
 
-    def scores(
-        self,
-        learner: Any,
-        support: npt.NDArray[Any],
-        queries: npt.NDArray[Any],
-        unlabelled: npt.NDArray[Any] | None,
-    ) -> npt.NDArray[Any]:
+    def scores(self, learner: Any, support: Images, queries: Images, unlabelled: Images | None) -> Images:
         """As for every recipe."""
         spare = None if unlabelled is None else unlabelled[None]
         scores = learner.score_episodes(support[None], queries[None], unlabelled=spare, seed=self.seed)

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes.fields import TASKS, TRAINING, field
-from fslcore.experiments.recipes.recipe import Recipe, Shape, Validation, smallest_class
+from fslcore.experiments.recipes.recipe import Images, Recipe, Shape, Validation, smallest_class
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,13 +62,7 @@ class EmbeddingRecipe(Recipe):
             return None
         return Validation(way, shot, min(_VALIDATION_QUERIES, smallest - shot), _VALIDATION_EPISODES)
 
-    def scores(
-        self,
-        learner: Any,
-        support: npt.NDArray[Any],
-        queries: npt.NDArray[Any],
-        unlabelled: npt.NDArray[Any] | None,
-    ) -> npt.NDArray[Any]:
+    def scores(self, learner: Any, support: Images, queries: Images, unlabelled: Images | None) -> Images:
         """As for every recipe."""
         del unlabelled
         from fslcore.experiments.recipes.figures import embedded

@@ -23,6 +23,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 Self = TypeVar("Self", bound="Recipe")
 Shape = tuple[int, int, int]
+Images = npt.NDArray[np.float32]
 
 _MOST_QUERIES = 15
 
@@ -44,9 +46,9 @@ _MOST_QUERIES = 15
 class Validation:
     """The quick evaluation after every epoch."""
 
-    n_way: int
-    k_shot: int
-    n_query: int
+    way: int
+    shot: int
+    query: int
     episodes: int
 
 
@@ -202,12 +204,12 @@ class Recipe:
     def protocols(
         self, store: ImageStore, way: int | None = None, shot: int | None = None
     ) -> list[tuple[int, int]]:
-        """The (n_way, k_shot) to measure the learner by; never none.
+        """The (way, shot) to measure the learner by; never none.
 
         Args:
             store: the test part.
-            way: the only n_way to measure; None: those that are usual.
-            shot: the only k_shot, likewise.
+            way: the only number of classes to measure; None: the usual ones.
+            shot: the only number of examples, likewise.
 
         Raises:
             ArgumentError: the store has too few classes or images, or the learner is for another `way`.
@@ -222,13 +224,7 @@ class Recipe:
         """How to validate on a store; None if it is too small for that."""
         raise NotImplementedError
 
-    def scores(
-        self,
-        learner: Any,
-        support: npt.NDArray[Any],
-        queries: npt.NDArray[Any],
-        unlabelled: npt.NDArray[Any] | None,
-    ) -> npt.NDArray[Any]:
+    def scores(self, learner: Any, support: Images, queries: Images, unlabelled: Images | None) -> Images:
         """Scores `[queries, n_way]` of one episode of images `[n_way, images per class, H, W, C]`."""
         raise NotImplementedError
 
