@@ -49,6 +49,8 @@ def run(in_process, folder) -> Path:
         (("siamese", "--data", "nowhere"), "must be 'glyphs', 'omniglot' or a folder", True),
         (("siamese", "--ways", 5), "No such option: --ways", False),
         (("siamese", "--way", "five"), "Invalid value for '--way'", False),
+        (("siamese", "--epochs"), "Option '--epochs' requires an argument", False),
+        (("--resume",), "Option '--resume' requires an argument", False),
         (("siamese", "--epochs", 0), "--epochs must be above 0, received --epochs 0", False),
         (("siamese", "--threads", 0), "Invalid value for '--threads'", False),
         (("--resume", "letters"), "--resume must be a folder that a training has written", False),
@@ -117,7 +119,7 @@ def run(in_process, folder) -> Path:
 def test_a_wrong_argument_is_one_line_and_leaves_no_folder(in_process, folder, arguments, message, starts):
     if arguments and arguments[0] in LEARNERS.split(", ") and "--resume" not in arguments:
         for option, value in (("--data", "letters"), ("--image-size", 16), ("--out", "impossible")):
-            arguments = arguments if option in arguments else (*arguments, option, value)
+            arguments = arguments if option in arguments else (arguments[0], option, value, *arguments[1:])
     assert message in in_process.complaint("train", *arguments)
     # What can be known without the data is said before TensorFlow's seconds.
     assert bool(in_process.layouts) == starts

@@ -46,7 +46,7 @@ class _Learners(Group):
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
-            option = getattr(error, "option_name", None)
+            option = _unknown_option(error)
             if option is not None and "--resume" in given:
                 raise _resumes_alone(option) from error
             if option is not None and _owners(option):
@@ -70,7 +70,7 @@ class _Learner(Command):
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
-            option = getattr(error, "option_name", None)
+            option = _unknown_option(error)
             if option == "--resume":
                 raise _resumes_alone(str(self.name)) from error
             if option is not None and _owners(option):
@@ -228,6 +228,11 @@ def _carry_out(start: Callable[[RunConsole], Run]) -> None:
             raise
         observer.interrupted_after_training()
         raise typer.Exit(exits.INTERRUPTED) from None
+
+
+def _unknown_option(error: Exception) -> str | None:
+    """The option that a command does not have, if that is the error; its class depends on typer's version."""
+    return error.option_name if hasattr(error, "option_name") and hasattr(error, "possibilities") else None
 
 
 def _owners(option: str) -> list[str]:
