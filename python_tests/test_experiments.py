@@ -87,7 +87,7 @@ def test_a_run_is_returned(whole, folder):
     assert [(result["n_way"], result["k_shot"]) for result in whole.results] == [(5, 1), (5, 5)]
     again = fsl.experiments.Run.open(folder / "whole")
     assert again.recipe == RECIPE
-    learner = again.learner((16, 16, 1))
+    learner = fsl.experiments.trained_learner(again, (16, 16, 1))
     assert learner.embed(np.zeros((3, 16, 16, 1), np.float32)).shape[0] == 3
 
 

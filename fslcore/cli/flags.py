@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Collection
 from typing import Any
@@ -69,7 +68,9 @@ def in_flags(text: str, options: Collection[str]) -> str:
         name, _, value = match[1].partition("=")
         if name not in options:
             return match[1]
-        return flag_and_value(name, ast.literal_eval(value)) if value else flag(name)
+        if value in ("", "True", "False"):
+            return flag(name, value != "False")
+        return flag_and_value(name, value.strip("'"))
 
     return re.sub(r"`([^`]*)`", replacement, text)
 

@@ -4,10 +4,12 @@
     run = fsl.experiments.train("siamese", "glyphs", quick=True)
     fsl.experiments.resume(run)                         after Ctrl-C, or with the path of its folder
     fsl.experiments.evaluate(run, way=10, shot=1)
+    learner = fsl.experiments.trained_learner(run, (28, 28, 1))
 
 Nothing here prints: an `Observer` is told what happens. Importing this does not import TensorFlow.
 """
 
+from fslcore.experiments.checkpoints import trained_learner
 from fslcore.experiments.choices import planned_recipe
 from fslcore.experiments.course import evaluate, resume, train
 from fslcore.experiments.recipes import (
@@ -38,4 +40,5 @@ __all__ = [
     "planned_recipe",
     "resume",
     "train",
+    "trained_learner",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from fslcore import files
 from fslcore.arguments import ArgumentError
-from fslcore.experiments.runs import FORMAT, Row, check_format
+from fslcore.experiments.runs import FORMAT, Row, Run, check_format
 
 CHECKPOINT, WEIGHTS = "checkpoint.npz", "model.weights.h5"
 
@@ -61,6 +61,21 @@ def load_weights(run: Path, learner: Any) -> None:
             f"must have weights of its learner: {path} is damaged or of another model ({_first_line(error)})",
             str(run),
         ) from error
+
+
+def trained_learner(run: Run, image_shape: tuple[int, int, int]) -> Any:
+    """The learner of a run, with its trained weights.
+
+    Args:
+        run: the run.
+        image_shape: (height, width, channels) of the images that it was trained on.
+
+    Raises:
+        ArgumentError: there are no weights, or they do not fit the recipe.
+    """
+    learner = run.recipe.build(image_shape)
+    load_weights(run.folder, learner)
+    return learner
 
 
 def save_checkpoint(run: Path, learner: Any, progress: Progress) -> None:

@@ -208,18 +208,18 @@ def evaluate(
     with observer.starting():
         fix_threads(threads, run.recipe.layout, required=threads is not None)
     test = data_parts.parts_of_run(run, data_dir, observer.loading)["test"]
-    from fslcore.experiments import results
+    from fslcore.experiments import checkpoints, results
 
     protocols = run.recipe.protocols(test, way, shot)
     for recipe in (run.recipe, *(other.recipe for other in others)):
         _check_queries(recipe, test, query, max(shot for _, shot in protocols))
-    learner = run.learner(test.image_shape)
+    learner = checkpoints.trained_learner(run, test.image_shape)
     rivals = []
     for other in others:
         for protocol in protocols:
             other.recipe.protocols(test, *protocol)
         with renamed(run="against"):
-            rivals.append((other.learner(test.image_shape), other.recipe))
+            rivals.append((checkpoints.trained_learner(other, test.image_shape), other.recipe))
     measured = results.measure(
         learner,
         run.recipe,

@@ -76,21 +76,6 @@ class Run:
         """
         return list(read_json(self.folder / METRICS)["results"])
 
-    def learner(self, image_shape: tuple[int, int, int]) -> Any:
-        """The trained learner.
-
-        Args:
-            image_shape: (height, width, channels) of the images that it was trained on.
-
-        Raises:
-            ArgumentError: there are no weights, or they do not fit the recipe.
-        """
-        from fslcore.experiments import checkpoints
-
-        learner = self.recipe.build(image_shape)
-        checkpoints.load_weights(self.folder, learner)
-        return learner
-
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that determine the numbers of a run."""
