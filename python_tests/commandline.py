@@ -70,7 +70,8 @@ class Fslcore:
         monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
         self.layouts: list[str] = []
         # TensorFlow has started in this process: its threads stay as they are.
-        monkeypatch.setattr(course, "fix_threads", self._fix_threads)
+        for module in (course, cli.bench):
+            monkeypatch.setattr(module, "fix_threads", self._fix_threads)
 
     def __call__(self, *arguments: object) -> tuple[int, str, str]:
         self.monkeypatch.setattr(sys, "argv", ["fslcore", *map(str, arguments)])

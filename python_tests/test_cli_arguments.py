@@ -206,7 +206,7 @@ def test_errors_speak_of_flags():
     assert message("generator", "must be on", False) == "--no-generator must be on, received --no-generator"
     assert (
         message("way", "goes with `shot`, not `images`", 3)
-        == "--way goes with --shot, not images, received --way 3"
+        == "--way goes with --shot, not `images`, received --way 3"
     )
     assert message("shot + query", "must be at most 2", 3) == (
         "--shot + --query must be at most 2, received --shot + --query = 3"

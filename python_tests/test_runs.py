@@ -13,7 +13,6 @@ import pytest
 from breaking import At, Killed, columns, ctrl_c, kill, state
 
 from fslcore import Prototypical, files
-from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.evaluation import evaluate
 from fslcore.experiments import Interrupted, PrototypicalRecipe, checkpoints, runs, training

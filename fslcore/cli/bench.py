@@ -15,6 +15,7 @@ from rich.console import Console
 from fslcore import files
 from fslcore.arguments import ArgumentError
 from fslcore.cli import shared, startup
+from fslcore.cli.flags import WrongArgument
 from fslcore.experiments.starting import fix_threads
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def bench(
 
     if what not in ("all", *BENCHMARKS):
         raise ArgumentError("what", f"must be one of {', '.join(BENCHMARKS)}, all", what)
-    before = None if against is None else read_json(against, "--against")
+    try:
+        before = None if against is None else read_json(against, "--against")
+    except ValueError as error:  # about the file, and nothing else
+        raise WrongArgument(str(error)) from error
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
     with startup.quietly():

@@ -67,7 +67,7 @@ def in_flags(text: str, options: Collection[str]) -> str:
     def replacement(match: re.Match[str]) -> str:
         name, _, value = match[1].partition("=")
         if name not in options:
-            return match[1]
+            return match[0]
         if value in ("", "True", "False"):
             return flag(name, value != "False")
         return flag_and_value(name, value.strip("'"))
