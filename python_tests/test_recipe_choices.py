@@ -141,6 +141,11 @@ def test_layouts():
             "adversary_weight must not be given with `generator=False`, which does not use it, received "
             "adversary_weight=0.3",
         ),
+        (
+            "maml",
+            {"second_order": True, "precision": "bfloat16"},
+            "precision must be float32 with `second_order=True`, received precision='bfloat16'",
+        ),
         ("metagan", {"generator": False, "unlabelled": 2}, "unlabelled must be 0 with `generator=False`"),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+from fslcore.arguments import ArgumentError
 from fslcore.experiments.recipes.adaptive import QueryRecipe
 from fslcore.experiments.recipes.fields import INNER_LOOP, field
 from fslcore.experiments.recipes.recipe import Shape
@@ -48,6 +49,11 @@ class MAMLRecipe(QueryRecipe):
         default=False,
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.second_order and self.precision != "float32":
+            raise ArgumentError("precision", "must be float32 with `second_order=True`", self.precision)
+
     @classmethod
     def default(cls, dataset: str) -> MAMLRecipe:
         """As for every recipe."""
@@ -64,12 +70,11 @@ class MAMLRecipe(QueryRecipe):
         """As for every recipe."""
         import keras
 
-        from fslcore import encoders
         from fslcore.learners import INNER_OPTIMIZERS, MAML
 
         keras.utils.set_random_seed(self.seed)
         learner = MAML(
-            encoders.conv4_classifier(self.way, image_shape, precision=self.precision),
+            self._network(image_shape),
             INNER_OPTIMIZERS["sgd"](self.inner_learning_rate),
             adapt_steps=self.adapt_steps,
             inner_steps=self.inner_steps,
@@ -80,3 +85,21 @@ class MAMLRecipe(QueryRecipe):
         )
         learner.compile(self._adam(self.learning_rate))
         return learner
+
+    def _network(self, image_shape: Shape) -> Any:
+        import keras
+
+        from fslcore import encoders
+        from fslcore.layers.normalization import FusedBatchNormalization
+
+        if not self.second_order:
+            return encoders.conv4_classifier(self.way, image_shape, precision=self.precision)
+        # The same network of single layers: TensorFlow cannot differentiate the op of a ConvBlock twice.
+        network = keras.Sequential([keras.Input(image_shape)], name="conv4_classifier")
+        for _ in range(4):
+            network.add(keras.layers.Conv2D(64, 3, 2, padding="same", use_bias=False))
+            network.add(FusedBatchNormalization(momentum=0.9))
+            network.add(keras.layers.ReLU())
+        network.add(keras.layers.Flatten())
+        network.add(keras.layers.Dense(self.way))
+        return network
