@@ -11,6 +11,7 @@
     Siamese Prototypical   learners: keras.Models to compile and fit
     Reptile MAML MetaGAN   learners that adapt to a task by gradient steps
     evaluate               accuracy over episodes, with its confidence interval
+    experiments            a run from its recipe to its results, in a folder
 
 Everything is imported on first use, so that `import fslcore.kernels` stays light.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         data,
         encoders,
         evaluation,
+        experiments,
         kernels,
         layers,
         learners,
@@ -57,6 +59,7 @@ __all__ = [
     "encoders",
     "evaluate",
     "evaluation",
+    "experiments",
     "kernels",
     "layers",
     "learners",

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fslcore.cli import commands
+from fslcore import cli
+from fslcore.experiments import course
+
+# The least that the networks can be made of: images of 8 pixels, tasks of 3 classes.
+_TASKS = ("--data", "letters", "--image-size", 8, "--way", 3, "--meta-batch", 2, "--eval-episodes", 10)
+_INNER = ("--inner-steps", 2, "--inner-batch", 3, "--adapt-steps", 2, "--adapt-batch", 3)
+REPTILE = ("train", "reptile", *_TASKS, *_INNER)
+METAGAN = ("train", "metagan", *_TASKS, "--shot", 1, "--query", 1, "--inner-steps", 1)
+MAML = ("train", "maml", *METAGAN[2:])
+SHORT = ("--epochs", 2, "--steps-per-epoch", 4)
 
 
 def command(*arguments: object) -> list[str]:
@@ -50,7 +59,7 @@ class Fslcore:
     """`fslcore("train", "reptile")` in this process, in a folder: its exit code, and what it printed.
 
     Attributes:
-        layouts: the layouts of threads that were asked for, one for each time TensorFlow would have started.
+        layouts: the layouts of threads that were requested, one for each time TensorFlow would have started.
     """
 
     def __init__(
@@ -60,24 +69,25 @@ class Fslcore:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
         self.layouts: list[str] = []
-        # What TensorFlow is told at its start must not be told again to the one of this process.
-        monkeypatch.setattr(commands.startup, "start_tensorflow", self._start)
+        # TensorFlow has started in this process: its threads stay as they are.
+        for module in (course, cli.bench):
+            monkeypatch.setattr(module, "fix_threads", self._fix_threads)
 
     def __call__(self, *arguments: object) -> tuple[int, str, str]:
         self.monkeypatch.setattr(sys, "argv", ["fslcore", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_info:
-            commands.main()
+            cli.main()
         captured = self.capsys.readouterr()
         return int(exit_info.value.code or 0), captured.out, captured.err
 
     def complaint(self, *arguments: object) -> str:
-        """The one line that wrong arguments are answered with."""
+        """The one line that a wrong argument is answered with."""
         code, _, err = self(*arguments)
         assert code == 2
         assert err.startswith("fslcore: ")
         assert err.count("\n") == 1
         return err
 
-    def _start(self, threads: int | None, layout: str = "ops") -> int:
+    def _fix_threads(self, threads: int | None, layout: str, required: bool = False) -> int:
         self.layouts.append(layout)
         return threads or 1

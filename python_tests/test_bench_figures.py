@@ -18,7 +18,7 @@ from fslcore.bench.curves import draw_curves, series
 from fslcore.bench.peers import libraries
 from fslcore.bench.records import Record, read_json, records_of, write_json
 from fslcore.bench.report import print_comparison
-from fslcore.cli.benchmarks import draw_all
+from fslcore.cli.bench import draw_all
 
 PUBLISHED = Path(__file__).parent.parent / "fslcore" / "docs" / "bench.json"
 
@@ -182,7 +182,7 @@ def test_no_change_and_nothing_in_common_are_said():
 
 def test_a_regression_is_told_and_is_no_failure(tmp_path, capsys, monkeypatch):
     quick = case(8, {"fslcore": 30.0, "theirs": 4.0}, title="gram")
-    monkeypatch.setattr("fslcore.cli.benchmarks.run", lambda name, quick_sizes: iter([quick]))
+    monkeypatch.setattr("fslcore.bench.run", lambda name, quick_sizes: iter([quick]))
     write_json([case(8, {"fslcore": 3.0, "theirs": 4.0}, title="gram")], tmp_path / "old.json")
     fslcore = Fslcore(tmp_path, capsys, monkeypatch)
     code, out, _ = fslcore("bench", "gram", "--against", "old.json", "--out", "new.json")

@@ -9,7 +9,7 @@ import pytest
 EXPORTED = {
     "fslcore": """
         ImageStore MAML MetaGAN PixelNearestNeighbour Prototypical Report Reptile Siamese accuracy_versus_way
-        adversarial data encoders evaluate evaluation kernels layers learners losses metrics ops plots
+        adversarial data encoders evaluate evaluation experiments kernels layers learners losses metrics ops plots
         set_threads twins
     """,
     "fslcore.data": "ImageStore default_split get_dummies load",
@@ -24,8 +24,8 @@ EXPORTED = {
         CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix UpsampledConv2D
     """,
     "fslcore.learners": """
-        Adam AdaptiveLearner INNER_OPTIMIZERS Learner MAML MetaGAN Prototypical REPTILE_PRESETS Reptile
-        ReptilePreset SGD Siamese
+        AdaptiveLearner EmbeddingLearner EpisodicLearner INNER_OPTIMIZERS InnerAdam InnerSGD MAML MetaGAN
+        Prototypical REPTILE_PRESETS Reptile ReptilePreset Siamese
     """,
     "fslcore.losses": """
         BinaryCrossentropy TripletHardLoss TripletLoss TripletSemiHardLoss binary_crossentropy

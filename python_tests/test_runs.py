@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from breaking import At, Killed, columns, ctrl_c, kill, state
 
-from fslcore import Prototypical
+from fslcore import Prototypical, files
 from fslcore.data import ImageStore
 from fslcore.evaluation import evaluate
-from fslcore.experiments import runs, training
-from fslcore.experiments.recipes import PrototypicalRecipe
+from fslcore.experiments import Interrupted, PrototypicalRecipe, checkpoints, runs, training
 
 SHAPE = (4, 4, 1)
 RECIPE = PrototypicalRecipe(
@@ -61,15 +60,18 @@ def test_a_new_run_says_what_made_it(tmp_path):
 
 def test_a_folder_that_holds_something_is_not_overwritten(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match=r"the run folder must be new or empty, received .*, which holds"):
+    with pytest.raises(ValueError, match=r"out must be a new or an empty folder, received out=.*"):
         runs.create(tmp_path, {})
-    with pytest.raises(ValueError, match="must be new or empty"):
+    with pytest.raises(ValueError, match="must be a new or an empty folder"):
         runs.create(tmp_path / "thesis.tex", {})
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(ValueError, match=r"must be a folder written by `fslcore train`, received"):
+        with pytest.raises(
+            ValueError,
+            match=r"run must be a folder that a training has written, with a config\.json, received",
+        ):
             runs.read_config(path)
 
 
@@ -87,7 +89,7 @@ def test_another_format_is_refused(tmp_path):
 
 
 def test_missing_metrics_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"the run has no metrics\.json"):
+    with pytest.raises(ValueError, match=r"run must have a metrics\.json: .*metrics\.json is missing"):
         runs.read_json(tmp_path / runs.METRICS)
 
 
@@ -102,7 +104,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runs.replace(path, half)
+        files.replace(path, half)
     assert runs.read_json(path)["accuracy"] == 0.5
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
 
@@ -120,28 +122,28 @@ def test_history_is_csv_with_every_column(tmp_path):
 def test_weights_of_a_trained_learner_come_back(tmp_path, store):
     model, other = learner(0), learner(1)
     training.train(model, RECIPE, store, run_folder(tmp_path / "run"))
-    runs.save_weights(tmp_path, model)
-    runs.load_weights(tmp_path, other)
+    checkpoints.save_weights(tmp_path, model)
+    checkpoints.load_weights(tmp_path, other)
     for a, b in zip(model.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_weights_that_cannot_be_read_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"model\.weights\.h5 is missing; continue it with --resume"):
-        runs.load_weights(tmp_path, learner())
-    path = runs.save_weights(tmp_path, learner())
+    with pytest.raises(ValueError, match=r"model\.weights\.h5 is missing, resume the training first"):
+        checkpoints.load_weights(tmp_path, learner())
+    path = checkpoints.save_weights(tmp_path, learner())
     with pytest.raises(ValueError, match=r"model\.weights\.h5 is damaged or of another model"):
-        runs.load_weights(tmp_path, learner(width=5))
+        checkpoints.load_weights(tmp_path, learner(width=5))
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"model\.weights\.h5 is damaged or of another model"):
-        runs.load_weights(tmp_path, learner())
+        checkpoints.load_weights(tmp_path, learner())
 
 
 def test_a_checkpoint_holds_all_that_training_changes(tmp_path, store):
     model = learner(0)
     training.train(model, RECIPE, store, run_folder(tmp_path / "run"))
     other = learner(1)
-    progress = runs.load_checkpoint(tmp_path / "run", other)
+    progress = checkpoints.load_checkpoint(tmp_path / "run", other)
     assert state(other) == state(model)
     assert progress.step == 12
     assert [row["step"] for row in progress.history] == [4, 8, 12]
@@ -151,30 +153,30 @@ def test_a_checkpoint_holds_all_that_training_changes(tmp_path, store):
 def test_no_checkpoint_is_a_beginning(tmp_path):
     model = learner()
     before = state(model)
-    assert runs.load_checkpoint(tmp_path, model) == runs.Progress()
+    assert checkpoints.load_checkpoint(tmp_path, model) == checkpoints.Progress()
     assert state(model)[: len(before)] == before
 
 
 def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path):
-    runs.save_checkpoint(tmp_path, learner(), runs.Progress(step=3))
+    checkpoints.save_checkpoint(tmp_path, learner(), checkpoints.Progress(step=3))
     with pytest.raises(ValueError, match=r"checkpoint\.npz belongs to another model"):
-        runs.load_checkpoint(tmp_path, learner(width=5))
-    path = tmp_path / runs.CHECKPOINT
+        checkpoints.load_checkpoint(tmp_path, learner(width=5))
+    path = tmp_path / checkpoints.CHECKPOINT
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     for damaged in (whole[:-50], b"", b"not a zip", bytes(flipped)):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"checkpoint\.npz is damaged"):
-            runs.load_checkpoint(tmp_path, learner())
+            checkpoints.load_checkpoint(tmp_path, learner())
 
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "FORMAT", 99)
-        runs.save_checkpoint(tmp_path, learner(), runs.Progress())
+        patch.setattr(checkpoints, "FORMAT", 99)
+        checkpoints.save_checkpoint(tmp_path, learner(), checkpoints.Progress())
     with pytest.raises(ValueError, match=r"checkpoint\.npz has the run format 99"):
-        runs.load_checkpoint(tmp_path, learner())
+        checkpoints.load_checkpoint(tmp_path, learner())
 
 
 # ---- training that is broken off
@@ -190,9 +192,9 @@ def uninterrupted(store, tmp_path_factory):
 @pytest.mark.parametrize(
     ("action", "error", "breaks", "kept"),
     [
-        (ctrl_c, training.Interrupted, [5], [6]),
-        (ctrl_c, training.Interrupted, [3], [4]),
-        (ctrl_c, training.Interrupted, [1, 1, 1], [2, 4, 6]),
+        (ctrl_c, Interrupted, [5], [6]),
+        (ctrl_c, Interrupted, [3], [4]),
+        (ctrl_c, Interrupted, [1, 1, 1], [2, 4, 6]),
         (kill, Killed, [2], [0]),
         (kill, Killed, [6, 7], [4, 8]),
     ],
@@ -202,11 +204,11 @@ def test_broken_training_goes_on_bit_for_bit(store, tmp_path, uninterrupted, act
     run = run_folder(tmp_path / "run")
     for step, expected in zip(breaks, kept, strict=True):
         # A fresh process each time, with other weights: all that counts must come from the checkpoint.
-        model = learner(seed=step if (run / runs.CHECKPOINT).exists() else 0)
+        model = learner(seed=step if (run / checkpoints.CHECKPOINT).exists() else 0)
         with pytest.raises(error):
             training.train(model, RECIPE, store, run, callbacks=(At(step, action),))
-        assert runs.load_checkpoint(run, model).step == expected
-    model = learner(seed=9 if (run / runs.CHECKPOINT).exists() else 0)
+        assert checkpoints.load_checkpoint(run, model).step == expected
+    model = learner(seed=9 if (run / checkpoints.CHECKPOINT).exists() else 0)
     history = training.train(model, RECIPE, store, run)
     final, expected_history = uninterrupted
     assert state(model) == final
@@ -233,7 +235,7 @@ def test_the_second_ctrl_c_stops_at_once(store, tmp_path):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         training.train(learner(), RECIPE, store, run, callbacks=(At(2, twice),))
-    assert not (run / runs.CHECKPOINT).exists()
+    assert not (run / checkpoints.CHECKPOINT).exists()
     assert signal.getsignal(signal.SIGINT) is before
 
 

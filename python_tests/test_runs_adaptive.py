@@ -12,8 +12,15 @@ from breaking import At, Killed, columns, ctrl_c, kill, state
 
 from fslcore import MetaGAN, Reptile
 from fslcore.data import ImageStore
-from fslcore.experiments import runs, training
-from fslcore.experiments.recipes import MetaGANRecipe, ReptileRecipe
+from fslcore.experiments import (
+    Diverged,
+    Interrupted,
+    MetaGANRecipe,
+    ReptileRecipe,
+    checkpoints,
+    runs,
+    training,
+)
 from fslcore.learners import SGD, Adam
 
 SHAPE = (4, 4, 1)
@@ -68,11 +75,11 @@ def test_a_learner_that_adapts_goes_on_bit_for_bit(store, tmp_path, make):
 
     run = run_folder(tmp_path / "run")
     # Steps go in pairs: the wish of the first pair is granted after the second, in the middle of an epoch.
-    for seed, at, action, error, kept in ((0, 1, ctrl_c, training.Interrupted, 4), (1, 3, kill, Killed, 6)):
+    for seed, at, action, error, kept in ((0, 1, ctrl_c, Interrupted, 4), (1, 3, kill, Killed, 6)):
         recipe, model = make(seed)
         with pytest.raises(error):
             training.train(model, recipe, store, run, callbacks=(At(at, action),))
-        assert runs.load_checkpoint(run, make(7)[1]).step == kept
+        assert checkpoints.load_checkpoint(run, make(7)[1]).step == kept
     recipe, model = make(2)
     resumed = training.train(model, recipe, store, run)
     assert state(model) == state(whole)
@@ -87,11 +94,11 @@ def test_a_checkpoint_holds_every_outer_optimizer(store, tmp_path):
     assert len(model.optimizers) == 2
     assert all(np.any(moment) for moment in moments)
     _, other = metagan(1)
-    runs.load_checkpoint(tmp_path / "run", other)
+    checkpoints.load_checkpoint(tmp_path / "run", other)
     assert state(other) == state(model)
-    runs.save_weights(tmp_path, model)
+    checkpoints.save_weights(tmp_path, model)
     _, third = metagan(2)
-    runs.load_weights(tmp_path, third)
+    checkpoints.load_weights(tmp_path, third)
     for a, b in zip(model.weights, third.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -118,27 +125,27 @@ def test_diverged_training_stops_and_leaves_the_last_good_checkpoint(store, tmp_
         kept.update({path.name: path.read_bytes() for path in run.iterdir()})
         spoil(model, np.nan)
 
-    with pytest.raises(training.Diverged) as stopped:
+    with pytest.raises(Diverged) as stopped:
         training.train(model, recipe, store, run, callbacks=(At(at, go_wrong),))
     assert (stopped.value.first, stopped.value.last) == (step, step)
     assert str(stopped.value.loss) == loss
     assert {path.name: path.read_bytes() for path in run.iterdir()} == kept
-    assert set(kept) == {runs.CONFIG, runs.CHECKPOINT, runs.HISTORY}
-    assert runs.load_checkpoint(run, reptile(1)[1]).step == 6
+    assert set(kept) == {runs.CONFIG, checkpoints.CHECKPOINT, runs.HISTORY}
+    assert checkpoints.load_checkpoint(run, reptile(1)[1]).step == 6
 
 
 def test_divergence_within_several_steps_of_one_call_names_them_all(store, tmp_path):
     recipe, model = reptile(0)
     action = At(1, lambda: spoil(model, np.inf))
-    with pytest.raises(training.Diverged) as stopped:
+    with pytest.raises(Diverged) as stopped:
         training.train(model, recipe, store, run_folder(tmp_path / "run"), callbacks=(action,))
     assert (stopped.value.first, stopped.value.last) == (3, 4)
-    assert not (tmp_path / "run" / runs.CHECKPOINT).exists()
+    assert not (tmp_path / "run" / checkpoints.CHECKPOINT).exists()
 
 
 def test_an_infinite_variable_of_an_optimizer_is_found():
     _, model = metagan(0)
-    assert runs.is_finite(model)
+    assert checkpoints.is_finite(model)
     moment = model.optimizers[1].variables[-1]
     moment.assign(np.full(moment.shape, np.inf))
-    assert not runs.is_finite(model)
+    assert not checkpoints.is_finite(model)

@@ -1,100 +1,185 @@
 # SPDX-License-Identifier: MIT
-"""What the command line shows: the plan of a run, its progress and its results."""
+"""What the command line shows of a run: its plan, its progress and its results."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
-import keras
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 
-from fslcore.data import ImageStore
-from fslcore.evaluation import Report
-from fslcore.experiments.recipes import Recipe
-from fslcore.experiments.results import Result, validation_for
+from fslcore.cli.flags import flag
+from fslcore.cli.startup import quietly
+from fslcore.experiments import Diverged, Interrupted, Observer
+
+if TYPE_CHECKING:
+    from fslcore.data import ImageStore
+    from fslcore.evaluation import Report
+    from fslcore.experiments import Run
+    from fslcore.experiments.results import Result
+    from fslcore.experiments.runs import Row
 
 _FEW_CLASSES = 20
 
 
-class TrainingProgress(keras.callbacks.Callback):
-    """A Keras callback: a line per epoch and, inside its context, on a terminal a bar.
+class RunConsole(Observer):
+    """Prints what happens in a run, and draws a bar inside its context, on a terminal.
 
     Args:
         console: where to print; without a terminal there is no bar.
-        epochs: number of epochs.
-        steps: training steps of the whole run.
+
+    Attributes:
+        complete: whether training is complete.
     """
 
-    def __init__(self, console: Console, epochs: int, steps: int) -> None:
-        super().__init__()
-        self._console, self._epochs = console, epochs
-        self._bar = _bar(console, "training", TextColumn("{task.fields[loss]}"))
-        self._task = self._bar.add_task("training", total=steps, loss="")
+    def __init__(self, console: Console) -> None:
+        self.console, self.complete = console, False
+        self._run: Run | None = None
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
 
-    def __enter__(self) -> TrainingProgress:
-        self._bar.start()
+    def __enter__(self) -> RunConsole:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._stop_bar()
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Moves the bar to where a resumed run begins."""
-        self._bar.update(self._task, completed=int(self.model.optimizer.iterations))
+    def starting(self) -> contextlib.AbstractContextManager[None]:
+        """Holds back what TensorFlow writes when it starts."""
+        return quietly()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+    def loading(self, done: int, total: int, what: str) -> None:
+        """Draws the bar, on standard error."""
+        self._show_bar(done, total, what, Console(stderr=True))
+
+    def begun(self, run: Run, parts: Mapping[str, ImageStore]) -> None:
+        """Prints what is going to be trained, on what, and into which folder."""
+        self._run, recipe = run, run.recipe
+        val, test = parts["val"], parts["test"]
+        turned = ", each also turned by 90, 180 and 270 degrees" if recipe.rotations else ""
+        plan = recipe.validation(val)
+        protocol = f"{plan.way}-way {plan.shot}-shot" if plan else "too few, left out"
+        lines = (
+            f"{recipe.learner} on {parts['train'].name.split('/')[0]}, run folder {run.folder}",
+            f"classes: {parts['train'].n_classes} for training{turned}",
+            f"         {val.n_classes} for validation ({protocol}), {test.n_classes} for the test",
+            f"{recipe.epochs:,} epochs of {recipe.steps_per_epoch:,} steps of {recipe.step_in_words()}",
+        )
+        self.console.print("\n".join(lines), soft_wrap=True)
+
+    def stepped(self, step: int, loss: float | None) -> None:
         """Moves the bar."""
-        done = int(self.model.optimizer.iterations)
-        self._bar.update(self._task, completed=done, loss=f"loss {logs['loss']:.4f}" if logs else "")
+        shown = "" if loss is None else f"loss {loss:.4f}"
+        self._show_bar(step, self._begun.recipe.steps, "training", self.console, shown)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def epoch_ended(self, row: Row) -> None:
         """Prints the epoch's figures."""
-        logs = logs or {}
-        line = [f"epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}", f"loss {logs['loss']:.4f}"]
-        if "accuracy" in logs:
-            line.append(f"training {100 * logs['accuracy']:.1f} %")
-        if "val_accuracy" in logs:
-            line.append(f"validation {100 * logs['val_accuracy']:.1f} % ± {100 * logs['val_ci95']:.1f}")
-        line.append(f"{logs['seconds']:.0f} s")
-        self._console.print("   ".join(line))
+        epochs = self._begun.recipe.epochs
+        line = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}", f"loss {row['loss']:.4f}"]
+        if "accuracy" in row:
+            line.append(f"training {100 * row['accuracy']:.1f} %")
+        if "val_accuracy" in row:
+            line.append(f"validation {100 * row['val_accuracy']:.1f} % ± {100 * row['val_ci95']:.1f}")
+        line.append(f"{row['seconds']:.0f} s")
+        self.console.print("   ".join(line))
 
+    def trained(self, run: Run, seconds: float, test: ImageStore) -> None:
+        """Prints how long the training took."""
+        del run
+        self._stop_bar()
+        self.complete = True
+        self.console.print(f"trained in {seconds:.0f} s; measuring on {test.n_classes} unseen classes")
 
-def announce(console: Console, run: Path, recipe: Recipe, parts: Mapping[str, ImageStore]) -> None:
-    """Says what is going to be trained, on what, and where it goes."""
-    turned = ", each also turned by 90, 180 and 270 degrees" if recipe.rotations else ""
-    val, test = parts["val"], parts["test"]
-    plan = validation_for(recipe, val)
-    protocol = f"{plan.n_way}-way {plan.k_shot}-shot" if plan else "too few, left out"
-    lines = (
-        f"{recipe.learner} on {parts['train'].name.split('/')[0]}, run folder {run}",
-        f"classes: {parts['train'].n_classes} for training{turned}",
-        f"         {val.n_classes} for validation ({protocol}), {test.n_classes} for the test",
-        f"{recipe.epochs:,} epochs of {recipe.steps_per_epoch:,} steps of {recipe.step_in_words()}",
-    )
-    console.print("\n".join(lines), soft_wrap=True)
+    def measuring(self, done: int, total: int) -> None:
+        """Draws the bar."""
+        self._show_bar(done, total, "measuring", self.console)
 
+    def measured(self, run: Run, results: Sequence[Result], test: ImageStore) -> None:
+        """Prints the results and, after a training, the files of the run."""
+        self._stop_bar()
+        show(self.console, results, run.recipe.learner, test.n_classes)
+        if self.complete:
+            files = ", ".join(sorted(path.name for path in run.folder.iterdir()))
+            self.console.print(f"in {run.folder}: {files}", soft_wrap=True)
 
-@contextlib.contextmanager
-def evaluation_progress(console: Console, episodes: int) -> Iterator[Callable[[], None]]:
-    """A bar for an evaluation, on a terminal; gives what is to be called after each episode."""
-    with _bar(console, "measuring") as bar:
-        task = bar.add_task("measuring", total=episodes)
-        yield lambda: bar.advance(task)
+    def interrupted(self, stop: Interrupted) -> None:
+        """Prints how to continue."""
+        run, recipe = self._begun.folder, self._begun.recipe
+        self.console.print(
+            f"\ninterrupted after {stop.progress.step:,} of {recipe.steps:,} steps, which are kept in {run}\n"
+            f"  continue:    fslcore train --resume {run}\n"
+            f"  measure it:  fslcore evaluate {run}",
+            soft_wrap=True,
+        )
+
+    def interrupted_after_training(self) -> None:
+        """Prints how to measure the learner."""
+        run = self._begun.folder
+        self.console.print(f"\ninterrupted; training is complete. Measure it with: fslcore evaluate {run}")
+
+    def diverged(self, stop: Diverged) -> None:
+        """Prints where training diverged, what is left and what to try, on standard error."""
+        run, recipe = self._begun.folder, self._begun.recipe
+        where = f"step {stop.last:,}"
+        if stop.first != stop.last:
+            where = f"one of the steps {stop.first:,} to {stop.last:,}"
+        what = "a weight was no longer finite" if stop.loss is None else f"the loss was {stop.loss}"
+        rates = " or ".join(f"{flag(name)} (it was {getattr(recipe, name):g})" for name in recipe.rates)
+        if stop.kept is not None and stop.kept.step:
+            found = (
+                f"  the last good checkpoint is that of step {stop.kept.step:,}, in {run}, as it was\n"
+                f"  measure it:  fslcore evaluate {run}\n"
+            )
+        else:
+            found = f"  there was no checkpoint yet; {run} holds nothing worth keeping\n"
+        Console(stderr=True, highlight=False).print(
+            f"fslcore: training has diverged in {where} of {recipe.steps:,}: {what}\n{found}"
+            f"  try:         a new run with a smaller {rates}",
+            soft_wrap=True,
+        )
+
+    @property
+    def _begun(self) -> Run:
+        assert self._run is not None
+        return self._run
+
+    def _show_bar(self, done: int, total: int, what: str, console: Console, text: str = "") -> None:
+        """Draws the bar of what is being done, or moves it; it goes when it is full."""
+        if not console.is_terminal:
+            return
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[text]}"),
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(what, total=total, text=text)
+            self._bar.start()
+        self._bar.update(self._task, completed=done, text=text)
+        if done >= total:
+            self._stop_bar()
+
+    def _stop_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 def show(console: Console, measured: Sequence[Result], learner: str, test_classes: int) -> None:
@@ -139,17 +224,3 @@ def _task(report: Report) -> str:
 
 def _percent(report: Report) -> str:
     return f"{100 * report.accuracy:.2f} % ± {100 * report.ci95:.2f}"
-
-
-def _bar(console: Console, doing: str, *columns: ProgressColumn) -> Progress:
-    """A bar that counts towards a total and goes when it is done; without a terminal there is none."""
-    return Progress(
-        TextColumn(doing),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

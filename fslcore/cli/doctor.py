@@ -122,3 +122,19 @@ def _cuda() -> list[Finding]:
             + ("" if visible and built else "; everything runs on the CPU"),
         ),
     ]
+
+
+def doctor() -> None:
+    """Tell what works on this machine, what does not, and why."""
+    import typer
+
+    from fslcore.cli import exits, shared, startup
+
+    with startup.quietly():
+        findings = diagnose()
+    for finding in findings:
+        shared.console.print(
+            f"{finding.state:8} {finding.subject:20} {finding.detail}", soft_wrap=True, markup=False
+        )
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(exits.FAILED)

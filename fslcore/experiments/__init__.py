@@ -1,2 +1,44 @@
 # SPDX-License-Identifier: MIT
-"""A run from its recipe to its results: recipes, training with exact resume, run folders, pictures."""
+"""Experiments: a run from its recipe to its results, in a folder.
+
+    run = fsl.experiments.train("siamese", "glyphs", quick=True)
+    fsl.experiments.resume(run)                         after Ctrl-C, or with the path of its folder
+    fsl.experiments.evaluate(run, way=10, shot=1)
+    learner = fsl.experiments.trained_learner(run, (28, 28, 1))
+
+Nothing here prints: an `Observer` is told what happens. Importing this does not import TensorFlow.
+"""
+
+from fslcore.experiments.checkpoints import trained_learner
+from fslcore.experiments.choices import planned_recipe
+from fslcore.experiments.course import evaluate, resume, train
+from fslcore.experiments.recipes import (
+    RECIPES,
+    MAMLRecipe,
+    MetaGANRecipe,
+    PrototypicalRecipe,
+    Recipe,
+    ReptileRecipe,
+    SiameseRecipe,
+)
+from fslcore.experiments.reporting import Diverged, Interrupted, Observer
+from fslcore.experiments.runs import Run
+
+__all__ = [
+    "RECIPES",
+    "Diverged",
+    "Interrupted",
+    "MAMLRecipe",
+    "MetaGANRecipe",
+    "Observer",
+    "PrototypicalRecipe",
+    "Recipe",
+    "ReptileRecipe",
+    "Run",
+    "SiameseRecipe",
+    "evaluate",
+    "planned_recipe",
+    "resume",
+    "train",
+    "trained_learner",
+]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trains a learner by its recipe, so that a run stopped at any moment goes on as if it had not been.
+"""Trains a learner by its recipe. A run that was stopped at any moment continues as if it had not been.
 
 Batches are a pure function of (recipe, step) and the checkpoint holds everything else that changes, so the
 final weights are those of an uninterrupted run, bit for bit, on the same machine with the same number of
@@ -13,7 +13,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +21,9 @@ import keras
 
 from fslcore.data import ImageStore
 from fslcore.evaluation import Report
-from fslcore.experiments import builders, runs
+from fslcore.experiments import checkpoints, runs
 from fslcore.experiments.recipes import Recipe
-
-
-class Interrupted(Exception):
-    """Training was stopped by Ctrl-C, after a complete step; the checkpoint has been written.
-
-    Attributes:
-        progress: how far the run has come.
-    """
-
-    def __init__(self, progress: runs.Progress) -> None:
-        super().__init__(f"interrupted after step {progress.step}")
-        self.progress = progress
-
-
-class Diverged(Exception):
-    """The loss or a variable of the learner is no longer finite. The last checkpoint is as it was.
-
-    Attributes:
-        first: the step it happened in, counted from 1, or the first of those that Keras ran in one call.
-        last: the last of those.
-        loss: the loss; None if it was a variable.
-    """
-
-    def __init__(self, first: int, last: int, loss: float | None = None) -> None:
-        super().__init__(f"diverged in the steps {first} to {last}")
-        self.first, self.last, self.loss = first, last, loss
+from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 
 
 def train(
@@ -57,7 +32,8 @@ def train(
     store: ImageStore,
     run: Path,
     validate: Callable[[], Report] | None = None,
-    callbacks: tuple[keras.callbacks.Callback, ...] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    observer: Observer | None = None,
 ) -> list[runs.Row]:
     """Trains from the run's checkpoint, or from the start, to the end of the recipe.
 
@@ -65,12 +41,13 @@ def train(
     at once.
 
     Args:
-        learner: as `builders.build_learner` returns it.
+        learner: as `Recipe.build` returns it.
         recipe: the recipe of the run.
         store: the training part.
         run: the run folder.
         validate: called after every epoch; its accuracy joins the history. It must not change the learner.
         callbacks: more Keras callbacks; at the end of an epoch they see the row of the history as `logs`.
+        observer: is told of steps and epochs.
 
     Returns:
         The history, one row per epoch.
@@ -78,19 +55,19 @@ def train(
     Raises:
         Interrupted: by Ctrl-C.
         Diverged: the loss, or a weight, has become infinite or NaN.
-        ValueError: the checkpoint cannot be used, or the store cannot serve the recipe.
+        ArgumentError: the checkpoint cannot be used, or the store cannot serve the recipe.
     """
-    progress = runs.load_checkpoint(run, learner)
-    recorder = _Recorder(run, progress, recipe.steps_per_epoch, validate)
+    progress = checkpoints.load_checkpoint(run, learner)
+    recorder = _Recorder(run, progress, recipe.steps_per_epoch, validate, observer or Observer())
     epoch, done = divmod(progress.step, recipe.steps_per_epoch)
-    # Keras knows whole epochs only: what is left of a broken one is a call of its own.
+    # Keras knows whole epochs only: the rest of an interrupted one is a call of its own.
     stages = [(epoch, epoch + 1, recipe.steps_per_epoch - done)] if done else []
     stages.append((epoch + len(stages), recipe.epochs, recipe.steps_per_epoch))
     with _stopped_by_ctrl_c(recorder):
         for first, end, steps in stages:
             if first < end:
                 learner.fit(
-                    builders.batches(recipe, learner, store, recorder.progress.step),
+                    recipe.batches(learner, store, recorder.progress.step),
                     initial_epoch=first,
                     epochs=end,
                     steps_per_epoch=steps,
@@ -102,13 +79,18 @@ def train(
 
 
 class _Recorder(keras.callbacks.Callback):
-    """Keeps the history and the checkpoint, and ends the training where that was asked for."""
+    """Keeps the history and the checkpoint, reports, and ends the training when it is told to."""
 
     def __init__(
-        self, run: Path, progress: runs.Progress, steps_per_epoch: int, validate: Callable[[], Report] | None
+        self,
+        run: Path,
+        progress: checkpoints.Progress,
+        steps_per_epoch: int,
+        validate: Callable[[], Report] | None,
+        observer: Observer,
     ) -> None:
         super().__init__()
-        self.run, self.progress, self.validate = run, progress, validate
+        self.run, self.progress, self.validate, self.observer = run, progress, validate, observer
         self.steps_per_epoch = steps_per_epoch
         self.before = self.first = progress.step
         self.stop = False
@@ -122,6 +104,7 @@ class _Recorder(keras.callbacks.Callback):
         self.first, self.progress.step = self.progress.step + 1, self.before + batch + 1
         if logs and not math.isfinite(logs["loss"]):
             raise Diverged(self.first, self.progress.step, logs["loss"])
+        self.observer.stepped(self.progress.step, logs["loss"] if logs else None)
         if self.stop and self.progress.step % self.steps_per_epoch:
             self._check_variables()
             self.progress.partial = self._means(logs or {}, steps=batch + 1)
@@ -143,6 +126,7 @@ class _Recorder(keras.callbacks.Callback):
         self._save()
         if logs is not None:
             logs.update(row)
+        self.observer.epoch_ended(row)
         if self.stop:
             raise Interrupted(self.progress)
 
@@ -157,27 +141,27 @@ class _Recorder(keras.callbacks.Callback):
         return {**means, "steps": weight + steps}
 
     def _check_variables(self) -> None:
-        """The loss of a step is that of the weights before it: the last step may have spoilt them unseen."""
-        if not runs.is_finite(self.model):
+        """The loss of a step is that of the weights before it: it does not show what the step did to them."""
+        if not checkpoints.is_finite(self.model):
             raise Diverged(self.first, self.progress.step)
 
     def _save(self) -> None:
         runs.write_history(self.run, self.progress.history)
-        runs.save_checkpoint(self.run, self.model, self.progress)
+        checkpoints.save_checkpoint(self.run, self.model, self.progress)
 
 
 @contextlib.contextmanager
 def _stopped_by_ctrl_c(recorder: _Recorder) -> Iterator[None]:
-    """Turns the first SIGINT into a wish: an exception between two variables would leave half a step."""
+    """Lets the first SIGINT stop the training after a step: an exception would leave half a step."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals, and only it receives them
         return
 
-    def wish(*_: Any) -> None:
+    def stop(*_: Any) -> None:
         recorder.stop = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    previous = signal.signal(signal.SIGINT, wish)
+    previous = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:

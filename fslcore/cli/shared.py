@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""The console, and the options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console(highlight=False)
+
+RUN = "Run"
+EPISODES_HELP = "Test episodes for each figure; four times as many halve the confidence interval."
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where TensorFlow Datasets keeps omniglot. [default: TFDS_DATA_DIR, or ~/tensorflow_datasets]",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: all]", rich_help_panel=RUN)]

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""`Recipe`: what the recipes of all learners have.
+
+    Recipe                    sizes, seed, defaults, checks
+      EmbeddingRecipe         learners that compare embeddings
+        SiameseRecipe
+        PrototypicalRecipe
+      AdaptiveRecipe          learners that are fitted to each task
+        ReptileRecipe
+        QueryRecipe           those whose outer step descends on the queries of its tasks
+          MAMLRecipe
+          MetaGANRecipe
+
+A field is an argument of `experiments.train`, an option of the command line (`inner_steps` is
+`--inner-steps`) and an entry of `config.json`. Importing recipes does not import TensorFlow: the methods that
+need it do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fslcore.arguments import ArgumentError
+from fslcore.data import ImageStore
+from fslcore.experiments.recipes import fields
+from fslcore.experiments.recipes.fields import TASKS, TRAINING, field
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from matplotlib.figure import Figure
+
+Self = TypeVar("Self", bound="Recipe")
+Shape = tuple[int, int, int]
+Images = npt.NDArray[np.float32]
+
+_MOST_QUERIES = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """The quick evaluation after every epoch."""
+
+    way: int
+    shot: int
+    query: int
+    episodes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything about a training that is not the data. Immutable.
+
+    Attributes:
+        learner: name of the learner.
+        summary: what the learner does, in one line.
+        rates: fields to lower when training diverges.
+        quick: sizes of a quick trial.
+        images_used: fields that add up to the images per class of a training step, each with its factor.
+        noisy: whether the figures of an epoch are too noisy to be drawn without smoothing.
+        way: classes of a training episode, batch or task.
+        epochs: number of epochs; each ends with validation and a checkpoint.
+        steps_per_epoch: training steps of an epoch.
+        rotations: whether each training class also counts turned by 90, 180 and 270 degrees, as three more
+            classes.
+        precision: of the factors in the encoder's convolutions while it is trained or fitted.
+        seed: of the weights and the episodes.
+
+    Raises:
+        ArgumentError: a field has another type or is out of range.
+    """
+
+    learner: ClassVar[str]
+    summary: ClassVar[str]
+    rates: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    quick: ClassVar[Mapping[str, int]]
+    images_used: ClassVar[Mapping[str, int]]
+    noisy: ClassVar[bool] = False
+
+    way: int = field("Classes of a training step.", TASKS, above=0)
+    epochs: int = field("Epochs; each ends with validation and a checkpoint.", TRAINING, above=0)
+    steps_per_epoch: int = field("Training steps of an epoch.", TRAINING, above=0)
+    rotations: bool = field(
+        "Count each training class turned by 90, 180 and 270 degrees as three more classes.",
+        TASKS,
+        default=False,
+    )
+    precision: str = field(
+        "Arithmetic of the encoder's convolutions. bfloat16 shortens training on CPUs that multiply it "
+        "faster (AMD's from Zen 4 on); on others it takes longer.",
+        TRAINING,
+        default="float32",
+        choices=("float32", "bfloat16"),
+    )
+    seed: int = field("Seed of the weights, the batches and the test episodes.", TRAINING, default=0, least=0)
+
+    def __post_init__(self) -> None:
+        fields.check(self)
+
+    # ---- choosing
+
+    @classmethod
+    def default(cls: type[Self], dataset: str) -> Self:
+        """The recipe for a dataset: "glyphs", "omniglot", or any other name for a folder of images."""
+        raise NotImplementedError
+
+    @classmethod
+    def planned(cls: type[Self], dataset: str, quick: bool, chosen: Mapping[str, Any]) -> Self:
+        """The default recipe, with the chosen fields in place of the defaults.
+
+        Args:
+            dataset: as for `default`.
+            quick: take small sizes, for a trial.
+            chosen: fields that replace the defaults.
+
+        Raises:
+            ArgumentError: a value is out of range, or two do not go together.
+        """
+        default = cls.default(dataset)
+        return dataclasses.replace(default, **{**(cls.quick if quick else {}), **chosen})
+
+    def fitted(self: Self, parts: Mapping[str, ImageStore], chosen: Mapping[str, Any]) -> Self:
+        """The recipe with sizes that the data can serve; chosen ones are not changed."""
+        sizes: dict[str, Any] = {name: n for name, n in self.shrunk(parts).items() if name not in chosen}
+        return dataclasses.replace(self, **sizes)
+
+    def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
+        """The sizes that the data can serve, at most those of the recipe."""
+        return {"way": min(self.way, self._classes(parts["train"]))}
+
+    def check(self, store: ImageStore) -> None:
+        """Checks that a training part has enough classes and images.
+
+        Raises:
+            ArgumentError: it has too few.
+        """
+        most = self._classes(store)
+        if self.way > most:
+            raise ArgumentError("way", f"must be at most {most}, the classes for training", self.way)
+        used = {name: factor for name, factor in self.images_used.items() if getattr(self, name)}
+        total = sum(factor * getattr(self, name) for name, factor in used.items())
+        if total > smallest_class(store):
+            names = (name if factor == 1 else f"{factor} * {name}" for name, factor in used.items())
+            raise ArgumentError(
+                " + ".join(names),
+                f"must be at most {smallest_class(store)}, the images of the smallest class for training",
+                total,
+            )
+
+    # ---- training
+
+    @property
+    def layout(self) -> str:
+        """The layout of TensorFlow's threads, for `fslcore.set_threads`."""
+        return "ops"
+
+    @property
+    def steps(self) -> int:
+        """Training steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def steps_per_execution(self) -> int:
+        """Steps that Keras runs in one call; Ctrl-C waits for their end."""
+        return 1
+
+    @property
+    def unlabelled_images(self) -> int:
+        """Images per class that the learner is given without their labels in a task."""
+        return 0
+
+    def step_in_words(self) -> str:
+        """What one training step takes."""
+        raise NotImplementedError
+
+    def build(self, image_shape: Shape) -> Any:
+        """The learner, compiled, with the weights that the seed gives.
+
+        Raises:
+            ArgumentError: the networks cannot take images of this size.
+        """
+        raise NotImplementedError
+
+    def batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
+        """The training batches from a step on, without end.
+
+        Args:
+            learner: as `build` returns it.
+            store: the training part.
+            first: index of the first step: a batch is a function of the recipe and its index alone.
+
+        Returns:
+            A dataset for `fit`.
+        """
+        raise NotImplementedError
+
+    # ---- measuring
+
+    def protocols(
+        self, store: ImageStore, way: int | None = None, shot: int | None = None
+    ) -> list[tuple[int, int]]:
+        """The (way, shot) to measure the learner by; never none.
+
+        Args:
+            store: the test part.
+            way: the only number of classes to measure; None: the usual ones.
+            shot: the only number of examples, likewise.
+
+        Raises:
+            ArgumentError: the store has too few classes or images, or the learner is for another `way`.
+        """
+        raise NotImplementedError
+
+    def queries(self, store: ImageStore, shot: int) -> int:
+        """Queries per class beside `shot` examples: 15, or what the smallest class has."""
+        return max(1, min(_MOST_QUERIES, smallest_class(store) - shot - self.unlabelled_images))
+
+    def validation(self, store: ImageStore) -> Validation | None:
+        """How to validate on a store; None if it is too small for that."""
+        raise NotImplementedError
+
+    def scores(self, learner: Any, support: Images, queries: Images, unlabelled: Images | None) -> Images:
+        """Scores `[queries, n_way]` of one episode of images `[n_way, images per class, H, W, C]`."""
+        raise NotImplementedError
+
+    def pictures(
+        self, learner: Any, seen: ImageStore, unseen: ImageStore, episodes: int
+    ) -> Iterator[tuple[str, Figure]]:
+        """The pictures of a trained learner, each with the name of its file.
+
+        Args:
+            learner: the trained learner.
+            seen: images of training classes.
+            unseen: images of test classes.
+            episodes: number of episodes for every point of a curve.
+        """
+        from fslcore.experiments.recipes import figures
+
+        del seen, episodes
+        way, shot = self.protocols(unseen)[0]
+        query, spare = self.queries(unseen, shot), self.unlabelled_images
+        scores = functools.partial(self.scores, learner)
+        yield "episode.png", figures.episode(unseen, way, shot, query, spare, self.seed, scores)
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as it stands in `config.json`."""
+        return {"learner": self.learner, **dataclasses.asdict(self)}
+
+    def _classes(self, store: ImageStore) -> int:
+        return store.n_classes * (4 if self.rotations else 1)
+
+    def _check_measurable(self, store: ImageStore, way: int | None, shot: int | None) -> None:
+        """Raises ArgumentError if a store has too few classes or images to be measured on."""
+        most = {"way": store.n_classes, "shot": smallest_class(store) - self.unlabelled_images - 1}
+        if most["way"] < 2 or most["shot"] < 1:
+            raise ArgumentError(
+                "data",
+                "must have 2 or more classes for the test, each with images for an example and a query",
+                store,
+            )
+        for name, value in (("way", way), ("shot", shot)):
+            if value is not None and value > most[name]:
+                raise ArgumentError(
+                    name, f"must be at most {most[name]} to measure the learner on {store!r}", value
+                )
+
+
+def smallest_class(store: ImageStore) -> int:
+    """Images of the smallest class."""
+    return int(store.images_per_class.min())
+
+
+def shared_out(shot: int, query: int, images: int) -> dict[str, int]:
+    """Support and query images out of those of a class: support first, but at least one query."""
+    shot = min(shot, max(images - 1, 1))
+    return {"shot": shot, "query": min(query, max(images - shot, 1))}
+
+
+def adam(rate: float, steps: int, **moments: float) -> Any:
+    """Adam whose rate falls to 0 along half a cosine."""
+    import keras
+
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps), **moments)
