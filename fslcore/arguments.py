@@ -92,6 +92,16 @@ def check_episode_counts(n_way: Any, k_shot: Any, n_query: Any, episodes: Any) -
     return counts[0], counts[1], counts[2], counts[3]
 
 
+def check_permutations(n: Any, count: Any) -> tuple[int, int]:
+    """Both as integers of at least 0, or a ValueError that names one."""
+    numbers = []
+    for name, value in (("n", n), ("count", count)):
+        numbers.append(as_int64(name, value))
+        if numbers[-1] < 0:
+            raise ValueError(f"{name} must be at least 0, received {numbers[-1]}")
+    return numbers[0], numbers[1]
+
+
 def as_matrix(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     """The argument as a float array of two axes, or a ValueError that names it."""
     array = np.asarray(value)
