@@ -28,6 +28,7 @@ from fslcore.arguments import (
     check_episode_counts,
     check_metric,
     check_pairwise,
+    check_permutations,
     check_precision,
     check_store,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "native_libraries",
     "pairwise",
     "pairwise_grad",
+    "permutations",
     "sample_episodes",
     "triplet_hard",
     "triplet_semihard",
@@ -255,6 +257,24 @@ def sample_episodes(
     )
 
 
+def permutations(n: int, count: int, seed: Tensor | int, first: Tensor | int = 0) -> Tensor:
+    """Uniform random permutations; see `fslcore.kernels.permutations`. On the CPU only.
+
+    Args:
+        n: The length of each, a Python integer.
+        count: How many permutations, a Python integer.
+        seed: At least 0; may be a tensor.
+        first: The number of the first permutation; may be a tensor.
+
+    Returns:
+        int32 [count, n].
+    """
+    n, count = check_permutations(n, count)
+    return raw_ops.fslcore_permutations(
+        seed=_number("seed", seed), first=_number("first", first), n=n, count=count
+    )
+
+
 def gather_images(
     store: Tensor,
     indices: Tensor,
@@ -311,7 +331,7 @@ def _triplet_loss_gradient(op: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tens
     return grad_loss * op.outputs[1], None
 
 
-for _name in ("FslcoreMineTriplets", "FslcoreSampleEpisodes", "FslcoreGatherImages"):
+for _name in ("FslcoreMineTriplets", "FslcoreSampleEpisodes", "FslcorePermutations", "FslcoreGatherImages"):
     tf.no_gradient(_name)
 
 
