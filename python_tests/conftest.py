@@ -50,6 +50,7 @@ NATIVE = ("numpy", "eager", "graph", "unknown_batch", "xla", *_gpu_backends())
 # What is an array or a tensor in a call; everything else is a Python value, fixed when a graph is traced.
 ARRAYS = {
     "x", "y", "grad", "weights", "bias", "labels", "store", "indices", "rotations", "seed", "first_episode",
+    "first",
 }  # fmt: skip
 # Arrays whose first axis is the batch, unknown to the traced graph of `unknown_batch`.
 BATCHED = {"x", "y", "labels", "store", "indices"}
@@ -57,7 +58,7 @@ BATCHED = {"x", "y", "labels", "store", "indices"}
 # Sentences about values, not shapes: a GPU would have to be waited for to raise them.
 OF_VALUES = re.compile(
     "indices must be in|rotations must be 0|by odd quarter turns|must not exceed|number of classes|"
-    "(seed|first_episode) must be at least"
+    "(seed|first_episode|first) must be at least"
 )
 
 

@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from fslcore import kernels
+from fslcore import _core
 
 # Counted with GCC 12. Of the first, which `pairwise_grad` needs too, 4.2 million are the register tiles: two
 # loads, six broadcasts, twelve multiply-adds and three for the loop. Other compilers may take more or less.
@@ -42,7 +42,7 @@ kernels.gather_images(store, drawn, drawn[:, :, 0] % 4)
 
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
-@pytest.mark.skipif(kernels._core.best_simd_level() == "portable", reason="the counts are those of AVX2")
+@pytest.mark.skipif(_core.best_simd_level() == "portable", reason="the counts are those of AVX2")
 def test_no_kernel_takes_more_instructions_than_it_did(tmp_path):
     environment = {**os.environ, "FSLCORE_SIMD": "avx2", "FSLCORE_NUM_THREADS": "1"}
     profile = tmp_path / "callgrind.out"
