@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The XLA FFI handlers: everything is checked again here, results included, for a front end like JAX passes
-// whatever its user wrote. On a GPU the values of arguments cannot be checked. No CUDA header is needed.
+// The XLA FFI handlers. A front end like JAX passes whatever its user wrote, so types and sizes of all
+// arguments and results are checked here. A GPU does not let their values be checked without waiting for it.
+// No CUDA header is needed.
 #include "bindings/handlers.h"
 
 #include <algorithm>

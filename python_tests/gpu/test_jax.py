@@ -2,6 +2,8 @@
 """fslcore.jax, on the CPU and on a GPU: values, gradients, jit, errors."""
 
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import oracles
@@ -13,8 +15,7 @@ jax.config.update("jax_enable_x64", True)  # labels and seeds are int64
 import jax.numpy as jnp  # noqa: E402
 
 import fslcore.jax as ops  # noqa: E402
-
-METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan")
+from fslcore.arguments import METRICS  # noqa: E402
 
 
 def why_not(platform):
@@ -209,3 +210,17 @@ def test_gradients_of_the_weighted_metric():
     for part, wanted in zip(got, want, strict=True):
         np.testing.assert_allclose(part, wanted, rtol=1e-4, atol=1e-4)
     assert len(ops.pairwise_grad(x, y, upstream)) == 2
+
+
+def python(script):
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+
+def test_no_tensorflow_is_imported():
+    done = python("import sys, fslcore.jax; print('tensorflow' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_without_jax_the_error_names_the_remedy():
+    done = python("import sys; sys.modules['jax'] = None; import fslcore.jax")
+    assert "ImportError: fslcore.jax needs JAX; install it with: pip install" in done.stderr
