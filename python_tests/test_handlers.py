@@ -125,6 +125,8 @@ def test_results_must_be_those_of_the_op(op, index, change):
     if change == "another type":
         dtype = "int64" if dtype == "int32" else "int32"
     results[index : index + 1] = {"missing": [], "twice": [(shape, dtype)] * 2}.get(change, [(shape, dtype)])
+    if not results:
+        pytest.skip("XLA drops a call without results")
     refused("must (have shape|hold)|results, received", op, results=results)
 
 
@@ -143,18 +145,18 @@ def test_inputs_must_be_those_of_the_op(op, index, change):
     refused("must|inputs, received|takes", op, inputs=inputs)
 
 
+# Inputs with axes whose first one may be longer without a change of the others or of the results.
+FREE = {("gather_images", 0), ("sample_episodes", 0)}
+
+
 @pytest.mark.parametrize(
-    ("op", "index"), [(op, i) for op, i in each(0) if np.ndim(CALLS[op][0][i])], ids=lambda value: str(value)
+    ("op", "index"), [(op, i) for op, i in each(0) if np.ndim(CALLS[op][0][i]) and (op, i) not in FREE]
 )
-def test_inputs_must_fit_each_other(op, index):
+def test_inputs_must_fit_each_other_and_the_results(op, index):
     inputs = list(CALLS[op][0])
-    if (op, index) == ("gather_images", 0):
-        pytest.skip("a store of one image more fits the others")
     given = inputs[index]
     inputs[index] = np.concatenate([given, given[:1]]) if given.size else np.ones(1, given.dtype)
-    if (op, index) in (("pairwise", 0), ("pairwise", 1), ("sample_episodes", 0)):
-        inputs[index] = inputs[index][..., :1] if op == "pairwise" else np.zeros(4, np.int64)
-    refused("must", op, inputs=inputs)
+    refused("must|weights and activation belong", op, inputs=inputs)
 
 
 @pytest.mark.parametrize("op", ["triplet_loss", "mine_triplets", "conv_block", "conv_block_grad"])
