@@ -3,6 +3,7 @@
 
     kernels                NumPy functions over the compiled core; needs no TensorFlow
     ops                    the same functions as differentiable TensorFlow ops, inside XLA too
+    jax                    the same functions on JAX arrays, differentiable; needs no TensorFlow
     layers losses metrics  Keras: Gram matrices, losses and metrics on them, the triplet loss
     encoders               BasicCNN, VinyalsNet, conv4, KochNet
     adversarial            the other two networks of MetaGAN

@@ -27,6 +27,7 @@ SUITES = (
     "test_gram.py",
     "test_gram_grad.py",
     "test_images.py",
+    "test_permutations.py",
     "test_triplet_loss.py",
     "test_triplets.py",
     "test_triplets_large.py",

@@ -63,7 +63,7 @@ class ThreadPool {
   int threads_;
   pid_t process_ = getpid();
   bool stopping_ = false;
-  std::atomic<int> waiting_{0};  // tasks_.size(), to be looked at without the mutex
+  std::atomic<int> waiting_{0};  // tasks_.size(), read without the mutex
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> tasks_;
