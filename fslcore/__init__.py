@@ -4,6 +4,7 @@
     kernels                NumPy functions on the compiled core; needs no TensorFlow
     ops                    the same functions as differentiable TensorFlow ops, inside XLA too
     twins                  the ops in plain TensorFlow; needs no compiled library
+    jax                    the same functions on JAX arrays, differentiable; needs no TensorFlow
     layers losses metrics  Keras: Gram matrices, losses and metrics on them, the triplet loss
     encoders               BasicCNN, VinyalsNet, conv4, KochNet
     adversarial            the other two networks of MetaGAN

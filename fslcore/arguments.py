@@ -145,6 +145,14 @@ def check_episode_counts(n_way: Any, k_shot: Any, n_query: Any, episodes: Any) -
     )
 
 
+def check_permutations(n: Any, count: Any) -> tuple[int, int]:
+    """Both as integers of at least 0, or an ArgumentError that names one."""
+    n, count = as_int64("n", n), as_int64("count", count)
+    check_at_least("n", n, 0)
+    check_at_least("count", count, 0)
+    return n, count
+
+
 def as_matrix(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     """The argument as a float array of two axes, or a ValueError that names it."""
     array = np.asarray(value)

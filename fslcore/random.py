@@ -62,27 +62,6 @@ def key(stream: Stream, seed: int) -> int:
     return seed + _OFFSETS[stream]
 
 
-def permutations(n: int, count: int, seed: int, first: Any = 0) -> tf.Tensor:
-    """Random orders of the numbers 0 to n - 1, each equally likely.
-
-    Args:
-        n: Length of an order.
-        count: Number of orders.
-        seed: Key of the stream.
-        first: Index of the first order; may be a tensor. Order i is a function of `seed` and `first + i`.
-
-    Returns:
-        int32 [count, n].
-    """
-    import tensorflow as tf
-
-    from fslcore import ops
-
-    # An episode of one class that takes all its members is a permutation of them.
-    members = tf.zeros([n], tf.int32)
-    return ops.sample_episodes(members, 1, n, 0, count, seed, first_episode=first)[:, 0]
-
-
 def minibatch_order(
     n_images: int, steps: int, batch: int, *, seed: int, first: Any = 0, count: int = 1
 ) -> tf.Tensor:
@@ -102,8 +81,10 @@ def minibatch_order(
     """
     import tensorflow as tf
 
+    from fslcore import ops
+
     passes = -(-steps * batch // n_images)
-    orders = permutations(n_images, count * passes, key("order", seed), first * passes)
+    orders = ops.permutations(n_images, count * passes, key("order", seed), first * passes)
     rows = tf.reshape(orders, [count, passes * n_images])[:, : steps * batch]
     return tf.reshape(rows, [count, steps, batch])
 

@@ -303,6 +303,12 @@ def sample_episodes(
     return out
 
 
+def permutations(n: int, count: int, seed: int, first: int = 0) -> NDArray[np.int64]:  # [count, n]
+    """Whole shuffles, each by stream 1 of the episode of its number."""
+    drawn = [draw(n, n, random_words(seed, first + i, 1)) for i in range(count)]
+    return np.array(drawn, np.int64).reshape(count, n)
+
+
 # Images ---------------------------------------------------------------------------------------------
 
 

@@ -9,16 +9,16 @@ import pytest
 EXPORTED = {
     "fslcore": """
         ImageStore MAML MetaGAN PixelNearestNeighbour Prototypical Report Reptile Siamese accuracy_versus_way
-        adversarial data encoders evaluate evaluation experiments kernels layers learners losses metrics ops plots
-        set_threads twins
+        adversarial data encoders evaluate evaluation experiments kernels layers learners losses metrics ops
+        plots set_threads twins
     """,
     "fslcore.data": "ImageStore default_split get_dummies load",
     "fslcore.encoders": "BasicCNN KochNet VinyalsNet adversarial conv4 conv4_classifier",
     "fslcore.encoders.adversarial": "conditional_generator task_encoder",
     "fslcore.kernels": """
         Classes METRICS TRIPLET_METRICS TripletResult gather_images group_labels mine_hard mine_semihard
-        num_threads pairwise pairwise_grad sample_episodes set_num_threads simd_level triplet_hard
-        triplet_semihard
+        num_threads pairwise pairwise_grad permutations sample_episodes set_num_threads simd_level
+        triplet_hard triplet_semihard
     """,
     "fslcore.layers": """
         CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix UpsampledConv2D
@@ -35,7 +35,7 @@ EXPORTED = {
     "fslcore.ops": """
         AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
         conv_block fit_classifiers gather_images mine_hard mine_semihard native_libraries pairwise
-        pairwise_grad reference sample_episodes triplet_hard triplet_semihard
+        pairwise_grad permutations reference sample_episodes triplet_hard triplet_semihard
     """,
     "fslcore.twins": """
         AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard pairwise triplet_hard

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fslcore import kernels, random
+from fslcore import random
 from fslcore.data import ImageStore
 
 
@@ -110,12 +110,6 @@ def test_draws_are_the_published_ones(numbered, draw, expected):
 def test_order_in_full():
     rows = random.minibatch_order(5, 1, 5, seed=0, count=2)
     assert rows.numpy().tolist() == [[[0, 3, 4, 2, 1]], [[2, 3, 1, 0, 4]]]
-
-
-def test_permutations_are_episodes_of_one_class():
-    expected = kernels.sample_episodes(np.zeros(7, int), 1, 7, 0, 5, seed=3, first_episode=20)[:, 0]
-    np.testing.assert_array_equal(random.permutations(7, 5, 3, first=20), expected)
-    np.testing.assert_array_equal(random.permutations(7, 5, 3, first=tf.constant(20, tf.int64)), expected)
 
 
 def test_seeds_of_episodes():

@@ -74,6 +74,7 @@ KERNELS = [
     "mine_semihard",
     "pairwise",
     "pairwise_grad",
+    "permutations",
     "sample_episodes",
     "triplet_hard",
     "triplet_semihard",
@@ -114,6 +115,7 @@ SIGNATURES = {
     "triplet_semihard": "x labels margin=1.0 metric='sqeuclidean'",
     "triplet_hard": "x labels margin=1.0 metric='sqeuclidean'",
     "sample_episodes": "labels n_way k_shot n_query episodes seed first_episode=0",
+    "permutations": "n count seed first=0",
     "gather_images": f"store indices rotations=None scale={1 / 255} shift=0.0 size=None",
 }
 

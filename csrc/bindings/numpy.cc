@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// NumPy arrays in, NumPy arrays out: check, convert, release the GIL, call. The public signatures, with their
+// The ops on NumPy arrays: convert, check, release the GIL, run. The public functions, with their
 // documentation, are in fslcore/kernels.py.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -7,17 +7,13 @@
 #include <unistd.h>
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "bindings/ops.h"
 #include "bindings/thread_pool.h"
 #include "core/simd/cpu_level.h"
-#include "core/episodes/episodes.h"
-#include "core/pairwise/pairwise.h"
-#include "core/images/images.h"
 #include "core/simd/limits.h"
-#include "core/triplets/triplets.h"
 #ifdef FSLCORE_WITH_CUDA
 #include "cuda/devices.h"
 #endif
@@ -48,123 +44,101 @@ void Require(const std::string& problem) {
   if (!problem.empty()) throw py::value_error(problem);
 }
 
-Matrix<const float> AsMatrix(const Array<float>& x) { return {x.data(), x.shape(0), x.shape(1)}; }
+// ---- ops -------------------------------------------------------------------------------------------------
 
-template <class T>
-Vector<const T> AsVector(const Array<T>& v) {
-  return {v.data(), v.size()};
+// Reads attributes from keyword arguments.
+struct KeywordReader {
+  const py::kwargs& keywords;
+
+  template <class T, class... Allowed>
+  void operator()(bindings::Key key, T& value, const Allowed&...) {
+    if (key.optional && !keywords.contains(key.name)) return;
+    const py::object given = keywords[key.name];
+    if constexpr (std::is_enum_v<T>)
+      Require(bindings::ReadName(key.name, given.cast<std::string>(), &value));
+    else
+      value = given.cast<T>();
+  }
+};
+
+// Calls body with a null pointer of the type.
+template <class Body>
+py::array WithType(bindings::Type type, const Body& body) {
+  if (type == bindings::Type::kFloat32) return body(static_cast<float*>(nullptr));
+  if (type == bindings::Type::kInt32) return body(static_cast<int32_t*>(nullptr));
+  if (type == bindings::Type::kInt64) return body(static_cast<int64_t*>(nullptr));
+  return body(static_cast<uint8_t*>(nullptr));
 }
 
-template <class T>
-std::vector<int64_t> ShapeOf(const Array<T>& a) {
-  return {a.shape(), a.shape() + a.ndim()};
+// C-contiguous, of the type that the op takes.
+py::array AsArray(const py::handle& given, bindings::Type type) {
+  return WithType(type, [&](auto* null) {
+    return Array<std::remove_pointer_t<decltype(null)>>(py::reinterpret_borrow<py::object>(given));
+  });
 }
 
-PairwiseKernel MakeKernel(const std::string& metric, const std::string& activation,
-                          const Array<float>& weights, float bias) {
-  return {ParseMetric(metric).value(), ParseActivation(activation).value(), AsVector(weights), bias};
+py::array NewArray(const Sizes& sizes, bindings::Type type) {
+  return WithType(type, [&](auto* null) { return Array<std::remove_pointer_t<decltype(null)>>(sizes); });
 }
 
-Array<float> PairwiseArray(const Array<float>& x, const Array<float>& y, const std::string& metric,
-                           const Array<float>& weights, float bias, const std::string& activation) {
-  const PairwiseKernel kernel = MakeKernel(metric, activation, weights, bias);
-  const auto vx = AsMatrix(x), vy = AsMatrix(y);
-  Require(CheckPairwise(kernel, vx, vy));
-  Array<float> out({vx.rows, vy.rows});
-  float* data = out.mutable_data();
+// Arrays in, a tuple of new arrays out.
+template <class O>
+py::tuple RunOp(const py::args& arguments, const py::kwargs& keywords) {
+  if (arguments.size() != std::size(O::kInputs))
+    throw py::type_error("the op takes " + std::to_string(std::size(O::kInputs)) + " arrays");
+  typename O::Attributes attributes;
+  KeywordReader reader = {keywords};
+  attributes.Visit(reader);
+
   const auto pool = Pool();
-  py::gil_scoped_release release;
-  Pairwise(pool->executor(), kernel, vx, vy, data);
-  return out;
-}
-
-py::tuple PairwiseGradArrays(const Array<float>& x, const Array<float>& y, const Array<float>& grad,
-                             const std::string& metric, const Array<float>& weights, float bias,
-                             const std::string& activation) {
-  const PairwiseKernel kernel = MakeKernel(metric, activation, weights, bias);
-  const auto vx = AsMatrix(x), vy = AsMatrix(y), vgrad = AsMatrix(grad);
-  Require(CheckPairwiseGrad(kernel, vx, vy, vgrad, vgrad));
-  const bool weighted = kernel.metric == Metric::kWeightedManhattan;
-  Array<float> out({vx.rows, vy.rows}), dx({vx.rows, vx.cols}), dy({vy.rows, vy.cols});
-  Array<float> dweights(weighted ? vx.cols : 0), dbias(1);
-  float* out_data = out.mutable_data();
-  const PairwiseGradients gradients = {dx.mutable_data(), dy.mutable_data(),
-                                       weighted ? dweights.mutable_data() : nullptr, dbias.mutable_data()};
-  const auto pool = Pool();
+  bindings::CpuCall call;
+  call.executor = pool->executor();
+  std::vector<py::array> inputs;
+  for (size_t i = 0; i < std::size(O::kInputs); ++i) {
+    inputs.push_back(AsArray(arguments[i], O::kInputs[i].type));
+    call.input_shapes.emplace_back(inputs[i].shape(), inputs[i].shape() + inputs[i].ndim());
+    call.inputs.push_back(inputs[i].data());
+  }
+  Require(bindings::CheckCall<O>(attributes, call.input_shapes, &call.output_shapes));
+  if constexpr (O::kRows >= 0) call.rows = call.input_shapes[O::kRows][0];
+  if constexpr (O::kCounts) {
+    const int64_t count = O::Count(attributes, call);
+    for (Sizes& sizes : call.output_shapes) sizes[0] = count;
+  }
+  py::tuple outputs(call.output_shapes.size());
+  for (size_t i = 0; i < call.output_shapes.size(); ++i) {
+    py::array output = NewArray(call.output_shapes[i], O::kOutputs[i].type);
+    call.outputs.push_back(output.mutable_data());
+    outputs[i] = std::move(output);
+  }
+  std::string problem;
   {
     py::gil_scoped_release release;
-    Pairwise(pool->executor(), kernel, vx, vy, out_data);
-    PairwiseGrad(pool->executor(), kernel, vx, vy, vgrad.data, out_data, gradients);
+    problem = O::Run(attributes, call);
   }
-  if (!weighted) return py::make_tuple(dx, dy);
-  return py::make_tuple(dx, dy, dweights, dbias.at(0));
+  Require(problem);
+  return outputs;
 }
 
-py::tuple MineTripletsArrays(const Array<float>& x, const Array<int64_t>& labels,
-                             const std::string& mining_name, const std::string& metric_name) {
-  const Mining mining = ParseMining(mining_name).value();
-  const Metric metric = ParseMetric(metric_name).value();
-  const auto vx = AsMatrix(x);
-  const auto vlabels = AsVector(labels);
-  Require(CheckTriplets(metric, vx, vlabels.size));
-  const int64_t triplets = CountTriplets(mining, vlabels);
-  Array<int32_t> anchor(triplets), positive(triplets), negative(triplets);
-  int32_t *a = anchor.mutable_data(), *p = positive.mutable_data(), *n = negative.mutable_data();
-  const auto pool = Pool();
-  {
-    py::gil_scoped_release release;
-    MineTriplets(pool->executor(), mining, metric, vx, vlabels, a, p, n);
-  }
-  return py::make_tuple(anchor, positive, negative);
-}
-
-py::tuple TripletLossArrays(const Array<float>& x, const Array<int64_t>& labels,
-                            const std::string& mining_name, float margin, const std::string& metric_name) {
-  const Mining mining = ParseMining(mining_name).value();
-  const Metric metric = ParseMetric(metric_name).value();
-  const auto vx = AsMatrix(x);
-  const auto vlabels = AsVector(labels);
-  Require(CheckTriplets(metric, vx, vlabels.size));
-  Array<float> grad({vx.rows, vx.cols});
-  float* data = grad.mutable_data();
-  const auto pool = Pool();
-  TripletLoss result;
-  {
-    py::gil_scoped_release release;
-    result = TripletLossAndGrad(pool->executor(), mining, metric, margin, vx, vlabels, data);
-  }
-  return py::make_tuple(result.loss, grad, result.triplets);
-}
-
-Array<int32_t> SampleEpisodesArray(const Classes& classes, int64_t n_way, int64_t k_shot, int64_t n_query,
-                                   int64_t episodes, int64_t seed, int64_t first_episode) {
-  const EpisodeShape shape = {n_way, k_shot, n_query};
-  Require(CheckEpisodes(classes, shape, episodes, seed, first_episode));
-  Array<int32_t> out({episodes, n_way, shape.samples()});
+// The same op on labels that are grouped already.
+py::tuple SampleEpisodesOf(const Classes& classes, int64_t seed, int64_t first_episode,
+                           const py::kwargs& keywords) {
+  bindings::SampleEpisodesAttributes attributes;
+  KeywordReader reader = {keywords};
+  attributes.Visit(reader);
+  const EpisodeShape& shape = attributes.shape;
+  Require(CheckEpisodes(classes, shape, attributes.episodes, seed, first_episode));
+  Array<int32_t> out({attributes.episodes, shape.n_way, shape.samples()});
   int32_t* data = out.mutable_data();
   const auto pool = Pool();
-  py::gil_scoped_release release;
-  SampleEpisodes(pool->executor(), classes, shape, episodes, seed, first_episode, data);
-  return out;
+  {
+    py::gil_scoped_release release;
+    SampleEpisodes(pool->executor(), classes, shape, attributes.episodes, seed, first_episode, data);
+  }
+  return py::make_tuple(out);
 }
 
-Array<float> GatherImagesArray(const Array<uint8_t>& store, const Array<int64_t>& indices,
-                               const Array<int64_t>& rotations, int64_t height, int64_t width, float scale,
-                               float shift) {
-  const Images images = {store.data(), store.shape(0), store.shape(1), store.shape(2), store.shape(3)};
-  Require(CheckRotations(ShapeOf(indices), ShapeOf(rotations)));
-  const ImageChange change = {height, width, scale, shift};
-  Require(CheckGather(images, AsVector(indices), AsVector(rotations), change));
-  std::vector<py::ssize_t> shape(indices.shape(), indices.shape() + indices.ndim());
-  shape.insert(shape.end(),
-               {change.out_height(images.height), change.out_width(images.width), images.channels});
-  Array<float> out(shape);
-  float* data = out.mutable_data();
-  const auto pool = Pool();
-  py::gil_scoped_release release;
-  GatherImages(pool->executor(), images, AsVector(indices), AsVector(rotations), change, data);
-  return out;
-}
+// ---- rates -----------------------------------------------------------------------------------------------
 
 double MultiplyAddRateOfPool() {
   const auto pool = Pool();
@@ -205,15 +179,15 @@ PYBIND11_MODULE(_core, m) {
   m.def("best_simd_level", [] { return std::string(CpuLevelName(BestCpuLevel())); });
   m.def("num_threads", [] { return g_pool->threads(); });
   m.def("set_num_threads", SetThreads);
-  m.def("pairwise", PairwiseArray);
-  m.def("pairwise_grad", PairwiseGradArrays);
-  m.def("mine_triplets", MineTripletsArrays);
-  m.def("triplet_loss", TripletLossArrays);
   py::class_<Classes>(m, "Classes")
-      .def(py::init([](const Array<int64_t>& labels) { return Classes(AsVector(labels)); }))
+      .def(py::init([](const Array<int64_t>& labels) {
+        return Classes(Vector<const int64_t>{labels.data(), labels.size()});
+      }))
       .def_property_readonly("count", &Classes::count);
-  m.def("sample_episodes", SampleEpisodesArray);
-  m.def("gather_images", GatherImagesArray);
+  m.def("sample_episodes", SampleEpisodesOf);  // tried before the one below
+#define FSLCORE_DEFINE(Op, function) m.def(#function, RunOp<bindings::Op>);
+  FSLCORE_NUMPY_OPS(FSLCORE_DEFINE)
+#undef FSLCORE_DEFINE
   m.def("multiply_add_rate", MultiplyAddRateOfPool);
   m.def("copy_rate", CopyRateOfPool);
 }

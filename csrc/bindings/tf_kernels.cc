@@ -1,149 +1,139 @@
 // SPDX-License-Identifier: MIT
-// CPU kernels of the TensorFlow ops: check, view, call the core on the intra-op threads.
-#include "bindings/tf_kernels.h"
-
+// The kernels of TensorFlow's ops: the core on the intra-op threads, or CUDA kernels on the op's stream. No
+// CUDA header is needed.
+#include <string>
 #include <vector>
 
-#include "bindings/tf_arguments.h"
-#include "core/fitting/adam_step.h"
+#include "bindings/ops.h"
+#include "bindings/tf_attributes.h"
+#include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/lib/core/threadpool.h"
+#ifdef FSLCORE_WITH_CUDA
+#include "cuda/devices.h"
+#include "xla/stream_executor/stream.h"
+#endif
 
 namespace tensorflow::fslcore_bindings {
 namespace {
 
-class PairwiseOp : public PairwiseBase {
+namespace bindings = fslcore::bindings;
+
+fslcore::Executor ExecutorOf(OpKernelContext* context) {
+  const auto* workers = context->device()->tensorflow_cpu_worker_threads();
+  return {workers->num_threads,
+          [pool = workers->workers](std::function<void()> task) { pool->Schedule(std::move(task)); }};
+}
+
+// What a kernel does on every device.
+template <class O>
+class Kernel : public OpKernel {
  public:
-  using PairwiseBase::PairwiseBase;
-  void Compute(OpKernelContext* context) override {
-    OP_REQUIRES_OK(context, Check(context));
-    const auto x = MatrixOf(context->input(0)), y = MatrixOf(context->input(1));
-    Tensor* out;
-    OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({x.rows, y.rows}), &out));
-    fslcore::Pairwise(ExecutorOf(context), Kernel(context), x, y, out->flat<float>().data());
+  explicit Kernel(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, ReadAttributes(context, &attributes_));
   }
 
  protected:
-  fslcore::PairwiseKernel Kernel(OpKernelContext* context) const {
-    return {metric_, activation_, VectorOf<float>(context->input(2)), context->input(3).scalar<float>()()};
-  }
-};
-
-class PairwiseGradOp : public PairwiseOp {
- public:
-  using PairwiseOp::PairwiseOp;
-  void Compute(OpKernelContext* context) override {
-    OP_REQUIRES_OK(context, Check(context));
-    float* gradients[4];
-    OP_REQUIRES_OK(context, AllocateGradients(context, gradients));
-    fslcore::PairwiseGrad(ExecutorOf(context), Kernel(context), MatrixOf(context->input(0)),
-                          MatrixOf(context->input(1)), context->input(4).flat<float>().data(),
-                          context->input(5).flat<float>().data(),
-                          {gradients[0], gradients[1], gradients[2], gradients[3]});
-  }
-};
-
-class TripletLossOp : public TripletLossBase {
- public:
-  using TripletLossBase::TripletLossBase;
-  void Compute(OpKernelContext* context) override {
-    OP_REQUIRES_OK(context, Check(context));
-    Outputs outputs;
-    OP_REQUIRES_OK(context, Allocate(context, &outputs));
-    const auto result = fslcore::TripletLossAndGrad(
-        ExecutorOf(context), mining_, metric_, margin_, MatrixOf(context->input(0)),
-        VectorOf<int64_t>(context->input(1)), outputs.grad->flat<float>().data());
-    outputs.loss->scalar<float>()() = result.loss;
-    outputs.triplets->scalar<int64_t>()() = result.triplets;
-  }
-};
-
-class MineTripletsOp : public TripletBase {
- public:
-  using TripletBase::TripletBase;
-  void Compute(OpKernelContext* context) override {
-    OP_REQUIRES_OK(context, Check(context));
-    const auto labels = VectorOf<int64_t>(context->input(1));
-    int32_t* indices[3];
-    OP_REQUIRES_OK(context, AllocateTriplets(context, fslcore::CountTriplets(mining_, labels), indices));
-    fslcore::MineTriplets(ExecutorOf(context), mining_, metric_, MatrixOf(context->input(0)), labels,
-                          indices[0], indices[1], indices[2]);
-  }
-};
-
-class SampleEpisodesOp : public SampleEpisodesBase {
- public:
-  using SampleEpisodesBase::SampleEpisodesBase;
-  void Compute(OpKernelContext* context) override {
-    OP_REQUIRES_OK(context, Check(context));
-    const fslcore::Classes classes(VectorOf<int64_t>(context->input(0)));
-    const int64_t seed = context->input(1).scalar<int64_t>()(), first = context->input(2).scalar<int64_t>()();
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckEpisodes(classes, shape_, episodes_, seed, first)));
-    Tensor* out;
-    OP_REQUIRES_OK(context, Allocate(context, &out));
-    fslcore::SampleEpisodes(ExecutorOf(context), classes, shape_, episodes_, seed, first,
-                            out->flat<int32_t>().data());
-  }
-};
-
-class GatherImagesOp : public GatherImagesBase {
- public:
-  using GatherImagesBase::GatherImagesBase;
-  void Compute(OpKernelContext* context) override {
-    fslcore::Images images;
-    OP_REQUIRES_OK(context, Check(context, &images));
-    const auto indices = VectorOf<int64_t>(context->input(1)),
-               rotations = VectorOf<int64_t>(context->input(2));
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckGather(images, indices, rotations, change_)));
-    Tensor* out;
-    OP_REQUIRES_OK(context, Allocate(context, images, &out));
-    fslcore::GatherImages(ExecutorOf(context), images, indices, rotations, change_,
-                          out->flat<float>().data());
-  }
-};
-
-class AdamStepOp : public OpKernel {
- public:
-  explicit AdamStepOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("learning_rate", &settings_.learning_rate));
-    OP_REQUIRES_OK(context, context->GetAttr("beta_2", &settings_.beta_2));
-    OP_REQUIRES_OK(context, context->GetAttr("one_minus_beta_2", &settings_.one_minus_beta_2));
-    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &settings_.epsilon));
-  }
-  void Compute(OpKernelContext* context) override {
-    const int count = context->num_inputs() / 3;
-    std::vector<fslcore::Sizes> shapes;
-    for (int i = 0; i < context->num_inputs(); ++i) shapes.push_back(ShapeOf(context->input(i)));
-    OP_REQUIRES_OK(context, CheckSentence(fslcore::CheckAdamStep(shapes)));
-    std::vector<fslcore::AdamTensor> tensors;
-    for (int i = 0; i < count; ++i) {
-      const Tensor &weights = context->input(i), &gradients = context->input(count + i),
-                   &squares = context->input(2 * count + i);
-      Tensor *new_weights, *new_squares;
-      OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({i, count + i}, i, weights.shape(),
-                                                                        &new_weights));
-      OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({2 * count + i}, count + i,
-                                                                        squares.shape(), &new_squares));
-      tensors.push_back({weights.NumElements(), weights.flat<float>().data(), gradients.flat<float>().data(),
-                         squares.flat<float>().data(), new_weights->flat<float>().data(),
-                         new_squares->flat<float>().data()});
+  absl::Status TakeInputs(OpKernelContext* context, bindings::Call* call) const {
+    for (int i = 0; i < context->num_inputs(); ++i) {
+      const Tensor& input = context->input(i);
+      const auto sizes = input.shape().dim_sizes();
+      call->input_shapes.emplace_back(sizes.begin(), sizes.end());
+      call->inputs.push_back(input.data());
     }
-    Tensor* new_power;
-    OP_REQUIRES_OK(context, context->allocate_output(2 * count, TensorShape({}), &new_power));
-    new_power->scalar<float>()() =
-        fslcore::AdamStep(settings_, tensors, context->input(3 * count).scalar<float>()());
+    return Invalid(bindings::CheckCall<O>(attributes_, call->input_shapes, &call->output_shapes));
+  }
+
+  static absl::Status AllocateOutputs(OpKernelContext* context, bindings::Call* call) {
+    for (size_t i = 0; i < call->output_shapes.size(); ++i) {
+      TensorShape shape;
+      TF_RETURN_IF_ERROR(TensorShape::BuildTensorShape(call->output_shapes[i], &shape));
+      Tensor* output;
+      TF_RETURN_IF_ERROR(context->forward_input_or_allocate_output(O::Forwardable(i, call->inputs.size()),
+                                                                   static_cast<int>(i), shape, &output));
+      call->outputs.push_back(output->data());
+    }
+    return absl::OkStatus();
+  }
+
+  typename O::Attributes attributes_;
+};
+
+template <class O>
+class CpuKernel : public Kernel<O> {
+ public:
+  using Kernel<O>::Kernel;
+  void Compute(OpKernelContext* context) override {
+    bindings::CpuCall call;
+    call.executor = ExecutorOf(context);
+    OP_REQUIRES_OK(context, this->TakeInputs(context, &call));
+    if constexpr (O::kRows >= 0) call.rows = call.input_shapes[O::kRows][0];
+    if constexpr (O::kCounts) {
+      const int64_t count = O::Count(this->attributes_, call);
+      for (fslcore::Sizes& sizes : call.output_shapes) sizes[0] = count;
+    }
+    OP_REQUIRES_OK(context, this->AllocateOutputs(context, &call));
+    OP_REQUIRES_OK(context, Invalid(O::Run(this->attributes_, call)));
+  }
+};
+
+// The registration macro of TensorFlow takes no template.
+template <class K>
+bool Register(const char* op, const char* device) {
+  kernel_factory::OpKernelRegistrar(
+      register_kernel::Name(op).Device(device).Build(), op,
+      [](OpKernelConstruction* context) -> OpKernel* { return new K(context); });
+  return true;
+}
+
+#define FSLCORE_REGISTER(Op, function) \
+  [[maybe_unused]] const bool kOnCpu##Op = Register<CpuKernel<bindings::Op>>("Fslcore" #Op, DEVICE_CPU);
+FSLCORE_TENSORFLOW_OPS(FSLCORE_REGISTER)
+#undef FSLCORE_REGISTER
+
+#ifdef FSLCORE_WITH_CUDA
+
+absl::Status Ran(const std::string& problem) {
+  return problem.empty() ? absl::OkStatus() : absl::InternalError(problem);
+}
+
+template <class O>
+class GpuKernel : public Kernel<O> {
+ public:
+  using Kernel<O>::Kernel;
+  void Compute(OpKernelContext* context) override {
+    bindings::GpuCall call;
+    call.stream = static_cast<fslcore::cuda::Stream>(
+        context->op_device_context()->stream()->platform_specific_handle().stream);
+    OP_REQUIRES_OK(context, this->TakeInputs(context, &call));
+    Tensor workspace;
+    const int64_t bytes = O::Workspace(this->attributes_, call);
+    OP_REQUIRES_OK(context, context->allocate_temp(DT_UINT8, TensorShape({bytes}), &workspace));
+    call.workspace = workspace.data();
+    if constexpr (O::kCounts) OP_REQUIRES_OK(context, CountRows(context, &call));
+    OP_REQUIRES_OK(context, this->AllocateOutputs(context, &call));
+    OP_REQUIRES_OK(context, Ran(O::Run(this->attributes_, call)));
   }
 
  private:
-  fslcore::AdamSettings settings_;
+  absl::Status CountRows(OpKernelContext* context, bindings::GpuCall* call) const {
+    Tensor counted;
+    TF_RETURN_IF_ERROR(context->allocate_temp(DT_INT64, TensorShape({}), &counted));
+    auto* on_device = static_cast<int64_t*>(counted.data());
+    TF_RETURN_IF_ERROR(Ran(O::Count(this->attributes_, *call, on_device)));
+    int64_t count = 0;
+    TF_RETURN_IF_ERROR(Ran(fslcore::cuda::Fetch(call->stream, on_device, &count)));
+    for (fslcore::Sizes& sizes : call->output_shapes) sizes[0] = count;
+    return absl::OkStatus();
+  }
 };
 
-REGISTER_KERNEL_BUILDER(Name("FslcorePairwise").Device(DEVICE_CPU), PairwiseOp);
-REGISTER_KERNEL_BUILDER(Name("FslcorePairwiseGrad").Device(DEVICE_CPU), PairwiseGradOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreTripletLoss").Device(DEVICE_CPU), TripletLossOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreMineTriplets").Device(DEVICE_CPU), MineTripletsOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreSampleEpisodes").Device(DEVICE_CPU), SampleEpisodesOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreGatherImages").Device(DEVICE_CPU), GatherImagesOp);
-REGISTER_KERNEL_BUILDER(Name("FslcoreAdamStep").Device(DEVICE_CPU), AdamStepOp);
+#define FSLCORE_REGISTER(Op, function) \
+  [[maybe_unused]] const bool kOnGpu##Op = Register<GpuKernel<bindings::Op>>("Fslcore" #Op, DEVICE_GPU);
+FSLCORE_GPU_OPS(FSLCORE_REGISTER)
+#undef FSLCORE_REGISTER
+
+#endif
 
 }  // namespace
 }  // namespace tensorflow::fslcore_bindings

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/pairwise/metric.h"
 #include "core/arrays/views.h"
+#include "core/pairwise/metric.h"
 
 namespace fslcore {
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 from fslcore import ops
 from fslcore.arguments import ArgumentError
 from fslcore.distance_matrix import triplet_hard_of_distances, triplet_semihard_of_distances
-from fslcore.kernels import TripletResult
 from fslcore.labels import class_ids, same_class, square_matrix
 from fslcore.losses.batch_loss import BatchTripletLoss
+from fslcore.results import TripletResult
 
 Tensor = Any
 

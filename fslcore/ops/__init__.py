@@ -15,15 +15,15 @@ same message.
 
 from fslcore import twins as reference  # the earlier name of the twins
 from fslcore.arguments import PRECISIONS
-from fslcore.kernels import TripletResult
 from fslcore.ops._library import native_libraries
 from fslcore.ops.adam import adam_step
 from fslcore.ops.convolution import conv_block
-from fslcore.ops.episodes import sample_episodes
+from fslcore.ops.episodes import permutations, sample_episodes
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers
 from fslcore.ops.images import gather_images
 from fslcore.ops.pairwise import pairwise, pairwise_grad
 from fslcore.ops.triplets import mine_hard, mine_semihard, triplet_hard, triplet_semihard
+from fslcore.results import TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "native_libraries",
     "pairwise",
     "pairwise_grad",
+    "permutations",
     "reference",
     "sample_episodes",
     "triplet_hard",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sampling of N-way K-shot episodes."""
+"""Sampling: N-way K-shot episodes, and permutations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fslcore.arguments import check_episode_counts
+from fslcore.arguments import check_episode_counts, check_permutations
 from fslcore.ops._library import raw_ops
 from fslcore.ops._tensors import labels_of_batch, whole_number
 
@@ -50,4 +50,23 @@ def sample_episodes(
     )
 
 
-tf.no_gradient("FslcoreSampleEpisodes")
+def permutations(n: int, count: int, seed: Tensor | int, first: Tensor | int = 0) -> Tensor:
+    """Uniform random permutations; see `fslcore.kernels.permutations`. There is no GPU kernel.
+
+    Args:
+        n: Length of a permutation, a Python integer.
+        count: How many permutations, a Python integer.
+        seed: At least 0; may be a tensor.
+        first: The number of the first permutation; may be a tensor.
+
+    Returns:
+        int32 [count, n].
+    """
+    n, count = check_permutations(n, count)
+    return raw_ops.fslcore_permutations(
+        seed=whole_number("seed", seed), first=whole_number("first", first), n=n, count=count
+    )
+
+
+for _op in ("FslcoreSampleEpisodes", "FslcorePermutations"):
+    tf.no_gradient(_op)

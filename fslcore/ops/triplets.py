@@ -8,9 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from fslcore.arguments import TRIPLET_METRICS, as_float, check_metric
-from fslcore.kernels import TripletResult
 from fslcore.ops._library import raw_ops
 from fslcore.ops._tensors import labels_of_batch, matrix
+from fslcore.results import TripletResult
 
 Tensor = Any
 

@@ -21,8 +21,9 @@ import jax
 jax.config.update("jax_enable_x64", True)  # labels are int64
 
 import jax.numpy as jnp  # noqa: E402
-import jax_ops  # noqa: E402
 import numpy as np  # noqa: E402
+
+import fslcore.jax as ops  # noqa: E402
 
 try:
     import torch
@@ -37,7 +38,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
     quick = parser.parse_args().quick
-    jax_ops.register()
     print(f"{jax.devices()[0].device_kind}, JAX {jax.__version__}, torch {torch and torch.__version__}")
     for metric, rows, dim in [("sqeuclidean", 4096, 512), ("euclidean", 4096, 512), ("manhattan", 4096, 256)]:
         rows, dim = (200, 30) if quick else (rows, dim)
@@ -99,7 +99,7 @@ def pairwise_calls(metric: str, rows: int, dim: int) -> dict[str, Call]:
         return jnp.sum(jax.lax.map(lambda row: jnp.sum(jnp.abs(row - y), axis=1), x, batch_size=64))
 
     calls = {
-        "fslcore": _jax_call(lambda x, y: jnp.sum(jax_ops.pairwise(x, y, metric)), x, y),
+        "fslcore": _jax_call(lambda x, y: jnp.sum(ops.pairwise(x, y, metric)), x, y),
         "jnp": _jax_call(by_rows if metric == "manhattan" else by_products, x, y),
     }
     if torch:
@@ -137,7 +137,7 @@ def triplet_calls(batch: int) -> dict[str, Call]:
         pairs = same & ~jnp.eye(batch, dtype=bool)
         return jnp.sum(jnp.where(pairs, jnp.maximum(margins, 0.0), 0.0)) / jnp.sum(pairs)
 
-    ours = lambda x, labels: jax_ops.triplet_loss(x, labels, "semihard", "sqeuclidean", 1.0)  # noqa: E731
+    ours = lambda x, labels: ops.triplet_semihard(x, labels).loss  # noqa: E731
     calls = {"fslcore": _jax_call(ours, x, labels), "jnp, sorted": _jax_call(sorted_search, x, labels)}
     if torch and batch <= 256:  # its triplets are listed by comparing all with all: batch^3 of them
         with contextlib.suppress(ImportError):

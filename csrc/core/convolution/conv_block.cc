@@ -198,12 +198,6 @@ void FindNormGrad(const Executor& executor, const ConvBlockShape& shape, const I
   }
 }
 
-std::string CheckAxes(const char* name, const Sizes& received, size_t axes) {
-  if (received.size() == axes) return "";
-  return std::string(name) + " must have " + std::to_string(axes) + " axes, received shape " +
-         ShapeText(received);
-}
-
 std::string CheckOneOrTwo(const char* name, int64_t value) {
   if (value == 1 || value == 2) return "";
   return std::string(name) + " must be 1 or 2, received " + name + "=" + std::to_string(value);
@@ -214,11 +208,11 @@ std::string CheckEpsilon(float epsilon) {
   return "epsilon must be positive and finite, received epsilon=" + std::to_string(epsilon);
 }
 
-// The first error message that is not empty.
-std::string FirstOf(std::initializer_list<std::string> problems) {
-  for (const std::string& problem : problems)
-    if (!problem.empty()) return problem;
-  return "";
+std::string CheckConvPrecision(Precision precision) {
+  for (Precision known : kConvPrecisions)
+    if (precision == known) return "";
+  return "precision must be one of float32, bfloat16, received " +
+         std::string(kPrecisionNames[static_cast<size_t>(precision)]);
 }
 
 }  // namespace
@@ -233,7 +227,7 @@ std::string CheckConvBlock(const Sizes& images, const Sizes& kernel, const Sizes
   const std::string problem =
       FirstOf({CheckAxes("images", images, 4), CheckAxes("kernel", kernel, 4),
                CheckOneOrTwo("strides", options.stride), CheckOneOrTwo("pool_size", options.pool),
-               CheckEpsilon(options.epsilon)});
+               CheckEpsilon(options.epsilon), CheckConvPrecision(options.precision)});
   if (!problem.empty()) return problem;
   return FirstOf({CheckSizes("kernel", kernel, {3, 3, images[3], kernel[3]}),
                   CheckSizes("gamma", gamma, {kernel[3]}), CheckSizes("beta", beta, {kernel[3]})});

@@ -12,6 +12,7 @@
 // The gradient of ReLU at 0 is 0; the gradient of the maximum goes to the first of equals, row by row. A
 // batch without positions has mean, variance and gradients 0. Results do not depend on the number of threads.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -38,6 +39,8 @@ inline bool KeepsMaps(const ConvShape& shape) {
   return shape.channels > 3 || shape.positions() * shape.filters <= int64_t{1} << 20;
 }
 
+inline constexpr std::array<Precision, 2> kConvPrecisions = {Precision::kFloat32, Precision::kBfloat16};
+
 // The arguments of a block that are not tensors.
 struct ConvBlockOptions {
   int64_t stride, pool;
@@ -47,7 +50,7 @@ struct ConvBlockOptions {
 
 ConvBlockShape ConvBlockShapeOf(const Sizes& images, const Sizes& kernel, const ConvBlockOptions& options);
 
-// The sentence that says what is wrong with the arguments, or nothing.
+// An error message if the arguments do not fit together, empty otherwise.
 std::string CheckConvBlock(const Sizes& images, const Sizes& kernel, const Sizes& gamma, const Sizes& beta,
                            const ConvBlockOptions& options);
 std::string CheckConvBlockGrad(const Sizes& grad, const Sizes& images, const Sizes& kernel,

@@ -14,6 +14,7 @@ struct Classes {
   std::vector<int32_t> offsets;  // [classes + 1] into members; classes in increasing order of their label
   std::vector<int32_t> members;  // [labels.size] positions, increasing within a class
 
+  int64_t labels() const { return static_cast<int64_t>(members.size()); }
   int64_t count() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t size(int64_t c) const {
     return offsets[static_cast<size_t>(c) + 1] - offsets[static_cast<size_t>(c)];

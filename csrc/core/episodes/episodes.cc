@@ -34,29 +34,31 @@ class Shuffle {
   std::vector<int64_t> swaps_;
 };
 
-std::string AtLeast(const char* name, int64_t least, int64_t received) {
-  if (received >= least) return "";
-  return std::string(name) + " must be at least " + std::to_string(least) + ", received " +
-         std::to_string(received);
-}
-
-std::string FirstOf(const std::vector<std::string>& problems) {
-  for (const std::string& problem : problems)
-    if (!problem.empty()) return problem;
-  return "";
+std::string Between(const char* name, int64_t least, int64_t received) {
+  if (received <= kMostPositions) return CheckAtLeast(name, least, received);
+  return std::string(name) + " must be below 2^31, received " + std::to_string(received);
 }
 
 }  // namespace
 
-std::string CheckEpisodeCounts(const EpisodeShape& shape, int64_t episodes) {
-  return FirstOf({AtLeast("n_way", 1, shape.n_way), AtLeast("k_shot", 1, shape.k_shot),
-                  AtLeast("n_query", 0, shape.n_query), AtLeast("episodes", 0, episodes)});
+std::string CheckEpisodeSizes(const EpisodeShape& shape, int64_t episodes, const Sizes& labels,
+                              const Sizes& seed, const Sizes& first_episode) {
+  const std::string problem =
+      FirstOf({Between("n_way", 1, shape.n_way), Between("k_shot", 1, shape.k_shot),
+               Between("n_query", 0, shape.n_query), CheckAtLeast("episodes", 0, episodes),
+               CheckAxes("labels", labels, 1), CheckAxes("seed", seed, 0),
+               CheckAxes("first_episode", first_episode, 0)});
+  if (!problem.empty()) return problem;
+  if (labels[0] > kMostPositions)
+    return "labels must hold fewer than 2^31 labels, received shape " + ShapeText(labels);
+  return CheckElements("indices", {episodes, shape.n_way, shape.samples()});
 }
 
 std::string CheckEpisodes(const Classes& classes, const EpisodeShape& shape, int64_t episodes, int64_t seed,
                           int64_t first_episode) {
-  const std::string problem = FirstOf({CheckEpisodeCounts(shape, episodes), AtLeast("seed", 0, seed),
-                                       AtLeast("first_episode", 0, first_episode)});
+  const std::string problem =
+      FirstOf({CheckEpisodeSizes(shape, episodes, {classes.labels()}, {}, {}), CheckAtLeast("seed", 0, seed),
+               CheckAtLeast("first_episode", 0, first_episode)});
   if (!problem.empty()) return problem;
   if (shape.n_way > classes.count())
     return "n_way must be at most the number of classes (" + std::to_string(classes.count()) +
@@ -81,7 +83,8 @@ void SampleEpisodes(const Executor& executor, const Classes& classes, const Epis
     std::vector<int32_t> ways(static_cast<size_t>(shape.n_way));
     for (int64_t e = begin; e < end; ++e) {
       const auto stream = [&](int64_t number) {
-        return PhiloxStream(static_cast<uint64_t>(seed), static_cast<uint64_t>(first_episode + e),
+        return PhiloxStream(static_cast<uint64_t>(seed),
+                            static_cast<uint64_t>(first_episode) + static_cast<uint64_t>(e),
                             static_cast<uint32_t>(number));
       };
       shuffle.Draw(stream(0), classes.count(), shape.n_way,

@@ -8,6 +8,7 @@
 #pragma once
 #include <string>
 
+#include "core/arrays/sizes.h"
 #include "core/episodes/classes.h"
 #include "core/threads/parallel.h"
 
@@ -15,11 +16,13 @@ namespace fslcore {
 
 struct EpisodeShape {
   int64_t n_way, k_shot, n_query;
-  int64_t samples() const { return k_shot + n_query; }
+  int64_t samples() const { return k_shot + n_query; }  // of counts that are checked
 };
 
-// The sentences that say what is wrong with the arguments, or nothing: with the counts alone, and with all.
-std::string CheckEpisodeCounts(const EpisodeShape& shape, int64_t episodes);
+// Error messages, empty if all is well: of the counts and the sizes of the other arguments, and of the
+// values.
+std::string CheckEpisodeSizes(const EpisodeShape& shape, int64_t episodes, const Sizes& labels,
+                              const Sizes& seed, const Sizes& first_episode);
 std::string CheckEpisodes(const Classes& classes, const EpisodeShape& shape, int64_t episodes, int64_t seed,
                           int64_t first_episode);
 

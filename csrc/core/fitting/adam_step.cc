@@ -10,6 +10,10 @@ namespace fslcore {
 
 std::string CheckAdamStep(const std::vector<Sizes>& shapes) {
   const size_t count = shapes.size() / 3;
+  if (count == 0 || shapes.size() != 3 * count + 1)
+    return "a step of Adam takes at least one of the weights, as many gradients and squares, and the power, "
+           "received " +
+           std::to_string(shapes.size()) + " tensors";
   for (size_t i = 0; i < count; ++i) {
     const std::string number = "[" + std::to_string(i) + "]";
     std::string problem = CheckSizes("gradients" + number, shapes[count + i], shapes[i]);

@@ -17,8 +17,8 @@
 
 namespace fslcore {
 
-// The sentence that says what is wrong with the shapes of all weights, then of as many gradients, of as many
-// squares, and of the power; or nothing.
+// An error message, empty if all is well. The shapes are those of all weights, of as many gradients, of as
+// many squares, and of the power.
 std::string CheckAdamStep(const std::vector<Sizes>& shapes);
 
 // Returns the new power.

@@ -57,8 +57,8 @@ struct FitResults {
   float* logits;  // [tasks, batch, classes], before the last step
 };
 
-// The sentence that says what is wrong with the arguments, or nothing. The memory is what Adam has, the
-// squares and then the power; without Adam there is none.
+// Error messages, empty if all is well. The memory is what Adam has, the squares and then the power; without
+// Adam there is none.
 std::string CheckFitClassifiers(const FitOptions& options, const Sizes& images, const Sizes& labels,
                                 const Sizes& order, const std::vector<Sizes>& weights,
                                 const std::vector<Sizes>& averages, const std::vector<Sizes>& memory);

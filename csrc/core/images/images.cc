@@ -106,27 +106,28 @@ class Resize {
 
 }  // namespace
 
-std::string CheckRotations(const Sizes& indices, const Sizes& rotations) {
-  if (rotations == Sizes{0}) return "";
-  if (rotations.size() <= indices.size() && std::equal(rotations.begin(), rotations.end(), indices.begin()))
-    return "";
-  return "rotations must have the leading axes of indices " + ShapeText(indices) + ", received " +
-         ShapeText(rotations);
-}
-
-std::string CheckChange(const Images& store, const ImageChange& change) {
+std::string CheckGatherSizes(const Sizes& store, const Sizes& indices, const Sizes& rotations,
+                             const ImageChange& change) {
+  const std::string problem = FirstOf({CheckAxes("store", store, 4), CheckElements("store", store)});
+  if (!problem.empty()) return problem;
+  const bool leading =
+      rotations.size() <= indices.size() && std::equal(rotations.begin(), rotations.end(), indices.begin());
+  if (!leading && rotations != Sizes{0})
+    return "rotations must have the leading axes of indices " + ShapeText(indices) + ", received " +
+           ShapeText(rotations);
   if (change.height < 0 || change.width < 0 || (change.height == 0) != (change.width == 0))
     return "size must be a height and a width of at least 1, received " +
            ShapeText({change.height, change.width});
-  if (change.resizes() && store.pixels() == 0 && store.count > 0)
+  if (change.resizes() && store[0] > 0 && ElementsOf(store) == 0)
     return "store must have pixels to resize, received images of " +
-           ShapeText({store.height, store.width, store.channels});
+           ShapeText({store[1], store[2], store[3]});
   return "";
 }
 
 std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns,
                         const ImageChange& change) {
-  const std::string problem = CheckChange(store, change);
+  const std::string problem =
+      CheckGatherSizes({store.count, store.height, store.width, store.channels}, {indices.size}, {0}, change);
   if (!problem.empty()) return problem;
   for (int64_t i = 0; i < indices.size; ++i)
     if (indices.data[i] < 0 || indices.data[i] >= store.count)

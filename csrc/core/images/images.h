@@ -21,13 +21,12 @@ struct ImageChange {
   int64_t out_width(int64_t in_width) const { return resizes() ? width : in_width; }
 };
 
-// The sentences that say what is wrong with the arguments, or nothing. Of rotations with the shape, which
-// must begin that of the indices; [0] means none.
-std::string CheckRotations(const Sizes& indices, const Sizes& rotations);
-// Of the size that images are brought to.
-std::string CheckChange(const Images& store, const ImageChange& change);
-// Of that and of the values. `turns` holds one number of counter-clockwise quarter turns, 0..3, for each run
-// of indices.size / turns.size consecutive indices (a class of an episode, say); it may be empty for none.
+// Error messages, empty if all is well. Of the sizes: those of the rotations begin those of the indices, and
+// [0] means none.
+std::string CheckGatherSizes(const Sizes& store, const Sizes& indices, const Sizes& rotations,
+                             const ImageChange& change);
+// Of the values. `turns` holds one number of counter-clockwise quarter turns, 0..3, for each run of
+// indices.size / turns.size consecutive indices (a class of an episode, say); it may be empty for none.
 std::string CheckGather(const Images& store, Vector<const int64_t> indices, Vector<const int64_t> turns,
                         const ImageChange& change);
 

@@ -2,8 +2,6 @@
 // The pairwise metrics and their names, the same in C++, in the TensorFlow ops and in Python.
 #pragma once
 #include <array>
-#include <optional>
-#include <string>
 #include <string_view>
 
 namespace fslcore {
@@ -14,17 +12,7 @@ enum class Activation { kNone, kSigmoid };
 inline constexpr std::array<std::string_view, 6> kMetricNames = {
     "sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan"};
 
-inline std::optional<Metric> ParseMetric(std::string_view name) {
-  for (size_t i = 0; i < kMetricNames.size(); ++i)
-    if (kMetricNames[i] == name) return static_cast<Metric>(i);
-  return std::nullopt;
-}
-
-inline std::optional<Activation> ParseActivation(std::string_view name) {
-  if (name == "none") return Activation::kNone;
-  if (name == "sigmoid") return Activation::kSigmoid;
-  return std::nullopt;
-}
+inline constexpr std::array<std::string_view, 2> kActivationNames = {"none", "sigmoid"};
 
 // The precision of the factors of products, whose sums are always float32. Metrics on a CPU multiply in
 // float32 at every precision.
@@ -37,11 +25,10 @@ enum class Precision {
 
 inline constexpr std::array<std::string_view, 4> kPrecisionNames = {"float32", "tf32", "3xtf32", "bfloat16"};
 
-inline std::optional<Precision> ParsePrecision(std::string_view name) {
-  for (size_t i = 0; i < kPrecisionNames.size(); ++i)
-    if (kPrecisionNames[i] == name) return static_cast<Precision>(i);
-  return std::nullopt;
-}
+// The names of an enumeration, in the order of its values.
+inline constexpr const auto& NamesOf(Metric) { return kMetricNames; }
+inline constexpr const auto& NamesOf(Activation) { return kActivationNames; }
+inline constexpr const auto& NamesOf(Precision) { return kPrecisionNames; }
 
 // Computed from one product per pair, <x, y>, rather than one difference per coordinate.
 inline bool IsProductMetric(Metric metric) {

@@ -35,10 +35,6 @@ bool UsesScales(Metric metric) {
   return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean || metric == Metric::kManhattan;
 }
 
-std::string Shape(Matrix<const float> x) {
-  return "[" + std::to_string(x.rows) + ", " + std::to_string(x.cols) + "]";
-}
-
 // The sums and scales that finish the sums of pairs (PairwiseBlock); zero beyond the last row, up to `padded`
 // rows.
 void RowScales(const Executor& executor, Metric metric, Matrix<const float> x, int64_t padded, float* sums,
@@ -57,27 +53,34 @@ void RowScales(const Executor& executor, Metric metric, Matrix<const float> x, i
 
 }  // namespace
 
-std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y) {
-  if (x.cols != y.cols)
-    return "x and y must have the same number of columns, received x: " + Shape(x) + ", y: " + Shape(y);
-  const bool weighted = kernel.metric == Metric::kWeightedManhattan;
-  if (weighted && kernel.weights.size != x.cols)
-    return "weights must hold one number per column of x (" + std::to_string(x.cols) +
-           ") for weighted_manhattan, received " + std::to_string(kernel.weights.size);
-  if (!weighted && (kernel.weights.size != 0 || kernel.activation != Activation::kNone))
+std::string CheckPairwise(Metric metric, Activation activation, const Sizes& x, const Sizes& y,
+                          const Sizes& weights, const Sizes& bias) {
+  const std::string problem = FirstOf({CheckAxes("x", x, 2), CheckAxes("y", y, 2),
+                                       CheckAxes("weights", weights, 1), CheckAxes("bias", bias, 0)});
+  if (!problem.empty()) return problem;
+  if (x[1] != y[1])
+    return "x and y must have the same number of columns, received x: " + ShapeText(x) +
+           ", y: " + ShapeText(y);
+  const bool weighted = metric == Metric::kWeightedManhattan;
+  if (weighted && weights[0] != x[1])
+    return "weights must hold one number per column of x (" + std::to_string(x[1]) +
+           ") for weighted_manhattan, received " + std::to_string(weights[0]);
+  if (!weighted && (weights[0] != 0 || activation != Activation::kNone))
     return "weights and activation belong to the metric weighted_manhattan, received metric: " +
-           std::string(kMetricNames[static_cast<size_t>(kernel.metric)]);
+           std::string(kMetricNames[static_cast<size_t>(metric)]);
   return "";
 }
 
-std::string CheckPairwiseGrad(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
-                              Matrix<const float> grad, Matrix<const float> out) {
-  const std::string problem = CheckPairwise(kernel, x, y);
+std::string CheckPairwiseGrad(Metric metric, Activation activation, const Sizes& x, const Sizes& y,
+                              const Sizes& weights, const Sizes& bias, const Sizes& grad, const Sizes& out) {
+  const std::string problem = FirstOf({CheckPairwise(metric, activation, x, y, weights, bias),
+                                       CheckAxes("grad", grad, 2), CheckAxes("out", out, 2)});
   if (!problem.empty()) return problem;
-  for (const auto& [name, given] : {std::pair{"grad", grad}, std::pair{"out", out}})
-    if (given.rows != x.rows || given.cols != y.rows)
-      return std::string(name) + " must be " + Shape({nullptr, x.rows, y.rows}) +
-             ", one number per pair of rows, received " + Shape(given);
+  const Sizes expected = {x[0], y[0]};
+  for (const auto& [name, received] : {std::pair{"grad", &grad}, std::pair{"out", &out}})
+    if (*received != expected)
+      return std::string(name) + " must be " + ShapeText(expected) +
+             ", one number per pair of rows, received " + ShapeText(*received);
   return "";
 }
 

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "core/arrays/scratch.h"
+#include "core/arrays/sizes.h"
 #include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
 #include "core/threads/parallel.h"
@@ -30,12 +31,12 @@ struct PairwiseKernel {
   float bias = 0.0f;                           // weighted_manhattan only
 };
 
-// The sentence that says what is wrong with the arguments, or nothing.
-std::string CheckPairwise(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y);
-
-// The same for its gradient; `grad` and `out` need no data to be checked.
-std::string CheckPairwiseGrad(const PairwiseKernel& kernel, Matrix<const float> x, Matrix<const float> y,
-                              Matrix<const float> grad, Matrix<const float> out);
+// An error message if the arguments do not fit together, empty otherwise. `weights` are [0] for metrics
+// without weights; `bias` is a scalar.
+std::string CheckPairwise(Metric metric, Activation activation, const Sizes& x, const Sizes& y,
+                          const Sizes& weights, const Sizes& bias);
+std::string CheckPairwiseGrad(Metric metric, Activation activation, const Sizes& x, const Sizes& y,
+                              const Sizes& weights, const Sizes& bias, const Sizes& grad, const Sizes& out);
 
 // out [x.rows, y.rows].
 void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/episodes/classes.h"
-#include "core/threads/parallel.h"
 #include "core/arrays/scratch.h"
 #include "core/arrays/views.h"
+#include "core/episodes/classes.h"
+#include "core/threads/parallel.h"
 
 namespace fslcore {
 

@@ -202,13 +202,16 @@ void ListHard(const Executor& executor, const Batch& batch, int32_t* anchor, int
 
 }  // namespace
 
-std::string CheckTriplets(Metric metric, Matrix<const float> x, int64_t labels) {
-  if (metric != Metric::kSqeuclidean && metric != Metric::kEuclidean && metric != Metric::kCosine)
+std::string CheckTriplets(Metric metric, const Sizes& x, const Sizes& labels) {
+  const std::string problem = FirstOf({CheckAxes("x", x, 2), CheckAxes("labels", labels, 1)});
+  if (!problem.empty()) return problem;
+  if (std::find(kTripletMetrics.begin(), kTripletMetrics.end(), metric) == kTripletMetrics.end())
     return "metric must be one of sqeuclidean, euclidean, cosine for triplets, received " +
            std::string(kMetricNames[static_cast<size_t>(metric)]);
-  if (x.rows != labels)
-    return "labels must hold one label per row of x (" + std::to_string(x.rows) + "), received " +
-           std::to_string(labels);
+  if (x[0] != labels[0])
+    return "labels must hold one label per row of x (" + std::to_string(x[0]) + "), received " +
+           std::to_string(labels[0]);
+  if (x[0] > kMostPositions) return "x must have fewer than 2^31 rows, received shape " + ShapeText(x);
   return "";
 }
 

@@ -15,10 +15,11 @@
 // Memory: O(batch * dim), semi-hard O(batch * dim + pairs). The distance matrix is never held: each part of
 // it is searched as it is made.
 #pragma once
-#include <optional>
+#include <array>
 #include <string>
 #include <string_view>
 
+#include "core/arrays/sizes.h"
 #include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
 #include "core/threads/parallel.h"
@@ -27,14 +28,16 @@ namespace fslcore {
 
 enum class Mining { kSemihard, kHard };
 
-inline std::optional<Mining> ParseMining(std::string_view name) {
-  if (name == "semihard") return Mining::kSemihard;
-  if (name == "hard") return Mining::kHard;
-  return std::nullopt;
-}
+inline constexpr std::array<std::string_view, 2> kMiningNames = {"semihard", "hard"};
 
-// The sentence that says what is wrong with the arguments, or nothing.
-std::string CheckTriplets(Metric metric, Matrix<const float> x, int64_t labels);
+inline constexpr const auto& NamesOf(Mining) { return kMiningNames; }
+
+// The metrics that triplets are chosen by.
+inline constexpr std::array<Metric, 3> kTripletMetrics = {Metric::kSqeuclidean, Metric::kEuclidean,
+                                                          Metric::kCosine};
+
+// An error message if the arguments do not fit together, empty otherwise.
+std::string CheckTriplets(Metric metric, const Sizes& x, const Sizes& labels);
 
 // How many triplets there are. Semi-hard: (anchor, positive) pairs; hard: anchors that have a positive. None
 // if there is one class only.

@@ -24,7 +24,11 @@ struct Classes {
   Classes(Parts& parts, int64_t n);
 };
 
-__device__ inline int64_t RealRows(const int32_t* rows, int64_t n) { return rows ? *rows : n; }
+// Nothing on the host has checked *rows.
+__device__ inline int64_t RealRows(const int32_t* rows, int64_t n) {
+  if (rows == nullptr || *rows > n) return n;
+  return *rows > 0 ? *rows : 0;
+}
 
 // Groups the first *rows labels, or all if rows is null.
 void GroupByClass(Launches& launches, Vector<const int64_t> labels, const int32_t* rows,

@@ -4,8 +4,8 @@
 #pragma once
 #include <string>
 
-#include "core/pairwise/metric.h"
 #include "core/arrays/views.h"
+#include "core/pairwise/metric.h"
 #include "cuda/launch.h"
 
 namespace fslcore::cuda {

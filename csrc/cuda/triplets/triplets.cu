@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-#include "cuda/triplets/mining.h"
-#include "cuda/triplets/mining_use.h"
 #include "cuda/primitives.h"
 #include "cuda/threads.h"
+#include "cuda/triplets/mining.h"
+#include "cuda/triplets/mining_use.h"
 #include "cuda/triplets/triplets.h"
 
 namespace fslcore::cuda {

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Pairwise matrices and their gradient, differentiable."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fslcore.arguments import check_pairwise, check_precision
+from fslcore.jax.handlers import Array, call, floats, like
+
+
+def pairwise(
+    x: Array,
+    y: Array | None = None,
+    metric: str = "sqeuclidean",
+    *,
+    weights: Array | None = None,
+    bias: Array | float = 0.0,
+    activation: str | None = None,
+    precision: str = "float32",
+) -> Array:
+    """The metric of every row of `x` with every row of `y`; see `fslcore.kernels.pairwise`.
+
+    Args:
+        x: [n, dim]; differentiable, like `y`, `weights` and `bias`.
+        y: [m, dim]; None means `x`.
+        metric: One of `fslcore.kernels.METRICS`.
+        weights: [dim], for `weighted_manhattan` only.
+        bias: Scalar, for `weighted_manhattan` only.
+        activation: None or "sigmoid", for `weighted_manhattan` only.
+        precision: The precision of products on a GPU; see `fslcore.ops.pairwise`.
+
+    Returns:
+        float32 [n, m].
+    """
+    inputs, attributes = _pairwise_arguments(x, y, metric, weights, bias, activation, precision)
+    return _pairwise(*inputs, *attributes)
+
+
+def pairwise_grad(
+    x: Array,
+    y: Array | None,
+    grad: Array,
+    metric: str = "sqeuclidean",
+    *,
+    weights: Array | None = None,
+    bias: Array | float = 0.0,
+    activation: str | None = None,
+    precision: str = "float32",
+) -> tuple[Array, ...]:
+    """The gradient of a scalar loss through `pairwise`; see `fslcore.kernels.pairwise_grad`.
+
+    Args:
+        x: [n, dim].
+        y: [m, dim]; None means `x`.
+        grad: [n, m], the gradient of the loss with respect to `pairwise(x, y)`.
+        metric: As for `pairwise`.
+        weights: As for `pairwise`.
+        bias: As for `pairwise`.
+        activation: As for `pairwise`.
+        precision: As for `pairwise`.
+
+    Returns:
+        `(dx [n, dim], dy [m, dim])`, for `weighted_manhattan` also `dweights [dim]` and the scalar `dbias`.
+    """
+    inputs, attributes = _pairwise_arguments(x, y, metric, weights, bias, activation, precision)
+    saved = (*inputs, _pairwise(*inputs, *attributes))
+    gradients = _pairwise_backward(*attributes, saved, floats("grad", grad, 2))
+    return gradients if metric == "weighted_manhattan" else gradients[:2]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+def _pairwise(
+    x: Array, y: Array, weights: Array, bias: Array, metric: str, activation: str, precision: str
+) -> Array:
+    result = jax.ShapeDtypeStruct((x.shape[0], y.shape[0]), jnp.float32)
+    attributes = {"metric": metric, "activation": activation, "precision": precision}
+    return call("pairwise", result, x, y, weights, bias, **attributes)
+
+
+def _pairwise_forward(*arguments: Any) -> tuple[Array, tuple[Array, ...]]:
+    out = _pairwise(*arguments)
+    return out, (*arguments[:4], out)
+
+
+def _pairwise_backward(metric: str, activation: str, precision: str, saved: Any, grad: Array) -> Any:
+    *inputs, out = saved
+    attributes = {"metric": metric, "activation": activation, "precision": precision}
+    return tuple(call("pairwise_grad", like(*inputs), *inputs, grad, out, **attributes))
+
+
+_pairwise.defvjp(_pairwise_forward, _pairwise_backward)
+
+
+def _pairwise_arguments(
+    x: Array, y: Array, metric: str, weights: Array, bias: Array, activation: str | None, precision: str
+) -> tuple[tuple[Array, ...], tuple[str, str, str]]:
+    check_precision(precision)
+    bias_given = isinstance(bias, jax.Array) or bias != 0
+    check_pairwise(metric, weights is not None, bias_given, activation)
+    x = floats("x", x, 2)
+    y = x if y is None else floats("y", y, 2)
+    weights = floats("weights", () if weights is None else weights, 1)
+    return (x, y, weights, floats("bias", bias, 0)), (metric, activation or "none", precision)

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""The compiled kernels on NumPy arrays. This package does not import TensorFlow.
+
+Arrays are converted to what the kernels take: float32 or an integer type, C-contiguous. Results are new
+arrays. `num_threads()` threads share the work with the GIL released; the bits of the results do not depend on
+their number.
+"""
+
+from fslcore.arguments import METRICS, TRIPLET_METRICS
+from fslcore.kernels.episodes import Classes, group_labels, permutations, sample_episodes
+from fslcore.kernels.images import gather_images
+from fslcore.kernels.pairwise import pairwise, pairwise_grad
+from fslcore.kernels.settings import num_threads, set_num_threads, simd_level
+from fslcore.kernels.triplets import mine_hard, mine_semihard, triplet_hard, triplet_semihard
+from fslcore.results import TripletResult
+
+__all__ = [
+    "METRICS",
+    "TRIPLET_METRICS",
+    "Classes",
+    "TripletResult",
+    "gather_images",
+    "group_labels",
+    "mine_hard",
+    "mine_semihard",
+    "num_threads",
+    "pairwise",
+    "pairwise_grad",
+    "permutations",
+    "sample_episodes",
+    "set_num_threads",
+    "simd_level",
+    "triplet_hard",
+    "triplet_semihard",
+]
