@@ -276,7 +276,13 @@ def _carry_through(
     observer.trained(run, time.monotonic() - started, test)
     episodes = run.config["eval_episodes"]
     measured = results.measure(
-        learner, recipe, test, recipe.protocols(test), episodes, recipe.seed, progress=observer.measuring
+        learner,
+        recipe,
+        test,
+        recipe.protocols(test),
+        episodes,
+        recipe.key("test"),
+        progress=observer.measuring,
     )
     results.write_metrics(folder, measured, keep=False)
     pictures.draw(folder, learner, recipe, parts["train"], test, min(episodes, _MOST_EPISODES_OF_A_CURVE))

@@ -41,7 +41,7 @@ def validator(learner: Any, recipe: Recipe, store: ImageStore) -> Callable[[], R
         plan.shot,
         plan.query,
         plan.episodes,
-        recipe.seed,
+        recipe.key("validation"),
         n_unlabelled=recipe.unlabelled_images,
     )
 

@@ -31,7 +31,7 @@ from fslcore.learners.inner import (
 from fslcore.learners.networks import check_at_least, check_classifier, check_images, check_transductive
 from fslcore.learners.normalization import checked_normalization, kept
 from fslcore.learners.tasks import cross_entropy
-from fslcore.random import episode_seeds, minibatch_order
+from fslcore.random import episode_seeds, key, minibatch_order
 
 
 class AdaptiveLearner(keras.Model):
@@ -138,7 +138,7 @@ class AdaptiveLearner(keras.Model):
             self._check_unlabelled(unlabelled)
         network = keras.models.clone_model(self.network)
         order = self.adaptation_order(support.shape[0] * support.shape[1], seed)[0]
-        task = adaptation.NewTask(support, unlabelled, order, episode_seeds(seed, 0, 1)[0])
+        task = adaptation.NewTask(support, unlabelled, order, episode_seeds(key("noise", seed), 0, 1)[0])
         weights, state = self._adapt(task)
         for variable, value in zip(network.trainable_variables, weights, strict=True):
             variable.assign(value)
@@ -185,7 +185,7 @@ class AdaptiveLearner(keras.Model):
             check_transductive(self.network, self.normalization)
         episodes, n_way, k_shot = support.shape[:3]
         order = self.adaptation_order(n_way * k_shot, seed, first, episodes)
-        seeds = episode_seeds(seed, first, episodes)
+        seeds = episode_seeds(key("noise", seed), first, episodes)
         tasks = adaptation.NewTask(support, unlabelled, order, seeds)
         return self._score(tasks, query, transductive=transductive)
 

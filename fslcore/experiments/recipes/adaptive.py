@@ -92,7 +92,7 @@ class AdaptiveRecipe(Recipe):
     def scores(self, learner: Any, support: Images, queries: Images, unlabelled: Images | None) -> Images:
         """As for every recipe."""
         spare = None if unlabelled is None else unlabelled[None]
-        scores = learner.score_episodes(support[None], queries[None], unlabelled=spare, seed=self.seed)
+        scores = learner.score_episodes(support[None], queries[None], unlabelled=spare, seed=self.key("test"))
         return np.asarray(scores[0])
 
     def _tasks_in_words(self) -> str:
@@ -127,7 +127,7 @@ class QueryRecipe(AdaptiveRecipe):
     def batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
         """As for every recipe."""
         return learner.tasks(
-            store, self.shot, self.query, seed=self.seed, first=first, rotations=self.rotations
+            store, self.shot, self.query, seed=self.key("batches"), first=first, rotations=self.rotations
         )
 
     def _adam(self, rate: float) -> Any:

@@ -81,10 +81,10 @@ class EmbeddingRecipe(Recipe):
         from fslcore.experiments.recipes import figures
 
         yield from super().pictures(learner, seen, unseen, episodes)
-        yield "distances.png", figures.distances(learner, unseen, self.seed)
+        yield "distances.png", figures.distances(learner, unseen, self.key("test"))
         yield (
             "accuracy_versus_way.png",
-            figures.ways(self.learner, learner, seen, unseen, episodes, self.seed),
+            figures.ways(self.learner, learner, seen, unseen, episodes, self.key("test")),
         )
 
     def _encoder(self, image_shape: Shape) -> Any:
@@ -98,5 +98,5 @@ class EmbeddingRecipe(Recipe):
             raise ArgumentError(
                 "image_size", f"must be at least {_SMALLEST_IMAGE} for {self.learner}", smallest
             )
-        keras.utils.set_random_seed(self.seed)
+        keras.utils.set_random_seed(self.key("weights"))
         return encoders.conv4(image_shape, precision=self.precision)

@@ -72,7 +72,7 @@ class MAMLRecipe(QueryRecipe):
 
         from fslcore.learners import INNER_OPTIMIZERS, MAML
 
-        keras.utils.set_random_seed(self.seed)
+        keras.utils.set_random_seed(self.key("weights"))
         learner = MAML(
             self._network(image_shape),
             INNER_OPTIMIZERS["sgd"](self.inner_learning_rate),

@@ -124,7 +124,7 @@ class MetaGANRecipe(QueryRecipe):
         from fslcore.encoders import adversarial
         from fslcore.learners import INNER_OPTIMIZERS, MetaGAN
 
-        keras.utils.set_random_seed(self.seed)
+        keras.utils.set_random_seed(self.key("weights"))
         network = encoders.conv4_classifier(self.way, image_shape)
         adversary: tuple[Any, Any] = (None, None)
         if self.generator:
@@ -164,7 +164,7 @@ class MetaGANRecipe(QueryRecipe):
         from fslcore import kernels, plots
 
         columns = max(self.shot, min(_GENERATED_COLUMNS, int(unseen.images_per_class.min())))
-        table = kernels.sample_episodes(unseen.labels, self.way, columns, 0, 1, self.seed)[0]
+        table = kernels.sample_episodes(unseen.labels, self.way, columns, 0, 1, self.key("test"))[0]
         real = kernels.gather_images(unseen.images, table)
         generated = learner.generate(real[:, : self.shot], self.way * columns, seed=self.seed)
         return plots.real_versus_generated(real, np.reshape(generated, real.shape))

@@ -67,7 +67,7 @@ class PrototypicalRecipe(EmbeddingRecipe):
             self.way,
             self.shot,
             self.query,
-            seed=self.seed,
+            seed=self.key("batches"),
             first=first,
             rotations=self.rotations,
         )

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fslcore import random
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes import fields
@@ -101,6 +102,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         fields.check(self)
+
+    def key(self, stream: random.Stream) -> int:
+        """The key of a random stream of the run; see `fslcore.random`."""
+        return random.key(stream, self.seed)
 
     # ---- choosing
 
@@ -245,7 +250,7 @@ class Recipe:
         way, shot = self.protocols(unseen)[0]
         query, spare = self.queries(unseen, shot), self.unlabelled_images
         scores = functools.partial(self.scores, learner)
-        yield "episode.png", figures.episode(unseen, way, shot, query, spare, self.seed, scores)
+        yield "episode.png", figures.episode(unseen, way, shot, query, spare, self.key("test"), scores)
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as it stands in `config.json`."""

@@ -145,7 +145,7 @@ class ReptileRecipe(AdaptiveRecipe):
         from fslcore import encoders
         from fslcore.learners import INNER_OPTIMIZERS, Reptile
 
-        keras.utils.set_random_seed(self.seed)
+        keras.utils.set_random_seed(self.key("weights"))
         learner = Reptile(
             encoders.conv4_classifier(self.way, image_shape, precision=self.precision),
             INNER_OPTIMIZERS[self.inner_optimizer](self.inner_learning_rate),
@@ -163,4 +163,6 @@ class ReptileRecipe(AdaptiveRecipe):
 
     def batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
         """As for every recipe."""
-        return learner.tasks(store, self.train_shots, seed=self.seed, first=first, rotations=self.rotations)
+        return learner.tasks(
+            store, self.train_shots, seed=self.key("batches"), first=first, rotations=self.rotations
+        )

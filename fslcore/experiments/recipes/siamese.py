@@ -79,4 +79,6 @@ class SiameseRecipe(EmbeddingRecipe):
     def batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
         """As for every recipe."""
         del learner
-        return store.pk_batches(self.way, self.shot, seed=self.seed, first=first, rotations=self.rotations)
+        return store.pk_batches(
+            self.way, self.shot, seed=self.key("batches"), first=first, rotations=self.rotations
+        )

@@ -176,7 +176,9 @@ class MetaGAN(EpisodicLearner):
         support = tf.convert_to_tensor(support, tf.float32)
         check_images("support", support, self.network)
         images, _ = flat_with_labels(support)
-        return self.task_generator.generate(images, count, tf.constant([seed, 0], tf.int64))
+        return self.task_generator.generate(
+            images, count, tf.constant([random.key("noise", seed), 0], tf.int64)
+        )
 
     def task_context(
         self, support: tf.Tensor, unlabelled: tf.Tensor | None, seed: tf.Tensor
