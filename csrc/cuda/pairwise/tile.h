@@ -9,6 +9,7 @@
 // fragments of the tensor cores (tensor_tile.h).
 #pragma once
 #include "core/arrays/views.h"
+#include "core/pairwise/metric.h"
 #include "cuda/launch.h"
 
 #if defined(FSLCORE_CUDA_ON_CPU)
@@ -173,8 +174,6 @@ __device__ void AddUpSteps(int steps, A& a, B& b, TileBuffers<Tile::kM, Tile::kN
     __syncthreads();
   }
 }
-
-enum class Pair { kProduct, kAbsolute, kWeightedAbsolute };
 
 // The place of a thread among 16 x 16. A warp is 4 x 8 of them: what its lanes read of either operand at a
 // time is at most one line of shared memory.
