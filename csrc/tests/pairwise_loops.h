@@ -30,8 +30,12 @@ inline PairSums SumsOfPair(Metric metric, const float* x, const float* y, int64_
     if (metric == Metric::kDot) term = a * b;
     if (metric == Metric::kManhattan) term = std::fabs(difference);
     if (metric == Metric::kWeightedManhattan) term = weights[d] * std::fabs(difference);
-    pair.sum += term;
-    pair.magnitudes += std::fabs(term);
+    if (metric == Metric::kChebyshev) {
+      pair.sum = pair.magnitudes = std::max(pair.sum, std::fabs(difference));
+    } else {
+      pair.sum += term;
+      pair.magnitudes += std::fabs(term);
+    }
     pair.squares_x += a * a, pair.squares_y += b * b, pair.product += a * b;
   }
   return pair;
@@ -41,9 +45,17 @@ inline PairSums SumsOfPair(Metric metric, const float* x, const float* y, int64_
 inline std::vector<double> SlopesOfPair(Metric metric, const float* x, const float* y, int64_t dim,
                                         const float* weights) {
   std::vector<double> slopes(static_cast<size_t>(dim));
+  const double largest = SumsOfPair(metric, x, y, dim, weights).sum;
+  bool found = false;
   for (int64_t d = 0; d < dim; ++d) {
     const double sign = x[d] > y[d] ? 1.0 : x[d] < y[d] ? -1.0 : 0.0;
     slopes[static_cast<size_t>(d)] = metric == Metric::kWeightedManhattan ? weights[d] * sign : sign;
+    // Of the coordinates that differ most only the first counts.
+    if (metric != Metric::kChebyshev) continue;
+    if (found || std::fabs(double{x[d]} - double{y[d]}) != largest)
+      slopes[static_cast<size_t>(d)] = 0.0;
+    else
+      found = true;
   }
   return slopes;
 }

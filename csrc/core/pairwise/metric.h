@@ -6,6 +6,9 @@
 //   cosine              1 - <x, y> / (|x| |y|); a zero row is at distance 1 from everything, with gradient 0
 //   dot                 <x, y>                       manhattan   sum_d |x_d - y_d|
 //   weighted_manhattan  act(sum_d w_d |x_d - y_d| + bias), act = identity or the logistic sigmoid
+//   chebyshev           max_d |x_d - y_d|; the gradient goes to the first d that attains it, and is NaN in
+//   all
+//                       if the distance is NaN
 #pragma once
 #include <array>
 #include <string_view>
@@ -13,22 +16,24 @@
 
 namespace fslcore {
 
-enum class Metric { kSqeuclidean, kEuclidean, kCosine, kDot, kManhattan, kWeightedManhattan };
+enum class Metric { kSqeuclidean, kEuclidean, kCosine, kDot, kManhattan, kWeightedManhattan, kChebyshev };
 enum class Activation { kNone, kSigmoid };
 
-inline constexpr std::array<std::string_view, 6> kMetricNames = {
-    "sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan"};
+inline constexpr std::array<std::string_view, 7> kMetricNames = {
+    "sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan", "chebyshev"};
 
 // What a metric makes of the coordinates of a pair of rows, before it is finished.
 enum class Pair {
   kProduct,           // sum_d x_d y_d
   kAbsolute,          // sum_d |x_d - y_d|
   kWeightedAbsolute,  // sum_d w_d |x_d - y_d|
+  kLargestAbsolute,   // max_d |x_d - y_d|
 };
 
 constexpr Pair PairOf(Metric metric) {
   return metric == Metric::kManhattan           ? Pair::kAbsolute
          : metric == Metric::kWeightedManhattan ? Pair::kWeightedAbsolute
+         : metric == Metric::kChebyshev         ? Pair::kLargestAbsolute
                                                 : Pair::kProduct;
 }
 
@@ -42,6 +47,8 @@ void WithPair(Metric metric, const Use& use) {
       return use(std::integral_constant<Pair, Pair::kAbsolute>());
     case Pair::kWeightedAbsolute:
       return use(std::integral_constant<Pair, Pair::kWeightedAbsolute>());
+    case Pair::kLargestAbsolute:
+      return use(std::integral_constant<Pair, Pair::kLargestAbsolute>());
   }
 }
 

@@ -9,6 +9,15 @@
 // all rows of a block pass.
 constexpr int64_t kDepth = 128;
 
+// As integers, magnitudes are in their order, and a NaN is above all of them: it stays where the largest is
+// sought. What is sought is the least complement, kLargestBits - the magnitude.
+constexpr uint32_t kLargestBits = 0x7fffffff;
+
+template <Pair kPair>
+inline Vec SumOfNothing() {
+  return kPair == Pair::kLargestAbsolute ? SetBits(kLargestBits) : Set(0.0f);
+}
+
 // a(r, k) = a[r * a_row + k * a_k] for the rows of a tile; the other side in `depth` rows of a packed panel.
 struct Operands {
   int64_t depth;
@@ -24,7 +33,8 @@ template <int kHeight, Pair kPair>
 __attribute__((noinline)) void Accumulate(const Operands& o, bool first, float* sums) {
   Vec tile[kHeight][kVecs];
   for (int r = 0; r < kHeight; ++r)
-    for (int v = 0; v < kVecs; ++v) tile[r][v] = first ? Set(0.0f) : Load(sums + r * kPanel + v * kLanes);
+    for (int v = 0; v < kVecs; ++v)
+      tile[r][v] = first ? SumOfNothing<kPair>() : Load(sums + r * kPanel + v * kLanes);
   const float* panel = o.panel;
   for (int64_t k = 0; k < o.depth; ++k, panel += kPanel) {
     Vec b[kVecs];
@@ -37,6 +47,8 @@ __attribute__((noinline)) void Accumulate(const Operands& o, bool first, float* 
         if constexpr (kPair == Pair::kAbsolute) tile[r][v] = Add(tile[r][v], Max(x, b[v]));
         if constexpr (kPair == Pair::kWeightedAbsolute)
           tile[r][v] = Fma(weight, Abs(Sub(x, b[v])), tile[r][v]);
+        if constexpr (kPair == Pair::kLargestAbsolute)
+          tile[r][v] = MinBits(tile[r][v], SubBits(SetBits(kLargestBits), Abs(Sub(x, b[v]))));
       }
     }
   }
@@ -64,6 +76,8 @@ inline Vec Finished(const PairwiseBlock& g, int64_t row, int64_t col, Vec sum, u
   } else if constexpr (kMetric == Metric::kWeightedManhattan) {
     sum = Add(sum, Set(g.bias));
     if (g.activation == Activation::kSigmoid) sum = Logistic(sum);
+  } else if constexpr (kMetric == Metric::kChebyshev) {
+    sum = SubBits(SetBits(kLargestBits), sum);
   }
   return sum;
 }
@@ -169,6 +183,8 @@ void Block(const PairwiseBlock& block) {
       return Panels<Metric::kManhattan>(block);
     case Metric::kWeightedManhattan:
       return Panels<Metric::kWeightedManhattan>(block);
+    case Metric::kChebyshev:
+      return Panels<Metric::kChebyshev>(block);
   }
 }
 

@@ -225,6 +225,10 @@ class PlainTile {
           if constexpr (kPair == Pair::kProduct) sum = fmaf(x[i], y[j], sum);
           if constexpr (kPair == Pair::kAbsolute) sum += fabsf(x[i] - y[j]);
           if constexpr (kPair == Pair::kWeightedAbsolute) sum = fmaf(weight, fabsf(x[i] - y[j]), sum);
+          if constexpr (kPair == Pair::kLargestAbsolute) {  // as integers, where a NaN is above all numbers
+            const float difference = fabsf(x[i] - y[j]);
+            sum = __float_as_uint(sum) < __float_as_uint(difference) ? difference : sum;
+          }
         }
       }
     }
