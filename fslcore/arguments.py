@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 # The compiled core's own list, in its order: a test compares them.
-METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan")
+METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan", "chebyshev")
 TRIPLET_METRICS = ("sqeuclidean", "euclidean", "cosine")
 ACTIVATIONS = (None, "sigmoid")
 PRECISIONS = ("float32", "tf32", "3xtf32", "bfloat16")

@@ -70,7 +70,7 @@ def pairwise_tolerance(
         return np.full((len(x), len(y)), gamma(2 * d + 8))
     if metric == "dot":
         return gamma(d + 1) * (np.abs(x) @ np.abs(y).T)
-    if metric == "manhattan":
+    if metric != "weighted_manhattan":
         # 2 sum max(x, y) - sum x - sum y: three sums, each at most sum |x| + sum |y| in size.
         return 3 * gamma(d + 3) * (np.sum(np.abs(x), 1)[:, None] + np.sum(np.abs(y), 1)[None, :])
     magnitude = oracles.pairwise(x, y, metric, weights=np.abs(weights), bias=abs(bias))
@@ -112,9 +112,7 @@ def gradient_magnitude(
             by_b = (a / (norm_a or 1) + b / (norm_b or 1)) / (norm_b or 1)
         elif metric == "dot":
             by_a, by_b = b, a
-        elif metric == "manhattan":
-            by_a = by_b = np.ones_like(a)
-        else:
+        elif metric == "weighted_manhattan":
             w = np.abs(np.asarray(weights, np.float64))
             difference = np.abs(x[i] - y[j])
             if activation == "sigmoid":
@@ -123,6 +121,8 @@ def gradient_magnitude(
             by_a = by_b = w
             of_weights += g * difference
             of_bias += g
+        else:  # made of the signs of differences
+            by_a, by_b = (np.abs(by) for by in oracles.pair_gradient(x[i], y[j], metric))
         of_x[i] += g * by_a
         of_y[j] += g * by_b
     return oracles.PairwiseGradient(of_x, of_y, of_weights, of_bias)

@@ -45,6 +45,8 @@ def pairwise(
             matrix[i] = np.sum(row * y, axis=1)
         elif metric == "manhattan":
             matrix[i] = np.sum(np.abs(difference), axis=1)
+        elif metric == "chebyshev":
+            matrix[i] = np.max(np.abs(difference), axis=1, initial=0.0)
         elif metric == "weighted_manhattan":
             score = np.sum(np.asarray(weights, np.float64) * np.abs(difference), axis=1) + bias
             matrix[i] = sigmoid(score) if activation == "sigmoid" else score
@@ -129,6 +131,11 @@ def pair_gradient(a: Array, b: Array, metric: str) -> tuple[Array, Array]:
         return b, a
     if metric == "manhattan":
         return np.sign(a - b), np.sign(b - a)
+    if metric == "chebyshev":  # by the first of the coordinates that differ most
+        by_a = np.zeros_like(a)
+        for first in np.flatnonzero(np.abs(a - b) == np.max(np.abs(a - b), initial=0.0))[:1]:
+            by_a[first] = np.sign(a - b)[first]
+        return by_a, -by_a
     raise ValueError(metric)
 
 

@@ -7,12 +7,14 @@ import pytest
 from asserts import float32_exactly
 from inputs import integers
 
-DISTANCES = ["sqeuclidean", "euclidean", "cosine", "manhattan"]
+from fslcore.arguments import METRICS
+
 # The weighted metric has a bias and weights of either sign; integers, so that it too is exact.
 WEIGHTED = "weighted_manhattan"
-EXACT = ["sqeuclidean", "euclidean", "dot", "manhattan", WEIGHTED]
+DISTANCES = [metric for metric in METRICS if metric not in ("dot", WEIGHTED)]
+EXACT = [metric for metric in METRICS if metric != "cosine"]
 ALL = [
-    *(pytest.param(metric, None, id=metric) for metric in [*DISTANCES, "dot", WEIGHTED]),
+    *(pytest.param(metric, None, id=metric) for metric in METRICS),
     pytest.param(WEIGHTED, "sigmoid", id="weighted_manhattan-sigmoid"),
 ]
 

@@ -8,6 +8,8 @@ import oracles
 import oracles_convolution
 import pytest
 
+from fslcore.arguments import METRICS
+
 
 @pytest.mark.parametrize(
     ("metric", "options", "value"),
@@ -44,9 +46,7 @@ def central_difference(function, point, step=1e-6):
 
 
 @pytest.mark.parametrize("activation", [None, "sigmoid"])
-@pytest.mark.parametrize(
-    "metric", ["sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan"]
-)
+@pytest.mark.parametrize("metric", METRICS)
 def test_pairwise_grad_by_finite_differences(metric, activation):
     rng = np.random.default_rng(3)
     x, y, grad, weights = (rng.normal(size=shape) for shape in ((4, 3), (5, 3), (4, 5), (3,)))

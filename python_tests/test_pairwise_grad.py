@@ -7,9 +7,10 @@ import pairwise_cases
 import pytest
 from asserts import assert_bit_identical, assert_gradient_close, float32_exactly, gradient_magnitude
 from inputs import SIZES, integers, normal
-from pairwise_cases import ALL, WEIGHTED
+from pairwise_cases import ALL, DISTANCES, WEIGHTED
 
-EXACT = ["sqeuclidean", "dot", "manhattan", WEIGHTED]  # without a root, gradients of integers are integers
+# Without a root, gradients of integers are integers.
+EXACT = [metric for metric in pairwise_cases.EXACT if metric != "euclidean"]
 # (rows of x, rows of y, dim): each size once in each place; the largest three are kept apart for speed.
 TRIPLES = [*zip(SIZES[:-1], SIZES[4:-1] + SIZES[:4], SIZES[8:-1] + SIZES[:8], strict=True)]
 TRIPLES += [(257, 9, 31), (8, 257, 33), (7, 15, 257)]
@@ -96,7 +97,7 @@ def test_without_y_the_two_partial_gradients_are_those_of_x_and_x(backend, metri
         assert_bit_identical(part, wanted)
 
 
-@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean", "cosine", "manhattan"])
+@pytest.mark.parametrize("metric", DISTANCES)
 def test_the_gradient_between_equal_rows_is_zero(backend, metric):
     # Rows of length 2, so that the cosine's normalised rows are exact.
     x = np.float32([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1]])

@@ -11,14 +11,13 @@
 #include "tests/cuda_check.h"
 #include "tests/device_memory.h"
 #include "tests/inputs.h"
+#include "tests/pairwise_loops.h"
 
 namespace fslcore {
 
 using Floats = std::vector<float>;
 using Doubles = std::vector<double>;
 
-inline constexpr Metric kMetrics[] = {Metric::kSqeuclidean, Metric::kEuclidean, Metric::kCosine,
-                                      Metric::kDot,         Metric::kManhattan, Metric::kWeightedManhattan};
 inline constexpr Precision kPrecisions[] = {Precision::kFloat32, Precision::kTf32, Precision::k3xTf32,
                                             Precision::kBfloat16};
 
@@ -147,24 +146,8 @@ inline Floats OnCpu(const Problem& p) {
   return out;
 }
 
-struct PairSums {
-  double sum = 0, magnitudes = 0;  // of the metric's terms
-  double squares_x = 0, squares_y = 0, product = 0;
-};
-
-inline PairSums PairOf(const Problem& p, int64_t r, int64_t c) {
-  PairSums pair;
-  for (int64_t d = 0; d < p.dim; ++d) {
-    const double x = p.x[static_cast<size_t>(r * p.dim + d)], y = p.y[static_cast<size_t>(c * p.dim + d)];
-    const double weight = p.weighted() ? p.weights[static_cast<size_t>(d)] : 1.0;
-    const double term = p.metric == Metric::kDot    ? x * y
-                        : IsProductMetric(p.metric) ? (x - y) * (x - y)
-                                                    : weight * std::fabs(x - y);
-    pair.sum += term;
-    pair.magnitudes += std::fabs(term);
-    pair.squares_x += x * x, pair.squares_y += y * y, pair.product += x * y;
-  }
-  return pair;
+inline PairSums SumsOf(const Problem& p, int64_t r, int64_t c) {
+  return SumsOfPair(p.metric, p.x.data() + r * p.dim, p.y.data() + c * p.dim, p.dim, p.weights.data());
 }
 
 // The metric of a pair of finite rows in double precision, and how far a float32 may be from it.
@@ -173,7 +156,7 @@ struct Bounded {
 };
 
 inline Bounded Wanted(const Problem& p, int64_t r, int64_t c) {
-  const PairSums pair = PairOf(p, r, c);
+  const PairSums pair = SumsOf(p, r, c);
   const double unit = Unit(p.precision), rounding = Gamma(p.dim + 8);
   // Rounded rows are 16 half bits of the distance from where they were, in that distance, unless it is
   // computed again; 3xTF32 leaves out three such parts of the product instead.
@@ -190,16 +173,15 @@ inline Bounded Wanted(const Problem& p, int64_t r, int64_t c) {
     }
     case Metric::kDot:
       return {pair.sum, (rounding + 3 * unit) * pair.magnitudes};
-    case Metric::kManhattan:
-      return {pair.sum, rounding * pair.magnitudes};
     case Metric::kWeightedManhattan: {
       const double score = pair.sum + p.bias, bound = rounding * (pair.magnitudes + std::fabs(p.bias));
       if (p.activation == Activation::kNone) return {score, bound};
       const double value = 1.0 / (1.0 + std::exp(-score));
       return {value, (bound + 8 * 0x1p-24) * value};
     }
+    default:
+      return {pair.sum, rounding * pair.magnitudes};
   }
-  return {};
 }
 
 inline void ExpectNear(const Problem& p, const Floats& received) {

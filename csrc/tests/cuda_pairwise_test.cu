@@ -22,7 +22,7 @@ bool Multiplies(Metric metric, Precision precision) {
 // All metrics, those made of products in every precision.
 std::vector<std::pair<Metric, Precision>> MetricsAndPrecisions() {
   std::vector<std::pair<Metric, Precision>> all;
-  for (Metric metric : kMetrics)
+  for (Metric metric : AllMetrics())
     for (Precision precision : kPrecisions)
       if (Multiplies(metric, precision)) all.emplace_back(metric, precision);
   return all;
@@ -121,7 +121,7 @@ void TestSpecialRows() {
     }
     p.y = Floats(p.y.size(), 0.5f);
     p.x[20] = INFINITY;
-    if (metric == Metric::kSqeuclidean || metric == Metric::kEuclidean || metric == Metric::kManhattan)
+    if (metric != Metric::kCosine && metric != Metric::kDot && !p.weighted())
       Expect(OnDevice(p)[7] == INFINITY, "infinite row", p.key(), 0);
   }
 }
@@ -197,9 +197,10 @@ void TestIntegerGradients() {
   const std::vector<Size> sizes = {{0, 5, 3, 0},    {5, 0, 3, 0},    {3, 4, 0, 0},   {1, 1, 1, 1},
                                    {33, 31, 17, 1}, {66, 67, 65, 0}, {3, 300, 5, 0}, {530, 4, 3, 0}};
   const std::vector<Size> few = {{33, 3, 17, 1}, {66, 17, 66, 0}};
-  for (Metric metric : {Metric::kSqeuclidean, Metric::kDot, Metric::kManhattan, Metric::kWeightedManhattan})
+  for (Metric metric : AllMetrics())
     for (Precision precision : kPrecisions) {
       if (!Multiplies(metric, precision)) continue;
+      if (metric == Metric::kEuclidean || metric == Metric::kCosine) continue;
       if (metric == Metric::kDot && precision != Precision::kFloat32) continue;
       const bool all = precision == Precision::kFloat32 &&
                        (metric == Metric::kSqeuclidean || metric == Metric::kWeightedManhattan);
@@ -233,7 +234,9 @@ WantedGradients WantedGrad(const Problem& p, const Floats& grad, const Floats& o
     for (int64_t c = 0; c < p.cols; ++c) {
       const size_t at = static_cast<size_t>(r * p.cols + c);
       const double a = Slope(p, grad[at], out[at]);
-      const PairSums pair = PairOf(p, r, c);
+      const PairSums pair = SumsOf(p, r, c);
+      const Doubles slopes =
+          SlopesOfPair(p.metric, p.x.data() + r * p.dim, p.y.data() + c * p.dim, p.dim, p.weights.data());
       w.dbias += a;
       for (size_t d = 0; d < dim; ++d) {
         const size_t i = static_cast<size_t>(r) * dim + d, j = static_cast<size_t>(c) * dim + d;
@@ -242,9 +245,7 @@ WantedGradients WantedGrad(const Problem& p, const Floats& grad, const Floats& o
                dy_terms = dx_terms;
         if (p.metric == Metric::kDot) dx = a * y, dy = a * x;
         if (!IsProductMetric(p.metric)) {
-          const double weight = p.weighted() ? p.weights[d] : 1.0;
-          const double sign = x > y ? 1.0 : x < y ? -1.0 : 0.0;
-          dx = a * weight * sign, dy = -dx, dx_terms = dy_terms = std::fabs(dx);
+          dx = a * slopes[d], dy = -dx, dx_terms = dy_terms = std::fabs(dx);
           w.dweights[d] += a * std::fabs(x - y), w.dweights_terms[d] += std::fabs(a * (x - y));
         }
         if (p.metric == Metric::kCosine) {
@@ -268,7 +269,7 @@ void ExpectNear(const Problem& p, const char* what, const Floats& received, cons
 }
 
 void TestRealGradients() {
-  for (Metric metric : kMetrics)
+  for (Metric metric : AllMetrics())
     for (Precision precision : kPrecisions)
       for (int64_t cols : {41, 290}) {
         if (!Multiplies(metric, precision)) continue;
@@ -295,17 +296,19 @@ void TestRealGradients() {
 
 // Whatever the incoming gradient is, pairs at distance 0 have none; and NaN where a difference is NaN.
 void TestSpecialGradients() {
-  for (Metric metric : {Metric::kEuclidean, Metric::kManhattan, Metric::kWeightedManhattan})
+  for (Metric metric : AllMetrics())
     for (float value : {NAN, INFINITY}) {
+      if (IsProductMetric(metric) && metric != Metric::kEuclidean) continue;
       Problem p = RealProblem(metric, 1, 1, 5);
       p.y = p.x;
       const Gradients g = GradOnDevice(p, {value}, {0.0f});
       Expect(g.dx == Floats(5, 0.0f) && g.dy == Floats(5, 0.0f), "gradient at distance 0", p.key(), 0);
     }
-  for (Metric metric : {Metric::kManhattan, Metric::kWeightedManhattan}) {
+  for (Metric metric : AllMetrics()) {
+    if (IsProductMetric(metric)) continue;
     Problem p = RealProblem(metric, 20, 18, 6);
     p.x[3] = NAN, p.x[6 + 1] = INFINITY, p.y[6 + 1] = INFINITY, p.y[7 * 6 + 5] = -INFINITY;
-    const Floats grad = Reals(p.rows * p.cols, 6), out(grad.size());
+    const Floats grad = Reals(p.rows * p.cols, 6), out = OnCpu(p);
     const Gradients device = GradOnDevice(p, grad, out), core = GradOnCpu(p, grad, out);
     for (const auto& [a, b] :
          {std::pair{device.dx, core.dx}, {device.dy, core.dy}, {device.dweights, core.dweights}})

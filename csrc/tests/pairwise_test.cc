@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/inputs.h"
+#include "tests/pairwise_loops.h"
 
 namespace fslcore {
 namespace {
@@ -40,23 +41,15 @@ void CheckPairwiseOf(Metric metric, int64_t rows, int64_t dim) {
   if (metric == Metric::kCosine || metric == Metric::kEuclidean) return;  // not exact on integers
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < cols; ++j) {
-      float sum = metric == Metric::kWeightedManhattan ? 2.0f : 0.0f;
-      for (int64_t d = 0; d < dim; ++d) {
-        const float a = mx.row(i)[d], b = my.row(j)[d];
-        if (metric == Metric::kSqeuclidean) sum += (a - b) * (a - b);
-        if (metric == Metric::kDot) sum += a * b;
-        if (metric == Metric::kManhattan) sum += std::fabs(a - b);
-        if (metric == Metric::kWeightedManhattan) sum += w[static_cast<size_t>(d)] * std::fabs(a - b);
-      }
+      const double sum = SumsOfPair(metric, mx.row(i), my.row(j), dim, w.data()).sum + kernel.bias;
       EXPECT_EQ(first[0].get()[i * cols + j], sum) << "pair " << i << ", " << j;
     }
 }
 
 TEST(Pairwise, AllSizes) {
-  for (size_t metric = 0; metric < kMetricNames.size(); ++metric)
+  for (Metric metric : AllMetrics())
     for (int64_t rows : EdgeSizes())
-      for (int64_t dim : {0, 1, 5, 16, 37, 64, 65, 127, 128, 129, 257})
-        CheckPairwiseOf(static_cast<Metric>(metric), rows, dim);
+      for (int64_t dim : {0, 1, 5, 16, 37, 64, 65, 127, 128, 129, 257}) CheckPairwiseOf(metric, rows, dim);
 }
 
 // Blocks of rows on either side of the diagonal and their mirror images give what the same rows give as a
@@ -114,7 +107,8 @@ TEST(Pairwise, Sigmoid) {
 
 // Pairs at distance 0 have no gradient, whatever the incoming one is.
 TEST(Pairwise, GradientAtDistanceZero) {
-  for (Metric metric : {Metric::kManhattan, Metric::kWeightedManhattan}) {
+  for (Metric metric : AllMetrics()) {
+    if (IsProductMetric(metric)) continue;
     const std::vector<float> x = {1.0f, 2.0f, 3.0f, 4.0f, 5.0f}, w(5, 1.0f), grad = {NAN}, out = {0.0f};
     PairwiseKernel kernel = {metric};
     if (metric == Metric::kWeightedManhattan) kernel.weights = {w.data(), 5};

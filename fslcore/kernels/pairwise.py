@@ -31,6 +31,7 @@ def pairwise(
     | `dot` | <x_i, y_j>, a similarity |
     | `manhattan` | sum_d abs(x_id - y_jd) |
     | `weighted_manhattan` | act(sum_d w_d abs(x_id - y_jd) + bias); with a sigmoid, Koch et al. (2015) |
+    | `chebyshev` | max_d abs(x_id - y_jd); the gradient goes to the first d that attains it |
 
     Equal rows are at distance exactly 0, and near rows keep their digits. A NaN makes its row or column NaN.
 

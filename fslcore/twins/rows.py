@@ -40,10 +40,21 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
     return tf.where(x_is_zero | y_is_zero, 1.0, 0.5 * sqeuclidean(x, y))
 
 
+def chebyshev(x: Tensor, y: Tensor) -> Tensor:
+    """The largest difference of a coordinate; its gradient goes to the first that attains it."""
+    difference = tf.abs(x - y)
+    largest = tf.reduce_max(difference, axis=-1, keepdims=True)
+    attained = tf.cast(difference == largest, tf.int32)
+    first = (attained == 1) & (tf.cumsum(attained, axis=-1) == 1)
+    has_nan = tf.reduce_any(tf.math.is_nan(difference), axis=-1, keepdims=True)
+    return tf.reduce_sum(tf.where(first | has_nan, difference, 0.0), axis=-1)
+
+
 # By metric, of rows in the last axis.
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "sqeuclidean": sqeuclidean,
     "euclidean": lambda x, y: root(sqeuclidean(x, y)),
     "cosine": cosine,
     "manhattan": lambda x, y: tf.reduce_sum(tf.abs(x - y), axis=-1),
+    "chebyshev": chebyshev,
 }

@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Pairwise (Gram) matrices and their gradients, float32.
-//
-//   sqeuclidean         sum_d (x_d - y_d)^2          euclidean   its square root
-//   cosine              1 - <x, y> / (|x| |y|); a zero row is at distance 1 from everything, with gradient 0
-//   dot                 <x, y>                       manhattan   sum_d |x_d - y_d|
-//   weighted_manhattan  act(sum_d w_d |x_d - y_d| + bias), act = identity or the logistic sigmoid
+// Pairwise (Gram) matrices and their gradients, float32. core/pairwise/metric.h has the metrics.
 //
 // The product metrics use |x|^2 + |y|^2 - 2<x, y>, and manhattan 2 sum max(x, y) - sum x - sum y; pairs for
 // which that has cancelled more than seven bits are evaluated again coordinate by coordinate, so equal rows

@@ -6,11 +6,13 @@
 //   dot, cosine                 y[c]                                     x[r]
 //   (sq)euclidean               (x[r] - y[c])                            (y[c] - x[r])
 //   manhattan                   w sign(x[r] - y[c])                      w sign(y[c] - x[r])
+//   chebyshev                   sign(x[r] - y[c]) in one coordinate      sign(y[c] - x[r]) in it
 //
 // The incoming gradient is read block by block; a block of coefficients serves both sides while it is in the
 // cache. Threads take different columns of dx and dy or, where those are few, different rows of x, each with
 // a dy of its own: these are added up in one order. At most kMostChunks copies of dy are held.
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "core/pairwise/pairwise.h"
@@ -150,12 +152,45 @@ void Gradient(const Executor& executor, const PairwiseKernel& kernel, Matrix<con
   }
 }
 
+// For metrics that depend on one coordinate of each pair.
+void LargestGradient(const Executor& executor, Matrix<const float> x, Matrix<const float> y,
+                     const float* grad, const float* out, const PairwiseGradients& gradients) {
+  const int64_t dim = x.cols;
+  const int64_t rows_of_chunk = std::max(kBlock, RoundUp(DivideUp(x.rows, kMostChunks), kBlock));
+  const int64_t chunks = DivideUp(x.rows, rows_of_chunk);
+  const Scratch<float> copies(chunks * y.rows * dim);  // of dy
+  double sums[kMostChunks] = {};                       // of grad
+  std::fill(gradients.dx, gradients.dx + x.rows * dim, 0.0f);
+  std::fill(gradients.dy, gradients.dy + y.rows * dim, 0.0f);
+  ParallelFor(executor, chunks, 1, [&](int64_t chunk, int64_t) {
+    const int64_t begin = chunk * rows_of_chunk, end = std::min(begin + rows_of_chunk, x.rows);
+    float* dy = copies.get() + chunk * y.rows * dim;
+    std::fill(dy, dy + y.rows * dim, 0.0f);
+    for (int64_t row = begin; row < end; row += kBlock)
+      for (int64_t col = 0; col < y.rows; col += kBlock) {
+        const int64_t at = row * y.rows + col;
+        simd::Pairwise().largest_grad({std::min(kBlock, end - row), std::min(kBlock, y.rows - col), dim,
+                                       x.row(row), y.row(col), grad + at, out + at, y.rows,
+                                       gradients.dx + row * dim, dy + col * dim});
+      }
+    sums[chunk] = std::accumulate(grad + begin * y.rows, grad + end * y.rows, 0.0);
+  });
+  ParallelFor(executor, y.rows, RowsWorthAThread(chunks * dim), [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = 0; chunk < chunks; ++chunk)
+      simd::Rows().axpy(1.0f, copies.get() + (chunk * y.rows + begin) * dim, gradients.dy + begin * dim,
+                        (end - begin) * dim);
+  });
+  if (gradients.dbias) *gradients.dbias = static_cast<float>(std::accumulate(sums, sums + kMostChunks, 0.0));
+}
+
 }  // namespace
 
 void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
                   Matrix<const float> y, const float* grad, const float* out,
                   const PairwiseGradients& gradients) {
   const Executor used = x.rows * y.rows * x.cols < kSerialWork ? Executor{} : executor;
+  if (PairOf(kernel.metric) == Pair::kLargestAbsolute)
+    return LargestGradient(used, x, y, grad, out, gradients);
   if (kernel.metric != Metric::kCosine) return Gradient(used, kernel, x, y, grad, out, gradients);
   Scratch<float> unit_x(x.rows * x.cols), unit_y(y.rows * y.cols), x_norms(x.rows), y_norms(y.rows);
   NormaliseRows(used, x, unit_x.get(), x_norms.get());

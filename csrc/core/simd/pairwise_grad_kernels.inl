@@ -65,6 +65,36 @@ void SignTiles(const PairwiseGradBlock& g) {
 
 void SignGrad(const PairwiseGradBlock& g) { g.abs_differences ? SignTiles<true>(g) : SignTiles<false>(g); }
 
+// The first d with |x[d] - y[d]| = distance, which is not 0; n if there is none.
+inline int64_t FirstAtDistance(const float* x, const float* y, int64_t n, float distance) {
+  for (int64_t d = 0; d < n; d += kLanes) {
+    const Vec difference = n - d >= kLanes ? Sub(Load(x + d), Load(y + d))
+                                           : Sub(LoadPartial(x + d, n - d), LoadPartial(y + d, n - d));
+    const uint32_t found = Bits(Equal(Abs(difference), Set(distance)));
+    if (found != 0) return d + __builtin_ctz(found);
+  }
+  return n;
+}
+
+void LargestGrad(const LargestGradBlock& g) {
+  for (int64_t r = 0; r < g.rows; ++r)
+    for (int64_t c = 0; c < g.cols; ++c) {
+      const float distance = g.out[r * g.stride + c];
+      const float *x = g.x + r * g.dim, *y = g.y + c * g.dim;
+      float *dx = g.dx + r * g.dim, *dy = g.dy + c * g.dim;
+      if (distance == 0.0f) continue;
+      if (distance != distance) {
+        for (int64_t d = 0; d < g.dim; ++d) dx[d] = dy[d] = distance;
+        continue;
+      }
+      const int64_t d = FirstAtDistance(x, y, g.dim, distance);
+      if (d == g.dim) continue;
+      const float grad = g.grad[r * g.stride + c], term = x[d] < y[d] ? -grad : grad;
+      dx[d] += term;
+      dy[d] -= term;
+    }
+}
+
 // slope(incoming gradient, output), vector by vector; the last may be partial. Returns the sum.
 template <class Slope>
 inline float ForEachSlope(const float* grad, const float* out, int64_t n, float* coefficients,
@@ -115,6 +145,7 @@ constexpr PairwiseKernels MakePairwiseKernels() {
   k.block = Block;
   k.product_grad = ProductGrad;
   k.sign_grad = SignGrad;
+  k.largest_grad = LargestGrad;
   k.coefficients = Coefficients;
   return k;
 }

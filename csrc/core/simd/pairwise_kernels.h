@@ -43,6 +43,18 @@ struct PairwiseGradBlock {
   float* abs_differences;          // [panel] += sum over r, c of a[r, c] * |x[r] - y[c]|; or null
 };
 
+// A block of pairs of rows for a metric that depends on one coordinate of each: the first, d, where |x[r, d]
+// - y[c, d]| = out[r, c]:
+//   dx[r, d] += grad[r, c] * sign(x[r, d] - y[c, d]), and subtracted from dy[c, d]
+// Nothing where `out` is 0; NaN is added to all coordinates where `out` is NaN.
+struct LargestGradBlock {
+  int64_t rows, cols, dim;
+  const float *x, *y;       // [rows, dim], [cols, dim]
+  const float *grad, *out;  // [rows, stride]
+  int64_t stride;
+  float *dx, *dy;  // [rows, dim], [cols, dim]
+};
+
 struct PairwiseKernels {
   // The tiles of x [rows, dim] that `block` reads; out [rows, dim].
   void (*pack_tiles)(const float* x, int64_t rows, int64_t dim, float* out);
@@ -52,6 +64,7 @@ struct PairwiseKernels {
   void (*block)(const PairwiseBlock&);
   void (*product_grad)(const PairwiseGradBlock&);
   void (*sign_grad)(const PairwiseGradBlock&);
+  void (*largest_grad)(const LargestGradBlock&);
   // d out / d (the sum inside the metric) times the incoming gradient, for `n` neighbours; returns their sum.
   float (*coefficients)(Metric, Activation, const float* grad, const float* out, int64_t n,
                         float* coefficients);

@@ -9,7 +9,14 @@
 // all rows of a block pass.
 constexpr int64_t kDepth = 128;
 
-enum class Pair { kProduct, kMax, kWeightedAbs };
+// As integers, magnitudes are in their order, and a NaN is above all of them: it stays where the largest is
+// sought. What is sought is the least complement, kLargestBits - the magnitude.
+constexpr uint32_t kLargestBits = 0x7fffffff;
+
+template <Pair kPair>
+inline Vec SumOfNothing() {
+  return kPair == Pair::kLargestAbsolute ? SetBits(kLargestBits) : Set(0.0f);
+}
 
 // a(r, k) = a[r * a_row + k * a_k] for the rows of a tile; the other side in `depth` rows of a packed panel.
 struct Operands {
@@ -17,38 +24,36 @@ struct Operands {
   const float* a;
   int64_t a_row, a_k;
   const float* panel;
-  const float* weights;  // [depth], for kWeightedAbs
+  const float* weights;  // [depth], for kWeightedAbsolute
 };
 
-// sums[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of what is there unless `first`.
+// sums[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of what is there unless `first`. Of
+// |x - y| it sums max(x, y), and 2 max(x, y) - x - y is made of that later: two operations instead of three.
 template <int kHeight, Pair kPair>
 __attribute__((noinline)) void Accumulate(const Operands& o, bool first, float* sums) {
   Vec tile[kHeight][kVecs];
   for (int r = 0; r < kHeight; ++r)
-    for (int v = 0; v < kVecs; ++v) tile[r][v] = first ? Set(0.0f) : Load(sums + r * kPanel + v * kLanes);
+    for (int v = 0; v < kVecs; ++v)
+      tile[r][v] = first ? SumOfNothing<kPair>() : Load(sums + r * kPanel + v * kLanes);
   const float* panel = o.panel;
   for (int64_t k = 0; k < o.depth; ++k, panel += kPanel) {
     Vec b[kVecs];
     for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
-    const Vec weight = Set(kPair == Pair::kWeightedAbs ? o.weights[k] : 0.0f);
+    const Vec weight = Set(kPair == Pair::kWeightedAbsolute ? o.weights[k] : 0.0f);
     for (int r = 0; r < kHeight; ++r) {
       const Vec x = Set(o.a[r * o.a_row + k * o.a_k]);
       for (int v = 0; v < kVecs; ++v) {
         if constexpr (kPair == Pair::kProduct) tile[r][v] = Fma(x, b[v], tile[r][v]);
-        if constexpr (kPair == Pair::kMax) tile[r][v] = Add(tile[r][v], Max(x, b[v]));
-        if constexpr (kPair == Pair::kWeightedAbs) tile[r][v] = Fma(weight, Abs(Sub(x, b[v])), tile[r][v]);
+        if constexpr (kPair == Pair::kAbsolute) tile[r][v] = Add(tile[r][v], Max(x, b[v]));
+        if constexpr (kPair == Pair::kWeightedAbsolute)
+          tile[r][v] = Fma(weight, Abs(Sub(x, b[v])), tile[r][v]);
+        if constexpr (kPair == Pair::kLargestAbsolute)
+          tile[r][v] = MinBits(tile[r][v], SubBits(SetBits(kLargestBits), Abs(Sub(x, b[v]))));
       }
     }
   }
   for (int r = 0; r < kHeight; ++r)
     for (int v = 0; v < kVecs; ++v) Store(sums + r * kPanel + v * kLanes, tile[r][v]);
-}
-
-// The sum of |x - y| is 2 max(x, y) - x - y, summed: two operations per pair instead of three.
-constexpr Pair PairOf(Metric metric) {
-  return metric == Metric::kManhattan           ? Pair::kMax
-         : metric == Metric::kWeightedManhattan ? Pair::kWeightedAbs
-                                                : Pair::kProduct;
 }
 
 constexpr uint32_t kAllLanes = (1u << kLanes) - 1;
@@ -71,6 +76,8 @@ inline Vec Finished(const PairwiseBlock& g, int64_t row, int64_t col, Vec sum, u
   } else if constexpr (kMetric == Metric::kWeightedManhattan) {
     sum = Add(sum, Set(g.bias));
     if (g.activation == Activation::kSigmoid) sum = Logistic(sum);
+  } else if constexpr (kMetric == Metric::kChebyshev) {
+    sum = SubBits(SetBits(kLargestBits), sum);
   }
   return sum;
 }
@@ -142,7 +149,7 @@ void Panels(const PairwiseBlock& g) {
     for (int64_t k = 0; k == 0 || k < g.dim; k += kDepth) {
       const int64_t depth = g.dim - k < kDepth ? g.dim - k : kDepth;
       const float* panel = g.panels + col * g.dim + k * kPanel;
-      const float* weights = PairOf(kMetric) == Pair::kWeightedAbs ? g.weights + k : nullptr;
+      const float* weights = PairOf(kMetric) == Pair::kWeightedAbsolute ? g.weights + k : nullptr;
       ForEachTile(g.rows, [&](auto height, int64_t row) {
         constexpr int kHeight = height.value;
         const bool last = k + depth >= g.dim;
@@ -176,6 +183,8 @@ void Block(const PairwiseBlock& block) {
       return Panels<Metric::kManhattan>(block);
     case Metric::kWeightedManhattan:
       return Panels<Metric::kWeightedManhattan>(block);
+    case Metric::kChebyshev:
+      return Panels<Metric::kChebyshev>(block);
   }
 }
 

@@ -176,12 +176,11 @@ void RunTiles(Launches& launches, const PairwiseArguments& g) {
 
 template <int kSide>
 void RunTilesOf(Launches& launches, Precision precision, const PairwiseArguments& g) {
-  if (g.metric == Metric::kManhattan) return RunTiles<PlainTile<kSide, kSide, Pair::kAbsolute>>(launches, g);
-  if (g.metric == Metric::kWeightedManhattan)
-    return RunTiles<PlainTile<kSide, kSide, Pair::kWeightedAbsolute>>(launches, g);
-  switch (precision) {
+  switch (IsProductMetric(g.metric) ? precision : Precision::kFloat32) {
     case Precision::kFloat32:
-      return RunTiles<PlainTile<kSide, kSide, Pair::kProduct>>(launches, g);
+      return WithPair(g.metric, [&](auto pair) {
+        RunTiles<PlainTile<kSide, kSide, decltype(pair)::value>>(launches, g);
+      });
     case Precision::kTf32:
       return RunTiles<TensorTile<kSide, kSide, Precision::kTf32>>(launches, g);
     case Precision::k3xTf32:

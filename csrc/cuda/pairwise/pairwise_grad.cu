@@ -63,6 +63,33 @@ __global__ void ProjectRows(const float* unit, const float* norms, int64_t rows,
     g[d] = norm == 0.0f ? 0.0f : (g[d] - u[d] * along) / norm;
 }
 
+// The gradient of a metric that depends on one coordinate of each pair, the first where |own - other| = out.
+// A warp has a row of `own` and a share of its pairs; each coordinate is one lane's.
+template <bool kByColumns>
+__global__ void LargestGrad(GradArguments g) {
+  const int64_t index = WarpOfGrid(), row = index % g.rows, split = index / g.rows;
+  const int64_t first_k = split * g.depth_of_split;
+  const int64_t last_k = first_k + g.depth_of_split < g.depth ? first_k + g.depth_of_split : g.depth;
+  if (split > 0 && first_k >= g.depth) return;  // no such share
+  const float* own = g.own + row * g.dim;
+  float* to = g.to + index * g.dim;
+  for (int64_t d = Lane(); d < g.dim; d += 32) to[d] = 0.0f;
+  for (int64_t k = first_k; k < last_k; ++k) {
+    const int64_t pair = kByColumns ? k * g.cols + row : row * g.cols + k;
+    const float *other = g.other + k * g.dim, out = g.out[pair];
+    for (int64_t first = 0; out != 0.0f && first < g.dim; first += 32) {
+      const int64_t d = first + Lane();
+      const float difference = d < g.dim ? own[d] - other[d] : 0.0f;
+      const unsigned found = __ballot_sync(kWholeWarp, fabsf(difference) == out);
+      if (out != out && d < g.dim) to[d] = out;
+      if (found == 0) continue;
+      if (Lane() == __ffs(static_cast<int>(found)) - 1)
+        to[d] += difference < 0.0f ? -g.grad[pair] : g.grad[pair];
+      break;
+    }
+  }
+}
+
 struct BiasArguments {
   Metric metric;
   Activation activation;
@@ -175,7 +202,9 @@ void SideGrad(Launches& launches, const PairwiseKernel& kernel, Matrix<const flo
   g.down = shares.down, g.across = shares.across, g.depth_of_split = shares.depth_of_split;
   g.other_aligned = IsAligned(other.data, other.cols);
   g.to = shares.splits > 1 ? copies : gradient;
-  if (!IsProductMetric(kernel.metric))
+  if (PairOf(kernel.metric) == Pair::kLargestAbsolute)
+    launches.Run(OneWarpEach(own.rows * shares.splits), LargestGrad<kByColumns>, g);
+  else if (!IsProductMetric(kernel.metric))
     NeedsOut(g.metric, g.activation) ? RunSigns<kByColumns, true>(launches, shares.blocks(), g)
                                      : RunSigns<kByColumns, false>(launches, shares.blocks(), g);
   else if (TileSide(kernel, own.rows, own.cols) == 128)

@@ -9,6 +9,7 @@
 // fragments of the tensor cores (tensor_tile.h).
 #pragma once
 #include "core/arrays/views.h"
+#include "core/pairwise/metric.h"
 #include "cuda/launch.h"
 
 #if defined(FSLCORE_CUDA_ON_CPU)
@@ -174,8 +175,6 @@ __device__ void AddUpSteps(int steps, A& a, B& b, TileBuffers<Tile::kM, Tile::kN
   }
 }
 
-enum class Pair { kProduct, kAbsolute, kWeightedAbsolute };
-
 // The place of a thread among 16 x 16. A warp is 4 x 8 of them: what its lanes read of either operand at a
 // time is at most one line of shared memory.
 struct ThreadPlace {
@@ -226,6 +225,10 @@ class PlainTile {
           if constexpr (kPair == Pair::kProduct) sum = fmaf(x[i], y[j], sum);
           if constexpr (kPair == Pair::kAbsolute) sum += fabsf(x[i] - y[j]);
           if constexpr (kPair == Pair::kWeightedAbsolute) sum = fmaf(weight, fabsf(x[i] - y[j]), sum);
+          if constexpr (kPair == Pair::kLargestAbsolute) {  // as integers, where a NaN is above all numbers
+            const float difference = fabsf(x[i] - y[j]);
+            sum = __float_as_uint(sum) < __float_as_uint(difference) ? difference : sum;
+          }
         }
       }
     }
