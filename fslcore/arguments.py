@@ -18,7 +18,7 @@ METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_m
 TRIPLET_METRICS = ("sqeuclidean", "euclidean", "cosine")
 # The rules of mining triplets, also in the order of the compiled core, and those with a triplet for every
 # (anchor, positive) pair; the others have one for every anchor.
-MININGS = ("semihard", "hard")
+MININGS = ("semihard", "hard", "easy_positive")
 PAIR_MININGS = ("semihard",)
 ACTIVATIONS = (None, "sigmoid")
 PRECISIONS = ("float32", "tf32", "3xtf32", "bfloat16")

@@ -91,6 +91,10 @@ def _mine_hard(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, T
     return _mine_anchors(distances, same_class, _is_farthest)
 
 
+def _mine_easy_positive(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _mine_anchors(distances, same_class, _is_nearest)
+
+
 def _mine_anchors(
     distances: Tensor, same_class: Tensor, is_chosen: Callable[[Tensor, Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,7 +110,7 @@ def _mine_anchors(
 
 
 # By the names of `fslcore.arguments.MININGS`.
-_MINE = {"semihard": _mine_semihard, "hard": _mine_hard}
+_MINE = {"semihard": _mine_semihard, "hard": _mine_hard, "easy_positive": _mine_easy_positive}
 
 
 def _mean_of_distances(distances: Tensor, mined: tuple[Tensor, ...], margin: Tensor | float) -> Tensor:

@@ -202,6 +202,7 @@ def assert_mined_anchors(
 # Whether p may be the positive that the rule chooses, if the distances of an anchor lie between low and high.
 BEST_POSITIVE = {
     "hard": lambda low, high, p, positives: np.all(high[p] >= low[positives]),
+    "easy_positive": lambda low, high, p, positives: np.all(low[p] <= high[positives]),
 }
 
 

@@ -203,8 +203,13 @@ def choose_hard(distance: Array, positives: Rows, negatives: Rows) -> list[tuple
     return [(farthest(distance, positives), nearest(distance, negatives))]
 
 
+def choose_easy_positive(distance: Array, positives: Rows, negatives: Rows) -> list[tuple[int, int]]:
+    """The nearest positive and the nearest negative."""
+    return [(nearest(distance, positives), nearest(distance, negatives))]
+
+
 # From the distances of one anchor: its pairs (positive, negative).
-CHOOSE = {"semihard": choose_semihard, "hard": choose_hard}
+CHOOSE = {"semihard": choose_semihard, "hard": choose_hard, "easy_positive": choose_easy_positive}
 
 
 class TripletLoss(NamedTuple):

@@ -119,6 +119,28 @@ def test_hard_by_hand():
     assert oracles.triplet_loss(x, labels, "hard", -1.5, "manhattan").loss == pytest.approx(5.5 / 6)
 
 
+def test_easy_positive_by_hand():
+    # Class 0 at 0, 2, -2 and 9, class 1 at 1, 5 and 6, class 2 at 20, alone.
+    x = np.array([[0], [2], [1], [5], [-2], [6], [20], [9]])
+    labels = [0, 0, 1, 1, 0, 1, 2, 0]
+    a, p, n = oracles.mine_triplets(x, labels, "easy_positive", "manhattan")
+    assert list(zip(a.tolist(), p.tolist(), n.tolist(), strict=True)) == [
+        (0, 1, 2),  # 4 is as near
+        (1, 0, 2),
+        (2, 3, 0),  # 1 is as near
+        (3, 5, 1),
+        (4, 0, 2),
+        (5, 3, 7),
+        (7, 1, 5),
+    ]
+    # Hinges with margin 0.5 on those: 1.5, 1.5, 3.5, 0, 0, 0, 4.5.
+    assert oracles.triplet_loss(x, labels, "easy_positive", 0.5, "manhattan").loss == pytest.approx(11 / 7)
+    positive = oracles.mine_triplets(
+        [[0], [np.nan], [2], [2], [1]], [0, 0, 0, 0, 1], "easy_positive", "manhattan"
+    ).positive
+    assert positive.tolist() == [2, 0, 3, 2]
+
+
 def test_nan_is_the_last_choice_of_the_hardest():
     x, labels = [[np.nan], [0], [1], [np.inf]], [1, 0, 0, 1]
     with np.errstate(invalid="ignore"):  # infinity from itself

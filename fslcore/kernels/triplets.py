@@ -20,12 +20,14 @@ def mine_triplets(
     |---|---|---|---|
     | `semihard` | (anchor, positive) | every one | nearest strictly beyond the positive, else the farthest |
     | `hard` | anchor | the farthest | the nearest |
+    | `easy_positive` | anchor | the nearest | the nearest |
 
     Of equal distances, the one with the lowest index; a NaN only if there is nothing else. An anchor needs a
     positive, another sample of its class, and a negative, a sample of another class.
 
     `semihard`: Schroff et al., "FaceNet", 2015, in the form of TensorFlow Addons. `hard`: Hermans et al., "In
-    Defense of the Triplet Loss", 2017, eq. 5.
+    Defense of the Triplet Loss", 2017, eq. 5. `easy_positive`: Xuan et al., "Improved Embeddings with Easy
+    Positive Triplet Mining", 2020.
 
     Args:
         x: [batch, dim] embeddings.

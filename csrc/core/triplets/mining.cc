@@ -198,6 +198,8 @@ int64_t ChoosePositive(Mining mining, const float* distances, int64_t size, int6
       break;  // takes all of them
     case Mining::kHard:
       return FirstBest(distances, size, own, std::greater<>());
+    case Mining::kEasyPositive:
+      return FirstBest(distances, size, own, std::less<>());
   }
   return own;
 }

@@ -9,6 +9,8 @@
 //   farthest.
 // - hard (Hermans, Beyer and Leibe, "In Defense of the Triplet Loss", 2017, eq. 5): a triplet for every
 //   anchor, with its farthest positive and its nearest negative.
+// - easy_positive (Xuan, Stylianou and Pless, "Improved Embeddings with Easy Positive Triplet Mining", WACV
+//   2020): the same with its nearest positive.
 //
 // Of equal distances the lowest index is chosen, and NaN only if all are NaN. A batch without two
 // samples of one class, or with one class only, has loss 0, gradient 0 and no pairs. The pairwise
@@ -29,9 +31,9 @@
 
 namespace fslcore {
 
-enum class Mining { kSemihard, kHard };
+enum class Mining { kSemihard, kHard, kEasyPositive };
 
-inline constexpr std::array<std::string_view, 2> kMiningNames = {"semihard", "hard"};
+inline constexpr std::array<std::string_view, 3> kMiningNames = {"semihard", "hard", "easy_positive"};
 
 inline constexpr const auto& NamesOf(Mining) { return kMiningNames; }
 

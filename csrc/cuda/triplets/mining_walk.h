@@ -114,7 +114,9 @@ class Walk {
   // The rule chooses the positive with the largest key.
   __device__ void OfferPositive(int a, int32_t place, float distance) {
     if (!(distance <= __uint_as_float(kInfinityBits))) return;
-    const Key key = FarKeyOf(__float_as_uint(distance), batch_.classes.members[place]);
+    const uint32_t bits = __float_as_uint(distance);
+    const bool easy = batch_.mining == Mining::kEasyPositive;  // the nearest first
+    const Key key = FarKeyOf(easy ? kInfinityBits - bits : bits, batch_.classes.members[place]);
     if (key > Current(s_.farthest[a])) atomicMax(&s_.farthest[a], key);
   }
 
