@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 metrics: tuple[str, ...]
+minings: tuple[str, ...]
 built_for_tensorflow: str | None
 built_for_cuda: str | None
 

@@ -16,6 +16,10 @@ import numpy.typing as npt
 # The compiled core's own list, in its order: a test compares them.
 METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan", "chebyshev")
 TRIPLET_METRICS = ("sqeuclidean", "euclidean", "cosine")
+# The rules of mining triplets, also in the order of the compiled core, and those with a triplet for every
+# (anchor, positive) pair; the others have one for every anchor.
+MININGS = ("semihard", "hard", "easy_positive")
+PAIR_MININGS = ("semihard",)
 ACTIVATIONS = (None, "sigmoid")
 PRECISIONS = ("float32", "tf32", "3xtf32", "bfloat16")
 CONV_PRECISIONS = ("float32", "bfloat16")
@@ -55,6 +59,17 @@ def check_one_of(argument: str, value: str, known: tuple[str, ...]) -> None:
 def check_metric(metric: str, known: tuple[str, ...]) -> None:
     """Raises ArgumentError for a metric that is not among `known`."""
     check_one_of("metric", metric, known)
+
+
+def check_mining(mining: str) -> None:
+    """Raises ArgumentError for a rule of mining that is not among `MININGS`."""
+    check_one_of("mining", mining, MININGS)
+
+
+def check_triplets(mining: str, metric: str) -> None:
+    """Raises ArgumentError for a rule of mining or a metric that triplets do not have."""
+    check_mining(mining)
+    check_metric(metric, TRIPLET_METRICS)
 
 
 def check_precision(precision: str) -> None:

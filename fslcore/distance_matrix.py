@@ -11,23 +11,64 @@ pairs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from fslcore.arguments import check_mining
+
 Tensor = Any
 
 
-def mine_semihard_of_distances(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The triplets of `fslcore.kernels.mine_semihard` in a matrix of distances.
+def mine_triplets_of_distances(
+    distances: Tensor, same_class: Tensor, mining: str = "semihard"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The triplets of `fslcore.kernels.mine_triplets` in a matrix of distances.
 
     Args:
         distances: [batch, batch]; row a holds the distances from a.
         same_class: bool [batch, batch]: which samples share a class.
+        mining: One of `fslcore.kernels.MININGS`.
 
     Returns:
-        (anchor, positive, negative), int32 [pairs], by anchor and then by positive.
+        (anchor, positive, negative), int32 [triplets], by anchor and then by positive.
     """
+    check_mining(mining)
+    return _MINE[mining](distances, same_class)
+
+
+def triplet_loss_of_distances(
+    distances: Tensor, same_class: Tensor, mining: str = "semihard", margin: Tensor | float = 1.0
+) -> Tensor:
+    """The triplet loss on the mined triplets of a matrix of distances.
+
+    Args:
+        distances: [batch, batch]; row a holds the distances from a.
+        same_class: bool [batch, batch]: which samples share a class.
+        mining: One of `fslcore.kernels.MININGS`.
+        margin: Scalar, in units of the distances.
+
+    Returns:
+        float32 scalar, differentiable with respect to `distances`.
+    """
+    mined = mine_triplets_of_distances(distances, same_class, mining)
+    return _mean_of_distances(distances, mined, margin)
+
+
+def triplet_semihard_of_distances(
+    distances: Tensor, same_class: Tensor, margin: Tensor | float = 1.0
+) -> Tensor:
+    """`triplet_loss_of_distances` with `mining="semihard"`."""
+    return triplet_loss_of_distances(distances, same_class, "semihard", margin)
+
+
+def triplet_hard_of_distances(distances: Tensor, same_class: Tensor, margin: Tensor | float = 1.0) -> Tensor:
+    """`triplet_loss_of_distances` with `mining="hard"`."""
+    return triplet_loss_of_distances(distances, same_class, "hard", margin)
+
+
+def _mine_semihard(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     distances, is_pair, is_negative = _candidates(distances, same_class)
     pair = tf.cast(tf.where(is_pair & tf.reduce_any(is_negative, axis=1, keepdims=True)), tf.int32)
     anchor, positive = pair[:, 0], pair[:, 1]
@@ -46,54 +87,30 @@ def mine_semihard_of_distances(distances: Tensor, same_class: Tensor) -> tuple[T
     return anchor, positive, tf.where(found, nearest, tf.gather(farthest, anchor))
 
 
-def mine_hard_of_distances(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The triplets of `fslcore.kernels.mine_hard` in a matrix of distances.
+def _mine_hard(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _mine_anchors(distances, same_class, _is_farthest)
 
-    Args:
-        distances: [batch, batch]; row a holds the distances from a.
-        same_class: bool [batch, batch]: which samples share a class.
 
-    Returns:
-        (anchor, positive, negative), int32 [anchors], by anchor.
-    """
+def _mine_easy_positive(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _mine_anchors(distances, same_class, _is_nearest)
+
+
+def _mine_anchors(
+    distances: Tensor, same_class: Tensor, is_chosen: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every anchor the positive that `is_chosen(distances, candidates)` marks, the nearest negative."""
     distances, is_positive, is_negative = _candidates(distances, same_class)
     is_anchor = tf.reduce_any(is_positive, axis=1) & tf.reduce_any(is_negative, axis=1)
     # Not gathered by anchor: XLA turns a gather from equal elements into a broadcast, and loses its size.
     positive, negative = (
         tf.cast(tf.where(is_anchor[:, None] & chosen), tf.int32)
-        for chosen in (_is_farthest(distances, is_positive), _is_farthest(-distances, is_negative))
+        for chosen in (is_chosen(distances, is_positive), _is_nearest(distances, is_negative))
     )
     return positive[:, 0], positive[:, 1], negative[:, 1]
 
 
-def triplet_semihard_of_distances(
-    distances: Tensor, same_class: Tensor, margin: Tensor | float = 1.0
-) -> Tensor:
-    """The triplet loss on the semi-hard triplets of a matrix of distances.
-
-    Args:
-        distances: [batch, batch]; row a holds the distances from a.
-        same_class: bool [batch, batch]: which samples share a class.
-        margin: Scalar, in units of the distances.
-
-    Returns:
-        float32 scalar, differentiable with respect to `distances`.
-    """
-    return _mean_of_distances(distances, mine_semihard_of_distances(distances, same_class), margin)
-
-
-def triplet_hard_of_distances(distances: Tensor, same_class: Tensor, margin: Tensor | float = 1.0) -> Tensor:
-    """The triplet loss on the hardest triplets of a matrix of distances.
-
-    Args:
-        distances: As for `triplet_semihard_of_distances`.
-        same_class: As for `triplet_semihard_of_distances`.
-        margin: Scalar, in units of the distances.
-
-    Returns:
-        float32 scalar, differentiable with respect to `distances`.
-    """
-    return _mean_of_distances(distances, mine_hard_of_distances(distances, same_class), margin)
+# By the names of `fslcore.arguments.MININGS`.
+_MINE = {"semihard": _mine_semihard, "hard": _mine_hard, "easy_positive": _mine_easy_positive}
 
 
 def _mean_of_distances(distances: Tensor, mined: tuple[Tensor, ...], margin: Tensor | float) -> Tensor:
@@ -137,6 +154,11 @@ def _farthest(distances: Tensor, candidates: Tensor) -> Tensor:
 def _is_farthest(distances: Tensor, candidates: Tensor) -> Tensor:
     """A mask of the elements that `_farthest` returns, [batch, batch + 1]."""
     return tf.range(tf.shape(distances)[1]) == _farthest(distances, candidates)[:, None]
+
+
+def _is_nearest(distances: Tensor, candidates: Tensor) -> Tensor:
+    """The same for the first candidate at the least distance."""
+    return _is_farthest(-distances, candidates)
 
 
 def _count_at_most(ascending: Tensor, row: Tensor, threshold: Tensor) -> Tensor:

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 
 class TripletResult(NamedTuple):
-    """What `triplet_semihard` and `triplet_hard` return.
+    """What `triplet_loss` returns.
 
     Attributes:
-        loss: Mean over the pairs, a scalar.
+        loss: Mean over the triplets, a scalar.
         grad: float32 [batch, dim], the gradient of the loss with respect to the embeddings.
-        num_pairs: The number of (anchor, positive) pairs that have a negative. `triplet_hard` counts one pair
-            for each anchor.
+        num_pairs: The number of triplets: of (anchor, positive) pairs that have a negative, or of anchors.
     """
 
     loss: Any

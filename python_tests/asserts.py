@@ -180,10 +180,13 @@ def assert_mined(
         assert nearest or farthest, f"negative {n} of anchor {a}, positive {p}, is too near or too far"
 
 
-def assert_mined_hard(
-    got: tuple[Any, Any, Any], labels: ArrayLike, distance: ArrayLike, tolerance: ArrayLike
+def assert_mined_anchors(
+    mining: str, got: tuple[Any, Any, Any], labels: ArrayLike, distance: ArrayLike, tolerance: ArrayLike
 ) -> None:
-    """The anchors exactly; positives and negatives the right ones for some distances within the tolerance."""
+    """The anchors exactly; positives and negatives the right ones for some distances within the tolerance.
+
+    The rule chooses the negative that is nearest, and the positive that is best by BEST_POSITIVE.
+    """
     labels, low, high, mined = _mined_and_bounds(got, labels, distance, tolerance)
     assert mined.anchor.tolist() == sorted({a for a, _ in oracles.positive_pairs(labels)})
     for a, p, n in zip(*(part.tolist() for part in mined), strict=True):
@@ -191,8 +194,24 @@ def assert_mined_hard(
         negatives = np.flatnonzero(labels != labels[a])
         assert p in positives, f"positive {p} of anchor {a} is no other row of its class"
         assert n in negatives, f"negative {n} of anchor {a} is no row of another class"
-        assert np.all(high[a, p] >= low[a, positives]), f"positive {p} of anchor {a} is not the farthest"
+        best = BEST_POSITIVE[mining](low[a], high[a], p, positives)
+        assert best, f"positive {p} of anchor {a} is not the one of the rule"
         assert np.all(low[a, n] <= high[a, negatives]), f"negative {n} of anchor {a} is not the nearest"
+
+
+# Whether p may be the positive that the rule chooses, if the distances of an anchor lie between low and high.
+BEST_POSITIVE = {
+    "hard": lambda low, high, p, positives: np.all(high[p] >= low[positives]),
+    "easy_positive": lambda low, high, p, positives: np.all(low[p] <= high[positives]),
+}
+
+
+def assert_mined_by_rule(mining: str, *arguments: Any) -> None:
+    """assert_mined or assert_mined_anchors."""
+    if mining == "semihard":
+        assert_mined(*arguments)
+    else:
+        assert_mined_anchors(mining, *arguments)
 
 
 def _mined_and_bounds(
@@ -214,5 +233,5 @@ def decision_gap(
     """
     distance = oracles.pairwise(x, metric=metric)
     gaps = [np.min(np.diff(np.sort(np.delete(row, a)))) for a, row in enumerate(distance)]
-    a, p, n = getattr(oracles, f"mine_{mining}")(x, labels, metric)
+    a, p, n = oracles.mine_triplets(x, labels, mining, metric)
     return float(min(*gaps, np.min(np.abs(distance[a, p] - distance[a, n] + margin))))

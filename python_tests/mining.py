@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The two ways of mining triplets, through any backend or module; `parametrize("mining", MINING)`."""
+"""The rules of mining triplets, through any backend or module; `parametrize("mining", MININGS)`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ import numpy as np
 import oracles
 from numpy.typing import ArrayLike, NDArray
 
-MINING = ("semihard", "hard")
+from fslcore.arguments import MININGS, PAIR_MININGS
+
 METRICS = ("sqeuclidean", "euclidean", "cosine")
 
 
-def mine(backend: Any, mining: str, *args: Any) -> Any:
-    """mine_semihard or mine_hard."""
-    return getattr(backend, f"mine_{mining}")(*args)
+def mine(backend: Any, mining: str, x: Any, labels: Any, *args: Any) -> Any:
+    """mine_triplets, the rule first."""
+    return backend.mine_triplets(x, labels, mining, *args)
 
 
-def triplet_loss(backend: Any, mining: str, *args: Any) -> Any:
-    """triplet_semihard or triplet_hard."""
-    return getattr(backend, f"triplet_{mining}")(*args)
+def triplet_loss(backend: Any, mining: str, x: Any, labels: Any, *args: Any) -> Any:
+    """triplet_loss, the rule first."""
+    return backend.triplet_loss(x, labels, mining, *args)
+
+
+def of_rule(mining: str, *, pairs: Any, anchors: Any) -> Any:
+    """`pairs` for a rule with a triplet for every (anchor, positive) pair, `anchors` for the others."""
+    return pairs if mining in PAIR_MININGS else anchors
 
 
 def random_labels(seed: int, batch: int, classes: int) -> NDArray[np.int32]:
@@ -36,6 +42,7 @@ def shuffled_labels(*sizes: int) -> NDArray[np.int32]:
 # 3 * 2 + 3 * 2 + 2 + 2 = 16 pairs, and 8 anchors: the mean of integers over a power of two is exact.
 SIXTEEN_PAIRS = shuffled_labels(3, 3, 2, 2, 1)
 EIGHT_ANCHORS = shuffled_labels(4, 2, 2, 1, 1, 1)
+OF_POWERS_OF_TWO = {mining: of_rule(mining, pairs=SIXTEEN_PAIRS, anchors=EIGHT_ANCHORS) for mining in MININGS}
 
 
 def assert_mined_exactly(

@@ -160,67 +160,82 @@ def positive_pairs(labels: ArrayLike) -> list[tuple[int, int]]:
     ]
 
 
-def mine_semihard(x: ArrayLike, labels: ArrayLike, metric: str = "sqeuclidean") -> Triplets:
-    """Per pair the nearest negative strictly beyond the positive, else the farthest; lowest index on ties.
+def mine_triplets(
+    x: ArrayLike,  # [B, d]
+    labels: ArrayLike,  # [B]
+    mining: str = "semihard",
+    metric: str = "sqeuclidean",
+) -> Triplets:
+    """The triplets that the rule chooses; the lowest index on ties, NaN after all else."""
+    return mine_triplets_of_distances(pairwise(x, metric=metric), labels, mining)
 
-    NaN compares as not beyond; as the farthest it comes after everything else.
-    """
+
+def mine_triplets_of_distances(distance: Array, labels: ArrayLike, mining: str) -> Triplets:
+    """The same in a matrix of distances, [B, B]."""
     labels = np.asarray(labels)
-    distance = pairwise(x, metric=metric)
     rows = []
     for a, pairs in itertools.groupby(positive_pairs(labels), key=lambda pair: pair[0]):
-        negatives = np.flatnonzero(labels != labels[a])
-        to_negatives = distance[a, negatives]
-        farthest = negatives[np.argmax(np.nan_to_num(to_negatives, nan=-np.inf))]
-        for _, p in pairs:
-            beyond = to_negatives > distance[a, p]
-            nearest = negatives[beyond][np.argmin(to_negatives[beyond])] if beyond.any() else None
-            rows.append((a, p, farthest if nearest is None else nearest))
+        positives, negatives = np.array([p for _, p in pairs]), np.flatnonzero(labels != labels[a])
+        rows += [(a, p, n) for p, n in CHOOSE[mining](distance[a], positives, negatives)]
     return Triplets(*np.array(rows, np.int64).reshape(-1, 3).T)
 
 
-def mine_hard(x: ArrayLike, labels: ArrayLike, metric: str = "sqeuclidean") -> Triplets:
-    """Per anchor its farthest positive and its nearest negative; lowest index on ties, NaN after all else."""
-    labels = np.asarray(labels).tolist()
-    distance = pairwise(x, metric=metric).tolist()
-    rows = []
-    for a, pairs in itertools.groupby(positive_pairs(labels), key=lambda pair: pair[0]):
-        row = distance[a]
-        positives = [p for _, p in pairs]
-        negatives = [n for n in range(len(labels)) if labels[n] != labels[a]]
-        # Of equal ones max and min return the first.
-        farthest = max(positives, key=lambda p: (not math.isnan(row[p]), row[p]))
-        nearest = min(negatives, key=lambda n: (math.isnan(row[n]), row[n]))
-        rows.append((a, farthest, nearest))
-    return Triplets(*np.array(rows, np.int64).reshape(-1, 3).T)
+Rows = NDArray[np.int64]
+
+
+def farthest(distance: Array, among: Rows) -> int:
+    """The first of the farthest; NaN only if all are."""
+    of = dict(zip(among.tolist(), distance[among].tolist(), strict=True))
+    return max(of, key=lambda row: (not math.isnan(of[row]), of[row]))
+
+
+def nearest(distance: Array, among: Rows) -> int:
+    """The first of the nearest; NaN only if all are."""
+    of = dict(zip(among.tolist(), distance[among].tolist(), strict=True))
+    return min(of, key=lambda row: (math.isnan(of[row]), of[row]))
+
+
+def choose_semihard(distance: Array, positives: Rows, negatives: Rows) -> list[tuple[int, int]]:
+    """Per positive the nearest negative strictly beyond it, else the farthest; nothing is beyond NaN."""
+    rows, to_negatives, last = [], distance[negatives], farthest(distance, negatives)
+    for p in positives:
+        beyond = to_negatives > distance[p]
+        n = negatives[beyond][np.argmin(to_negatives[beyond])] if beyond.any() else last
+        rows.append((p, n))
+    return rows
+
+
+def choose_hard(distance: Array, positives: Rows, negatives: Rows) -> list[tuple[int, int]]:
+    """The farthest positive and the nearest negative."""
+    return [(farthest(distance, positives), nearest(distance, negatives))]
+
+
+def choose_easy_positive(distance: Array, positives: Rows, negatives: Rows) -> list[tuple[int, int]]:
+    """The nearest positive and the nearest negative."""
+    return [(nearest(distance, positives), nearest(distance, negatives))]
+
+
+# From the distances of one anchor: its pairs (positive, negative).
+CHOOSE = {"semihard": choose_semihard, "hard": choose_hard, "easy_positive": choose_easy_positive}
 
 
 class TripletLoss(NamedTuple):
-    """What triplet_semihard and triplet_hard return."""
+    """What triplet_loss returns."""
 
     loss: float
     grad: Array  # [B, d]
     num_pairs: int
 
 
-def triplet_semihard(
+def triplet_loss(
     x: ArrayLike,  # [B, d]
     labels: ArrayLike,  # [B]
+    mining: str = "semihard",
     margin: float = 1.0,
     metric: str = "sqeuclidean",
 ) -> TripletLoss:
-    """Mean hinge over all positive pairs and its gradient, term by term."""
-    return mean_hinge(x, mine_semihard(x, labels, metric), margin, metric)
-
-
-def triplet_hard(
-    x: ArrayLike,  # [B, d]
-    labels: ArrayLike,  # [B]
-    margin: float = 1.0,
-    metric: str = "sqeuclidean",
-) -> TripletLoss:
-    """Mean hinge over all anchors and its gradient, term by term."""
-    return mean_hinge(x, mine_hard(x, labels, metric), margin, metric)
+    """Mean hinge over all triplets and its gradient, term by term."""
+    return mean_hinge(x, mine_triplets(x, labels, mining, metric), margin, metric)
 
 
 def mean_hinge(x: ArrayLike, triplets: Triplets, margin: float, metric: str) -> TripletLoss:

@@ -11,10 +11,12 @@ from fslcore import arguments
 from fslcore.arguments import ArgumentError
 
 
-def test_the_metrics_are_those_of_the_compiled_core():
+def test_the_metrics_and_the_rules_of_mining_are_those_of_the_compiled_core():
     from fslcore import _core
 
     assert tuple(_core.metrics) == arguments.METRICS
+    assert tuple(_core.minings) == arguments.MININGS
+    assert set(arguments.PAIR_MININGS) <= set(arguments.MININGS)
     assert set(arguments.TRIPLET_METRICS) <= set(arguments.METRICS)
     assert set(arguments.CONV_PRECISIONS) <= set(arguments.PRECISIONS)
 

@@ -9,7 +9,7 @@ from asserts import (
     assert_bit_identical,
     assert_gradient_close,
     assert_mined,
-    assert_mined_hard,
+    assert_mined_anchors,
     decision_gap,
     float32_exactly,
     gamma,
@@ -150,7 +150,8 @@ DISTANCE = np.abs(POSITIONS[:, None] - POSITIONS[None, :])
 
 def mined_with(negative_of_anchor_0):
     a, p, n = (
-        part.astype(np.int32) for part in oracles.mine_semihard(POSITIONS[:, None], LABELS, "manhattan")
+        part.astype(np.int32)
+        for part in oracles.mine_triplets(POSITIONS[:, None], LABELS, "semihard", "manhattan")
     )
     assert (a[0], p[0], n[0]) == (0, 1, 3)
     n[0] = negative_of_anchor_0
@@ -195,7 +196,8 @@ def test_mined_rejects_a_near_negative_where_the_farthest_is_due():
     positions = np.array([0.0, 10.0, 1.0, 2.0])
     distance = np.abs(positions[:, None] - positions[None, :])
     a, p, n = (
-        part.astype(np.int32) for part in oracles.mine_semihard(positions[:, None], labels, "manhattan")
+        part.astype(np.int32)
+        for part in oracles.mine_triplets(positions[:, None], labels, "semihard", "manhattan")
     )
     assert n[0] == 3
     assert_mined((a, p, n), labels, distance, np.zeros_like(distance))
@@ -212,7 +214,8 @@ HARD_DISTANCE = np.abs(HARD_POSITIONS[:, None] - HARD_POSITIONS[None, :])
 
 def hard_with(**of_anchor_0):
     a, p, n = (
-        part.astype(np.int32) for part in oracles.mine_hard(HARD_POSITIONS[:, None], HARD_LABELS, "manhattan")
+        part.astype(np.int32)
+        for part in oracles.mine_triplets(HARD_POSITIONS[:, None], HARD_LABELS, "hard", "manhattan")
     )
     assert (a[0], p[0], n[0]) == (0, 2, 3)
     p[0], n[0] = of_anchor_0.get("positive", 2), of_anchor_0.get("negative", 3)
@@ -225,7 +228,7 @@ def hard_with(**of_anchor_0):
 )
 def test_mined_hard_accepts_what_the_tolerance_explains(changes, tolerance):
     tolerances = np.full_like(HARD_DISTANCE, tolerance)
-    assert_mined_hard(hard_with(**changes), HARD_LABELS, HARD_DISTANCE, tolerances)
+    assert_mined_anchors("hard", hard_with(**changes), HARD_LABELS, HARD_DISTANCE, tolerances)
 
 
 @pytest.mark.parametrize(
@@ -243,16 +246,16 @@ def test_mined_hard_accepts_what_the_tolerance_explains(changes, tolerance):
 def test_mined_hard_rejects_a_wrong_row(changes, tolerance):
     tolerances = np.full_like(HARD_DISTANCE, tolerance)
     with pytest.raises(AssertionError, match=f"{next(iter(changes))} .* of anchor 0"):
-        assert_mined_hard(hard_with(**changes), HARD_LABELS, HARD_DISTANCE, tolerances)
+        assert_mined_anchors("hard", hard_with(**changes), HARD_LABELS, HARD_DISTANCE, tolerances)
 
 
 def test_mined_hard_rejects_a_missing_anchor_and_another_dtype():
     a, p, n = hard_with()
     nothing = np.zeros_like(HARD_DISTANCE)
     with pytest.raises(AssertionError):
-        assert_mined_hard((a[1:], p[1:], n[1:]), HARD_LABELS, HARD_DISTANCE, nothing)
+        assert_mined_anchors("hard", (a[1:], p[1:], n[1:]), HARD_LABELS, HARD_DISTANCE, nothing)
     with pytest.raises(AssertionError):
-        assert_mined_hard((a.astype(np.int64), p, n), HARD_LABELS, HARD_DISTANCE, nothing)
+        assert_mined_anchors("hard", (a.astype(np.int64), p, n), HARD_LABELS, HARD_DISTANCE, nothing)
 
 
 @pytest.mark.parametrize(

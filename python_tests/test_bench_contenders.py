@@ -45,7 +45,7 @@ def without_another_loss(entries):
 @pytest.mark.parametrize("classes", [3, 8])
 def test_every_contender_computes_the_triplet_loss_and_its_gradient(classes):
     batch = Batch(16, 5, classes)
-    wanted = oracles.triplet_semihard(batch.x, batch.labels, MARGIN)
+    wanted = oracles.triplet_loss(batch.x, batch.labels, "semihard", MARGIN)
     for name, entry in without_another_loss(triplets.entries(batch)).items():
         loss, gradient = entry.call()
         np.testing.assert_allclose(loss, wanted.loss, rtol=1e-5, err_msg=name)
@@ -55,7 +55,7 @@ def test_every_contender_computes_the_triplet_loss_and_its_gradient(classes):
 @pytest.mark.parametrize("classes", [3, 8])
 def test_every_contender_computes_the_hard_loss_and_its_gradient(classes):
     batch = Batch(16, 5, classes)
-    wanted = oracles.triplet_hard(batch.x, batch.labels, MARGIN)
+    wanted = oracles.triplet_loss(batch.x, batch.labels, "hard", MARGIN)
     for name, entry in triplets.entries(batch, "hard").items():
         loss, gradient = entry.call()
         np.testing.assert_allclose(loss, wanted.loss, rtol=1e-5, err_msg=name)
@@ -81,7 +81,7 @@ def test_every_contender_computes_the_block_and_its_gradients():
 def test_a_pair_without_a_farther_negative_takes_the_farthest():
     batch = Batch(4, 2, 2)
     batch.__dict__["x"] = np.array([[0, 0], [1, 0], [5, 0], [2, 0]], np.float32)  # class 0 encloses class 1
-    wanted = oracles.triplet_semihard(batch.x, batch.labels, MARGIN)
+    wanted = oracles.triplet_loss(batch.x, batch.labels, "semihard", MARGIN)
     for name, entry in without_another_loss(triplets.entries(batch)).items():
         assert entry.call()[0] == pytest.approx(wanted.loss), name
 

@@ -11,6 +11,7 @@ import pytest
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 jax.config.update("jax_enable_x64", True)  # labels and seeds are int64
 
+from fslcore.arguments import MININGS  # noqa: E402
 from fslcore.jax import handlers  # noqa: E402
 
 HOST = jax.devices("cpu")[0]
@@ -193,7 +194,7 @@ def test_values_must_be_in_range(op, inputs, match):
         ("pairwise", {"metric": "cubic"}, "metric must be one of sqeuclidean, .*, received 'cubic'"),
         ("pairwise", {"activation": "sigmoid"}, "activation belong"),
         ("pairwise", {"precision": 1}, "precision is missing or of another type"),
-        ("triplet_loss", {"mining": "easy"}, "mining must be one of semihard, hard, received 'easy'"),
+        ("triplet_loss", {"mining": "easy"}, f"mining must be one of {', '.join(MININGS)}, received 'easy'"),
         ("mine_triplets", {"metric": "dot"}, "metric must be one of"),
         ("sample_episodes", {"episodes": -1}, "episodes must be at least 0"),
         ("sample_episodes", {"n_way": 2**62}, r"n_way must be below 2\^31"),

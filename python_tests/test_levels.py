@@ -4,6 +4,7 @@
 FSLCORE_SIMD and FSLCORE_NUM_THREADS are read once per process, so these tests start new ones.
 """
 
+import functools
 import os
 import pathlib
 import subprocess
@@ -100,6 +101,13 @@ LARGE, TRIPLES = normal(7, 1100, 33), np.arange(1100) // 3
 STORE = np.random.default_rng(4).integers(0, 256, (40, 28, 28, 1), np.uint8)
 DRAWN = np.random.default_rng(5).integers(0, 40, (50, 5))
 
+TRIPLET_CASES = {
+    "mined": lambda mining: kernels.mine_triplets(X, PAIRS, mining),
+    "loss, few positives": lambda mining: kernels.triplet_loss(X, PAIRS, mining),
+    "loss, many positives": lambda mining: kernels.triplet_loss(normal(6, 601, 9), HALVES, mining),
+    "loss, cosine": lambda mining: kernels.triplet_loss(X, PAIRS, mining, 0.3, "cosine"),
+    "loss, large batch": lambda mining: kernels.triplet_loss(LARGE, TRIPLES, mining),
+}
 CASES = {
     **{
         f"pairwise {metric}": lambda metric=metric: [
@@ -113,15 +121,11 @@ CASES = {
         )
         for metric in kernels.METRICS
     },
-    "mine_semihard": lambda: kernels.mine_semihard(X, PAIRS),
-    "triplet_semihard few positives": lambda: kernels.triplet_semihard(X, PAIRS),
-    "triplet_semihard many positives": lambda: kernels.triplet_semihard(normal(6, 601, 9), HALVES),
-    "triplet_semihard cosine": lambda: kernels.triplet_semihard(X, PAIRS, 0.3, "cosine"),
-    "triplet_semihard large batch": lambda: kernels.triplet_semihard(LARGE, TRIPLES),
-    "mine_hard": lambda: kernels.mine_hard(X, PAIRS),
-    "triplet_hard": lambda: kernels.triplet_hard(LARGE, TRIPLES),
-    "triplet_hard many positives": lambda: kernels.triplet_hard(normal(6, 601, 9), HALVES),
-    "triplet_hard cosine": lambda: kernels.triplet_hard(X, PAIRS, 0.3, "cosine"),
+    **{
+        f"{mining} {case}": functools.partial(call, mining)
+        for mining in kernels.MININGS
+        for case, call in TRIPLET_CASES.items()
+    },
     "sample_episodes": lambda: [kernels.sample_episodes(np.arange(400) % 40, 5, 1, 5, 300, 1)],
     "gather_images": lambda: [kernels.gather_images(STORE, DRAWN, DRAWN % 4)],
 }
@@ -141,7 +145,7 @@ def test_results_do_not_depend_on_threads(threads, case):
 
 def test_calls_from_several_python_threads_do_not_disturb_each_other(threads):
     threads(2)
-    names = ["pairwise euclidean", "triplet_semihard few positives", "triplet_hard", "gather_images"]
+    names = ["pairwise euclidean", "semihard loss, few positives", "hard loss, large batch", "gather_images"]
     want = {name: [np.asarray(part) for part in CASES[name]()] for name in names}
     wrong = []
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The losses in Keras: in `fit`, saved with a model, under a mixed policy."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -8,12 +10,14 @@ import tensorflow as tf
 from inputs import normal
 from labelled import LABELS, manhattan
 
+from fslcore.arguments import MININGS
 from fslcore.data import get_dummies
 from fslcore.layers import GramMatrix
 from fslcore.losses import (
     BinaryCrossentropy,
     TripletHardLoss,
     TripletLoss,
+    TripletMiningLoss,
     TripletSemiHardLoss,
 )
 from fslcore.metrics import classification_accuracy
@@ -49,6 +53,7 @@ LOSSES = [
     TripletSemiHardLoss(0.5, manhattan, name="mine"),
     TripletHardLoss(0.25, "squared-L2"),
     TripletHardLoss(0.5, manhattan, name="mine too", reduction="none"),
+    *[TripletMiningLoss(mining, 0.25, "angular", name=mining) for mining in MININGS],
 ]
 
 
@@ -113,7 +118,10 @@ def test_mixed_precision_losses_are_computed_in_float32(policy, jit_compile):
     )
 
 
-@pytest.mark.parametrize("loss", [TripletSemiHardLoss, TripletHardLoss])
+@pytest.mark.parametrize(
+    "loss",
+    [TripletSemiHardLoss, TripletHardLoss, *[functools.partial(TripletMiningLoss, m) for m in MININGS]],
+)
 def test_the_gradient_through_the_model_trains_it(loss):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

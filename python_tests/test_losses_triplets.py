@@ -11,6 +11,7 @@ import tensorflow as tf
 from asserts import float32_exactly, gamma, pairwise_tolerance
 from inputs import integers, normal
 from labelled import LABEL_FORMS, LABELS, ONE_HOT, manhattan
+from mining import MININGS, OF_POWERS_OF_TWO
 from routes import MODES, name, with_gradient
 
 from fslcore.layers import GramMatrix
@@ -18,8 +19,10 @@ from fslcore.losses import (
     BinaryCrossentropy,
     TripletHardLoss,
     TripletLoss,
+    TripletMiningLoss,
     TripletSemiHardLoss,
     triplet_hard_loss,
+    triplet_mining_loss,
     triplet_semihard_loss,
 )
 
@@ -45,12 +48,16 @@ def addons_triplet_semihard(labels, embeddings, margin, distance_metric):
 
 
 METRICS = {"L2": "euclidean", "squared-L2": "sqeuclidean", "angular": "cosine"}
-# Addons' hard loss counts samples that are alone in their class, with D[a, p] = 0: not what is wanted here.
-WANTED = {
-    TripletSemiHardLoss: addons_triplet_semihard,
-    TripletHardLoss: lambda labels, x, *more: oracles.triplet_hard(x, labels, more[0], METRICS[more[1]]).loss,
+# The classes with the name of a rule, and the one that takes it as an argument.
+LOSSES = {
+    "TripletSemiHardLoss": (TripletSemiHardLoss, "semihard"),
+    "TripletHardLoss": (TripletHardLoss, "hard"),
+    **{
+        f"TripletMiningLoss {mining}": (functools.partial(TripletMiningLoss, mining), mining)
+        for mining in MININGS
+    },
 }
-of_embeddings = pytest.mark.parametrize("loss", WANTED)
+of_embeddings = pytest.mark.parametrize(("loss", "mining"), LOSSES.values(), ids=LOSSES.keys())
 
 
 @functools.cache
@@ -61,9 +68,12 @@ def loss_in(mode, loss, metric, margin):
 @in_every_mode
 @of_embeddings
 @pytest.mark.parametrize("metric", METRICS)
-def test_losses_of_embeddings(mode, loss, metric):
+def test_losses_of_embeddings(mode, loss, mining, metric):
     embeddings = normal(0, 11, 6)
-    want = WANTED[loss](LABELS, embeddings, 0.5, metric)
+    # Addons' hard loss counts samples that are alone in their class, with D[a, p] = 0: not what is wanted.
+    want = oracles.triplet_loss(embeddings, LABELS, mining, 0.5, METRICS[metric]).loss
+    if mining == "semihard":
+        assert want == pytest.approx(addons_triplet_semihard(LABELS, embeddings, 0.5, metric), rel=1e-12)
     tolerance = pairwise_tolerance(embeddings, embeddings, METRICS[metric])[~np.eye(11, dtype=bool)].max()
     got = float(loss_in(mode, loss, metric, 0.5)(LABELS, embeddings))
     assert abs(got - want) <= 2 * tolerance < 1e-3 * want
@@ -73,7 +83,7 @@ def test_losses_of_embeddings(mode, loss, metric):
 @pytest.mark.parametrize("labels", LABEL_FORMS.values(), ids=LABEL_FORMS.keys())
 def test_triplet_semihard_is_exact_on_integers(mode, labels):
     embeddings = integers(1, 11, 3)
-    want = oracles.triplet_semihard(embeddings, LABELS, 7.0)
+    want = oracles.triplet_loss(embeddings, LABELS, "semihard", 7.0)
     assert want.loss == addons_triplet_semihard(LABELS, embeddings, 7.0, "squared-L2")
     function = with_gradient(lambda x, labels: triplet_semihard_loss(labels, x, 7.0, "squared-L2"))
     loss, grad = mode(function)(embeddings, labels)
@@ -82,20 +92,21 @@ def test_triplet_semihard_is_exact_on_integers(mode, labels):
 
 
 @in_every_mode
-def test_triplet_hard_is_exact_on_integers(mode):
-    x, labels = integers(1, 8, 3), np.array([2, 1, 2, 0, 1, 2, 0, 1])  # 8 anchors
-    want = oracles.triplet_hard(x, labels, 7.0)
-    loss, grad = mode(with_gradient(lambda x: triplet_hard_loss(labels, x, 7.0, "squared-L2")))(x)
-    assert float(loss) == want.loss
+@pytest.mark.parametrize("mining", MININGS)
+def test_triplet_mining_is_exact_on_integers(mode, mining):
+    labels = OF_POWERS_OF_TWO[mining]
+    x = integers(1, len(labels), 3)
+    want = oracles.triplet_loss(x, labels, mining, 7.0)
+    loss, grad = mode(with_gradient(lambda x: triplet_mining_loss(labels, x, mining, 7.0, "squared-L2")))(x)
+    assert float(loss) == want.loss > 0
     np.testing.assert_array_equal(grad, float32_exactly(want.grad))
 
 
 @in_every_mode
 @of_embeddings
-def test_a_distance_of_your_own(mode, loss):
+def test_a_distance_of_your_own(mode, loss, mining):
     embeddings = integers(1, 11, 3)
-    oracle = oracles.triplet_hard if loss is TripletHardLoss else oracles.triplet_semihard
-    want = oracle(embeddings, LABELS, 3.0, "manhattan").loss
+    want = oracles.triplet_loss(embeddings, LABELS, mining, 3.0, "manhattan").loss
     # Of integers the sum is exact, the mean over 10 anchors is not.
     assert float(mode(loss(3.0, manhattan))(LABELS, embeddings)) == pytest.approx(want, rel=gamma(2))
 
@@ -107,7 +118,7 @@ IN_MODES_OF_A_MATRIX = [(mode, LABELS) for mode in MODES[:3]] + [(mode, ONE_HOT)
 @pytest.mark.parametrize(("mode", "labels"), IN_MODES_OF_A_MATRIX)
 def test_triplet_loss_on_distances(mode, labels):
     x = integers(1, 11, 3)
-    want = oracles.triplet_semihard(x, LABELS, 7.0).loss
+    want = oracles.triplet_loss(x, LABELS, "semihard", 7.0).loss
     got = mode(TripletLoss(7.0))(labels, oracles.pairwise(x).astype(np.float32))
     assert float(got) == want > 0
 
@@ -124,7 +135,7 @@ def assert_loss_and_gradient_zero(function, loss, predictions, labels):
 @in_every_mode
 @of_embeddings
 @pytest.mark.parametrize("labels", NO_PAIRS.values(), ids=NO_PAIRS.keys())
-def test_embeddings_without_a_triplet(mode, loss, labels):
+def test_embeddings_without_a_triplet(mode, loss, mining, labels):
     labels = np.array(labels, np.int64)
     assert_loss_and_gradient_zero(mode, loss(), integers(0, len(labels), 3), labels)
 
@@ -151,7 +162,11 @@ def test_embeddings_and_their_distances_give_the_same_loss():
 
 @pytest.mark.parametrize(
     ("loss", "function"),
-    [(TripletSemiHardLoss, triplet_semihard_loss), (TripletHardLoss, triplet_hard_loss)],
+    [
+        (TripletSemiHardLoss, triplet_semihard_loss),
+        (TripletHardLoss, triplet_hard_loss),
+        (TripletMiningLoss, triplet_mining_loss),
+    ],
 )
 @pytest.mark.parametrize("metric", ["l2", "cosine", None, 2], ids=str)
 def test_unknown_distances_are_refused(loss, function, metric):
@@ -160,6 +175,14 @@ def test_unknown_distances_are_refused(loss, function, metric):
         loss(distance_metric=metric)
     with pytest.raises(ValueError, match=message):
         function([0, 0], np.zeros((2, 2)), distance_metric=metric)
+
+
+def test_an_unknown_rule_is_refused():
+    message = f"mining must be one of {', '.join(MININGS)}, received mining='easy'"
+    with pytest.raises(ValueError, match=message):
+        TripletMiningLoss("easy")
+    with pytest.raises(ValueError, match=message):
+        triplet_mining_loss([0, 0], np.zeros((2, 2)), "easy")
 
 
 def test_triplets_have_no_sample_weights():

@@ -72,7 +72,7 @@ def test_semihard_by_hand():
     # for (4, 0) none is beyond 4, so the farthest of 3, 1, 2 is taken; for (5, 1) 0 is beyond 4, and so on.
     x = np.array([[0], [4], [1], [5], [6]])
     labels = [0, 0, 1, 1, 1]
-    a, p, n = oracles.mine_semihard(x, labels, "manhattan")
+    a, p, n = oracles.mine_triplets(x, labels, "semihard", "manhattan")
     assert list(zip(a.tolist(), p.tolist(), n.tolist(), strict=True)) == [
         (0, 1, 3),
         (1, 0, 2),
@@ -84,7 +84,7 @@ def test_semihard_by_hand():
         (4, 3, 1),
     ]
     # Hinges with margin 1.5 on those: .5, 2.5, 2.5, 3.5, .5, 0, .5, .5.
-    loss, grad, num_pairs = oracles.triplet_semihard(x, labels, 1.5, "manhattan")
+    loss, grad, num_pairs = oracles.triplet_loss(x, labels, "semihard", 1.5, "manhattan")
     assert (loss, num_pairs) == (10.5 / 8, 8)
     # The loss depends on differences alone, so moving all rows together changes nothing.
     assert grad.sum() == 0
@@ -92,9 +92,9 @@ def test_semihard_by_hand():
 
 def test_ties_go_to_the_lowest_index():
     x = [[0], [1], [-2], [2], [2]]
-    negative = oracles.mine_semihard(x, [0, 0, 1, 1, 1], "manhattan").negative
+    negative = oracles.mine_triplets(x, [0, 0, 1, 1, 1], "semihard", "manhattan").negative
     assert negative[0] == 2
-    farthest = oracles.mine_semihard([[0], [9], [1], [-1]], [0, 0, 1, 1], "manhattan").negative
+    farthest = oracles.mine_triplets([[0], [9], [1], [-1]], [0, 0, 1, 1], "semihard", "manhattan").negative
     assert farthest[0] == 2
 
 
@@ -102,7 +102,7 @@ def test_hard_by_hand():
     # Class 0 at 0, 2 and -3, class 1 at 1, 5 and 6, class 2 at 20, alone.
     x = np.array([[0], [2], [1], [5], [-3], [6], [20]])
     labels = [0, 0, 1, 1, 0, 1, 2]
-    a, p, n = oracles.mine_hard(x, labels, "manhattan")
+    a, p, n = oracles.mine_triplets(x, labels, "hard", "manhattan")
     assert list(zip(a.tolist(), p.tolist(), n.tolist(), strict=True)) == [
         (0, 4, 2),
         (1, 4, 2),
@@ -112,33 +112,57 @@ def test_hard_by_hand():
         (5, 2, 1),
     ]
     # Hinges with margin 0.5 on those: 2.5, 4.5, 4.5, 1.5, 1.5, 1.5.
-    loss, grad, num_pairs = oracles.triplet_hard(x, labels, 0.5, "manhattan")
+    loss, grad, num_pairs = oracles.triplet_loss(x, labels, "hard", 0.5, "manhattan")
     assert (loss, num_pairs) == (pytest.approx(16 / 6), 6)
     assert grad.sum() == pytest.approx(0, abs=1e-15)
     # With a margin of -1.5: 0.5, 2.5, 2.5, 0, 0, 0.
-    assert oracles.triplet_hard(x, labels, -1.5, "manhattan").loss == pytest.approx(5.5 / 6)
+    assert oracles.triplet_loss(x, labels, "hard", -1.5, "manhattan").loss == pytest.approx(5.5 / 6)
+
+
+def test_easy_positive_by_hand():
+    # Class 0 at 0, 2, -2 and 9, class 1 at 1, 5 and 6, class 2 at 20, alone.
+    x = np.array([[0], [2], [1], [5], [-2], [6], [20], [9]])
+    labels = [0, 0, 1, 1, 0, 1, 2, 0]
+    a, p, n = oracles.mine_triplets(x, labels, "easy_positive", "manhattan")
+    assert list(zip(a.tolist(), p.tolist(), n.tolist(), strict=True)) == [
+        (0, 1, 2),  # 4 is as near
+        (1, 0, 2),
+        (2, 3, 0),  # 1 is as near
+        (3, 5, 1),
+        (4, 0, 2),
+        (5, 3, 7),
+        (7, 1, 5),
+    ]
+    # Hinges with margin 0.5 on those: 1.5, 1.5, 3.5, 0, 0, 0, 4.5.
+    assert oracles.triplet_loss(x, labels, "easy_positive", 0.5, "manhattan").loss == pytest.approx(11 / 7)
+    positive = oracles.mine_triplets(
+        [[0], [np.nan], [2], [2], [1]], [0, 0, 0, 0, 1], "easy_positive", "manhattan"
+    ).positive
+    assert positive.tolist() == [2, 0, 3, 2]
 
 
 def test_nan_is_the_last_choice_of_the_hardest():
     x, labels = [[np.nan], [0], [1], [np.inf]], [1, 0, 0, 1]
     with np.errstate(invalid="ignore"):  # infinity from itself
-        a, p, n = oracles.mine_hard(x, labels, "manhattan")
+        a, p, n = oracles.mine_triplets(x, labels, "hard", "manhattan")
     assert list(zip(a.tolist(), p.tolist(), n.tolist(), strict=True)) == [
         (0, 3, 1),
         (1, 2, 3),
         (2, 1, 3),
         (3, 0, 1),
     ]
-    positive = oracles.mine_hard([[0], [np.nan], [2], [2], [1]], [0, 0, 0, 0, 1], "manhattan").positive
+    positive = oracles.mine_triplets(
+        [[0], [np.nan], [2], [2], [1]], [0, 0, 0, 0, 1], "hard", "manhattan"
+    ).positive
     assert positive.tolist() == [2, 0, 0, 0]
 
 
-@pytest.mark.parametrize("mining", ["semihard", "hard"])
+@pytest.mark.parametrize("mining", oracles.CHOOSE)
 @pytest.mark.parametrize("labels", [[], [3], [3, 3, 3], [1, 2, 3]])
 def test_nothing_to_mine(mining, labels):
     x = np.ones((len(labels), 2))
-    assert [part.shape for part in getattr(oracles, f"mine_{mining}")(x, labels)] == [(0,)] * 3
-    loss, grad, num_pairs = getattr(oracles, f"triplet_{mining}")(x, labels)
+    assert [part.shape for part in oracles.mine_triplets(x, labels, mining)] == [(0,)] * 3
+    loss, grad, num_pairs = oracles.triplet_loss(x, labels, mining)
     assert (loss, num_pairs) == (0, 0)
     np.testing.assert_array_equal(grad, np.zeros_like(x))
 

@@ -16,9 +16,9 @@ EXPORTED = {
     "fslcore.encoders": "BasicCNN KochNet VinyalsNet adversarial conv4 conv4_classifier",
     "fslcore.encoders.adversarial": "conditional_generator task_encoder",
     "fslcore.kernels": """
-        Classes METRICS TRIPLET_METRICS TripletResult gather_images group_labels mine_hard mine_semihard
-        num_threads pairwise pairwise_grad permutations sample_episodes set_num_threads simd_level
-        triplet_hard triplet_semihard
+        Classes METRICS MININGS TRIPLET_METRICS TripletResult gather_images group_labels mine_hard
+        mine_semihard mine_triplets num_threads pairwise pairwise_grad permutations sample_episodes
+        set_num_threads simd_level triplet_hard triplet_loss triplet_semihard
     """,
     "fslcore.layers": """
         CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix UpsampledConv2D
@@ -28,18 +28,20 @@ EXPORTED = {
         Prototypical REPTILE_PRESETS Reptile ReptilePreset Siamese
     """,
     "fslcore.losses": """
-        BinaryCrossentropy TripletHardLoss TripletLoss TripletSemiHardLoss binary_crossentropy
-        triplet_hard_loss triplet_loss triplet_semihard_loss
+        BinaryCrossentropy TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss
+        binary_crossentropy triplet_hard_loss triplet_loss triplet_mining_loss triplet_semihard_loss
     """,
     "fslcore.metrics": "MinEigenvalue classification_accuracy min_eigenvalue",
     "fslcore.ops": """
         AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
-        conv_block fit_classifiers gather_images mine_hard mine_semihard native_libraries pairwise
-        pairwise_grad permutations reference sample_episodes triplet_hard triplet_semihard
+        conv_block fit_classifiers gather_images mine_hard mine_semihard mine_triplets native_libraries
+        pairwise pairwise_grad permutations reference sample_episodes triplet_hard triplet_loss
+        triplet_semihard
     """,
     "fslcore.twins": """
-        AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard pairwise triplet_hard
-        triplet_hard_of_distances triplet_semihard triplet_semihard_of_distances
+        AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard mine_triplets pairwise
+        triplet_hard triplet_hard_of_distances triplet_loss triplet_loss_of_distances triplet_semihard
+        triplet_semihard_of_distances
     """,
 }
 
@@ -88,9 +90,9 @@ OF_VERSION_0_1_0 = {
 # Registered names, by which saved models find their classes and functions.
 REGISTERED = """
     BinaryCrossentropy CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix MinEigenvalue
-    TripletHardLoss TripletLoss TripletSemiHardLoss UpsampledConv2D binary_crossentropy
+    TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss UpsampledConv2D binary_crossentropy
     classification_accuracy classification_accuracy_ascending min_eigenvalue triplet_hard_loss triplet_loss
-    triplet_semihard_loss
+    triplet_mining_loss triplet_semihard_loss
 """
 
 

@@ -72,11 +72,13 @@ KERNELS = [
     "gather_images",
     "mine_hard",
     "mine_semihard",
+    "mine_triplets",
     "pairwise",
     "pairwise_grad",
     "permutations",
     "sample_episodes",
     "triplet_hard",
+    "triplet_loss",
     "triplet_semihard",
 ]
 
@@ -85,7 +87,7 @@ def test_public_names_of_the_kernels():
     from fslcore import arguments, kernels
 
     others = [
-        *("METRICS", "TRIPLET_METRICS", "Classes", "TripletResult"),
+        *("METRICS", "MININGS", "TRIPLET_METRICS", "Classes", "TripletResult"),
         *("group_labels", "num_threads", "set_num_threads", "simd_level"),
     ]
     assert sorted(kernels.__all__) == sorted(KERNELS + others)
@@ -110,6 +112,8 @@ def test_ops_take_the_arguments_of_the_kernels(function):
 SIGNATURES = {
     "pairwise": "x y=None metric='sqeuclidean' weights=None bias=0.0 activation=None",
     "pairwise_grad": "x y grad metric='sqeuclidean' weights=None bias=0.0 activation=None",
+    "mine_triplets": "x labels mining='semihard' metric='sqeuclidean'",
+    "triplet_loss": "x labels mining='semihard' margin=1.0 metric='sqeuclidean'",
     "mine_semihard": "x labels metric='sqeuclidean'",
     "mine_hard": "x labels metric='sqeuclidean'",
     "triplet_semihard": "x labels margin=1.0 metric='sqeuclidean'",

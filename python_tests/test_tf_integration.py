@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from asserts import assert_bit_identical, float32_exactly
 from inputs import integers, normal, signs
-from mining import MINING, mine, triplet_loss
+from mining import MININGS, mine, triplet_loss
 from routes import compiled
 
 from fslcore import kernels, ops
@@ -91,7 +91,7 @@ def test_variables_as_weights_and_bias_are_trained(mode):
         np.testing.assert_array_equal(got, float32_exactly(wanted))
 
 
-@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("mining", MININGS)
 @pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean", "cosine"])
 def test_the_tape_through_the_triplet_loss_scales_its_gradient(mode, metric, mining):
     x, labels = normal(0, 14, 5), np.arange(14) % 4
@@ -123,12 +123,13 @@ def test_indices_and_images_have_no_gradient():
     np.testing.assert_allclose(dense, want, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("mining", ["semihard", "hard"])
+@pytest.mark.parametrize("mining", MININGS)
 @pytest.mark.parametrize("batch", [0, 1, 2])
 def test_xla_gathers_with_the_indices_of_small_batches(mining, batch):
     x, labels = tf.ones([batch, 3]), tf.range(batch)  # no two of a class, so no triplet
-    mine = getattr(ops, f"mine_{mining}")
-    gathered = compiled(lambda x, labels: [tf.gather(x, part) for part in mine(x, labels)])(x, labels)
+    gathered = compiled(lambda x, labels: [tf.gather(x, part) for part in mine(ops, mining, x, labels)])(
+        x, labels
+    )
     assert [tuple(part.shape) for part in gathered] == [(0, 3)] * 3
 
 
@@ -210,7 +211,7 @@ def test_unknown_rank_is_settled_at_run_time():
         gram(tf.constant(x[0]), tf.constant(y))
 
 
-@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("mining", MININGS)
 def test_a_compiled_function_follows_a_changing_batch(mining):
     loss = tf.function(
         lambda x, labels: triplet_loss(ops, mining, x, labels).loss,
@@ -222,7 +223,7 @@ def test_a_compiled_function_follows_a_changing_batch(mining):
         assert_bit_identical(loss(x, labels), np.float32(triplet_loss(kernels, mining, x, labels).loss))
 
 
-@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("mining", MININGS)
 def test_rows_selected_inside_a_compiled_function(mining):
     # tf.boolean_mask has a size that XLA knows at run time only, with the number of rows as its bound.
     x, labels = integers(0, 12, 3), np.arange(12) % 4

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""triplet_semihard and triplet_hard: loss and gradient, NaN rows, bad arguments."""
+"""triplet_loss by each rule of mining: loss and gradient, NaN rows, bad arguments."""
 
 import numpy as np
 import oracles
@@ -13,15 +13,20 @@ from asserts import (
     pairwise_tolerance,
 )
 from inputs import integers, normal
-from mining import METRICS, MINING, mine, random_labels, shuffled_labels, triplet_loss
+from mining import METRICS, mine, of_rule, random_labels, shuffled_labels, triplet_loss
 from routes import Backend
 
-in_each_mining = pytest.mark.parametrize("mining", MINING)
+from fslcore.arguments import MININGS, PAIR_MININGS
+
+in_each_mining = pytest.mark.parametrize("mining", MININGS)
 
 # Class sizes whose number of triplets is a power of two, so that the mean of integers is exact.
 EXACT_CLASSES = {
-    "semihard": [(2, 3), (3, 3, 2, 2, 1), (2,) * 16, (2,) * 128, (2,) * 512],
-    "hard": [(2, 2), (6, 5, 3, 2, 1, 1), (2,) * 16, (2,) * 128, (2,) * 512],
+    mining: [
+        *of_rule(mining, pairs=[(2, 3), (3, 3, 2, 2, 1)], anchors=[(2, 2), (6, 5, 3, 2, 1, 1)]),
+        *[(2,) * 16, (2,) * 128, (2,) * 512],
+    ]
+    for mining in MININGS
 }
 
 
@@ -41,13 +46,13 @@ def assert_exact(backend, mining, sizes, margin):
     ("mining", "sizes"),
     [
         pytest.param(mining, sizes, id=f"{mining}, {sum(sizes)} rows")
-        for mining in MINING
+        for mining in MININGS
         for sizes in EXACT_CLASSES[mining]
     ],
 )
 def test_loss_and_gradient_are_exact_on_integers(backend, mining, sizes, margin):
     triplets = assert_exact(backend, mining, sizes, margin)
-    assert triplets == sum(c if mining == "hard" else c * (c - 1) for c in sizes if c > 1)
+    assert triplets == sum(of_rule(mining, pairs=c * (c - 1), anchors=c) for c in sizes if c > 1)
 
 
 @pytest.mark.each_level
@@ -55,7 +60,7 @@ def test_loss_and_gradient_are_exact_on_integers(backend, mining, sizes, margin)
 def test_semihard_loss_with_many_positives(numpy_backend, sizes):
     labels = shuffled_labels(*sizes)
     x = integers(1, sum(sizes), 3)
-    want = oracles.triplet_semihard(x, labels, 24.0)
+    want = oracles.triplet_loss(x, labels, "semihard", 24.0)
     got = numpy_backend.triplet_semihard(x, labels, 24.0)
     # The terms are integers and their sum is exact; the mean rounds a quotient, or a factor and a product.
     assert got.num_pairs == want.num_pairs
@@ -66,9 +71,10 @@ def test_semihard_loss_with_many_positives(numpy_backend, sizes):
 
 
 @pytest.mark.each_level
+@pytest.mark.parametrize("mining", [mining for mining in MININGS if mining not in PAIR_MININGS])
 @pytest.mark.parametrize("sizes", [(500, 12), (120, 97, 39, 1), (30, 20, 10, 4, 1)], ids=str)
-def test_hard_loss_with_many_positives(numpy_backend, sizes):
-    assert_exact(numpy_backend, "hard", sizes, 24.0)
+def test_loss_of_anchors_with_many_positives(numpy_backend, mining, sizes):
+    assert_exact(numpy_backend, mining, sizes, 24.0)
 
 
 def largest_tolerance(x, metric):
@@ -184,7 +190,7 @@ def test_memory_layout_and_dtype_do_not_matter(numpy_backend, mining, metric):
 
 
 X, LABELS = np.zeros((4, 3), np.float32), np.array([0, 0, 1, 1])
-FUNCTIONS = [f"{kind}_{mining}" for kind in ("mine", "triplet") for mining in MINING]
+FUNCTIONS = ["mine_triplets", "triplet_loss"]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -204,6 +210,24 @@ FUNCTIONS = [f"{kind}_{mining}" for kind in ("mine", "triplet") for mining in MI
 )
 def test_bad_arguments_are_rejected_in_one_sentence(backend, reject, function, args, options, match):
     reject(backend, match, function, *args, **options)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_unknown_rule_is_rejected(backend, reject, function):
+    match = f"mining must be one of {', '.join(MININGS)}, received mining='easy'"
+    reject(backend, match, function, X, LABELS, mining="easy")
+
+
+@pytest.mark.parametrize("mining", ["semihard", "hard"])
+def test_the_functions_named_after_a_rule_are_the_same(any_backend, mining):
+    x, labels = normal(0, 20, 3), random_labels(0, 20, 5)
+    named = getattr(any_backend, f"mine_{mining}")(x, labels, "euclidean")
+    for part, wanted in zip(named, mine(any_backend, mining, x, labels, "euclidean"), strict=True):
+        assert_bit_identical(part, wanted)
+    named = getattr(any_backend, f"triplet_{mining}")(x, labels, 0.3, "euclidean")
+    want = triplet_loss(any_backend, mining, x, labels, 0.3, "euclidean")
+    loss, wanted = (named, want) if any_backend.name == "twin" else (named.loss, want.loss)
+    assert_bit_identical(np.float32(loss), np.float32(wanted))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

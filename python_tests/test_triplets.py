@@ -1,21 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""mine_semihard and mine_hard: ties, batches with nothing to mine, NaN rows, both searches of a row.
+"""mine_triplets by each rule: ties, batches with nothing to mine, NaN rows, both searches of a row.
 
 Large batches of small classes are in test_triplets_large.py, losses in test_triplet_loss.py.
 """
 
+import functools
+
 import numpy as np
 import oracles
 import pytest
-from asserts import assert_mined, assert_mined_hard, pairwise_tolerance
+from asserts import assert_mined_by_rule, pairwise_tolerance
 from hypothesis import given
 from hypothesis import strategies as st
 from inputs import integers, normal, signs
-from mining import METRICS, MINING, assert_mined_exactly, mine, random_labels, shuffled_labels, triplet_loss
+from mining import (
+    METRICS,
+    MININGS,
+    assert_mined_exactly,
+    mine,
+    of_rule,
+    random_labels,
+    shuffled_labels,
+    triplet_loss,
+)
 
 from fslcore import kernels
 
-in_each_mining = pytest.mark.parametrize("mining", MINING)
+in_each_mining = pytest.mark.parametrize("mining", MININGS)
 
 
 @in_each_mining
@@ -99,9 +110,8 @@ def test_mining_normal_rows_is_right_up_to_near_ties(any_backend, mining, metric
     x, labels = normal(3, 60, 24), random_labels(2, 60, 9)
     # The order of euclidean distances is that of their squares, on which backends select.
     on = "sqeuclidean" if metric == "euclidean" else metric
-    check = {"semihard": assert_mined, "hard": assert_mined_hard}[mining]
     got = mine(any_backend, mining, x, labels, metric)
-    check(got, labels, oracles.pairwise(x, metric=on), pairwise_tolerance(x, x, on))
+    assert_mined_by_rule(mining, got, labels, oracles.pairwise(x, metric=on), pairwise_tolerance(x, x, on))
 
 
 @pytest.mark.each_level
@@ -178,7 +188,7 @@ def test_the_twin_finds_nothing_where_nothing_is(mining, labels, compiled):
 
     from fslcore import twins
 
-    function = tf.function(getattr(twins, f"mine_{mining}"), jit_compile=True) if compiled else None
+    function = tf.function(functools.partial(mine, twins, mining), jit_compile=True) if compiled else None
     x, labels = tf.constant(integers(0, len(labels), 3)), tf.constant(labels, tf.int32)
     mined = function(x, labels) if function else mine(twins, mining, x, labels)
     assert [part.shape for part in (part.numpy() for part in mined)] == [(0,)] * 3
@@ -226,15 +236,13 @@ def test_nan_rows_in_every_implementation(any_backend, mining, metric):
     assert_mined_exactly(any_backend, mining, x, labels, metric)
 
 
-@pytest.mark.parametrize(
-    ("mining", "pairs"),
-    [
-        ("semihard", oracles.positive_pairs([5, 5, 5, 2, 2, 2])),
-        ("hard", [(0, 1), (1, 0), (2, 0), (3, 4), (4, 3), (5, 3)]),
-    ],
-    ids=MINING,
-)
-def test_a_batch_of_nan_rows_mines_the_first_rows(any_backend, mining, pairs):
+@in_each_mining
+def test_a_batch_of_nan_rows_mines_the_first_rows(any_backend, mining):
+    pairs = of_rule(
+        mining,
+        pairs=oracles.positive_pairs([5, 5, 5, 2, 2, 2]),
+        anchors=[(0, 1), (1, 0), (2, 0), (3, 4), (4, 3), (5, 3)],
+    )
     x, labels = np.full((6, 3), np.nan, np.float32), np.array([5, 5, 5, 2, 2, 2])
     a, p, n = mine(any_backend, mining, x, labels)
     assert list(zip(a.tolist(), p.tolist(), strict=True)) == pairs

@@ -14,15 +14,13 @@ import pytest
 import tensorflow as tf
 from asserts import assert_gradient_close, decision_gap, float32_exactly, pairwise_tolerance
 from inputs import integers, normal
-from mining import EIGHT_ANCHORS, MINING, SIXTEEN_PAIRS, mine, triplet_loss
+from mining import MININGS, OF_POWERS_OF_TWO, SIXTEEN_PAIRS, mine, triplet_loss
 from routes import MODES, name, with_gradient
 
 from fslcore import twins
 
 in_every_mode = pytest.mark.parametrize("mode", MODES, ids=name)
-in_each_mining = pytest.mark.parametrize("mining", MINING)
-
-OF_POWERS_OF_TWO = {"semihard": SIXTEEN_PAIRS, "hard": EIGHT_ANCHORS}
+in_each_mining = pytest.mark.parametrize("mining", MININGS)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import oracles_convolution
 import pytest
 from asserts import float32_exactly, gamma
 from inputs import integers, normal
-from mining import METRICS, MINING, SIXTEEN_PAIRS
+from mining import METRICS, MININGS, SIXTEEN_PAIRS
 from pairwise_cases import EXACT, WEIGHTED
 
 SOURCES = pathlib.Path(__file__).parent.parent / "fslcore"
@@ -38,12 +38,12 @@ results = {}
 for metric in arguments.METRICS:
     options = {"weights": x[0], "bias": 2.0} if metric == "weighted_manhattan" else {}
     results[f"pairwise {metric}"] = twins.pairwise(x, metric=metric, **options)
-for mining in ("semihard", "hard"):
+for mining in arguments.MININGS:
     for metric in arguments.TRIPLET_METRICS:
-        results[f"mine {mining} {metric}"] = getattr(twins, f"mine_{mining}")(x, labels, metric)
-        results[f"loss {mining} {metric}"] = getattr(twins, f"triplet_{mining}")(x, labels, 24.0, metric)
-    of_distances = getattr(twins, f"triplet_{mining}_of_distances")
-    results[f"loss {mining} of distances"] = of_distances(inputs["distances"], same, 24.0)
+        results[f"mine {mining} {metric}"] = twins.mine_triplets(x, labels, mining, metric)
+        results[f"loss {mining} {metric}"] = twins.triplet_loss(x, labels, mining, 24.0, metric)
+    of_distances = twins.triplet_loss_of_distances(inputs["distances"], same, mining, 24.0)
+    results[f"loss {mining} of distances"] = of_distances
 names = ("images", "kernel", "gamma", "beta")
 block = twins.conv_block(*(inputs[name] for name in names), strides=1, pool_size=2, epsilon=0.25)
 results["conv_block"], results["conv_block mean"] = block.outputs, block.mean
@@ -108,34 +108,25 @@ def test_pairwise_with_roots(alone, metric):
     np.testing.assert_allclose(alone[0][f"pairwise {metric}"], want, rtol=gamma(32), atol=gamma(32))
 
 
-@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("mining", MININGS)
 def test_triplets_are_exact_on_integers(alone, mining):
     x, labels = INPUTS["x"], INPUTS["labels"]
-    mined = getattr(oracles, f"mine_{mining}")(x, labels, "sqeuclidean")
+    mined = oracles.mine_triplets(x, labels, mining)
     np.testing.assert_array_equal(alone[0][f"mine {mining} sqeuclidean"], np.stack(mined))
 
 
-@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("mining", MININGS)
 @pytest.mark.parametrize("metric", METRICS)
 def test_triplet_losses(alone, mining, metric):
-    want = getattr(oracles, f"triplet_{mining}")(INPUTS["x"], INPUTS["labels"], 24.0, metric).loss
+    want = oracles.triplet_loss(INPUTS["x"], INPUTS["labels"], mining, 24.0, metric).loss
     assert float(alone[0][f"loss {mining} {metric}"]) == pytest.approx(want, rel=gamma(64))
 
 
-@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("mining", MININGS)
 def test_losses_of_distances(alone, mining):
     distances, labels = INPUTS["distances"], INPUTS["labels"]
-    terms = []
-    for a in range(len(labels)):
-        negatives = distances[a, labels != labels[a]]
-        positives = np.delete(distances[a], a)[np.delete(labels, a) == labels[a]]
-        for d in positives if mining == "semihard" else positives[:1]:
-            if mining == "hard":
-                d, n = positives.max(), negatives.min()
-            else:
-                n = negatives[negatives > d].min(initial=np.inf)
-                n = negatives.max() if n == np.inf else n
-            terms.append(max(d - n + 24, 0))
+    anchor, positive, negative = oracles.mine_triplets_of_distances(distances, labels, mining)
+    terms = np.maximum(distances[anchor, positive] - distances[anchor, negative] + 24, 0)
     assert float(alone[0][f"loss {mining} of distances"]) == pytest.approx(np.mean(terms), rel=gamma(2))
 
 

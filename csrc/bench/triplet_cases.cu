@@ -16,7 +16,7 @@ struct Problem {
   int64_t rows, dim, classes;
 
   std::string name() const {
-    return std::string(mining == Mining::kHard ? "hard" : "semihard") + " triplet loss and gradient, " +
+    return std::string(kMiningNames[static_cast<size_t>(mining)]) + " triplet loss and gradient, " +
            std::to_string(rows) + " x " + std::to_string(dim) + ", " + std::to_string(classes) + " classes";
   }
 };

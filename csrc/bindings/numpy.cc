@@ -159,6 +159,7 @@ double CopyRateOfPool(int64_t bytes) {
 PYBIND11_MODULE(_core, m) {
   using namespace fslcore;
   m.attr("metrics") = py::tuple(py::cast(std::vector<std::string>(kMetricNames.begin(), kMetricNames.end())));
+  m.attr("minings") = py::tuple(py::cast(std::vector<std::string>(kMiningNames.begin(), kMiningNames.end())));
 #ifdef FSLCORE_TENSORFLOW_VERSION
   m.attr("built_for_tensorflow") = FSLCORE_TENSORFLOW_VERSION;
 #else

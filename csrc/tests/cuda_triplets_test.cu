@@ -95,12 +95,13 @@ void CheckAgainstCore(Mining mining, Metric metric, float margin, const Sample& 
   }
 }
 
-constexpr Mining kMinings[] = {Mining::kSemihard, Mining::kHard};
+const std::vector<Mining> kMinings = Minings();
 
-const char* NameOf(Mining mining) { return mining == Mining::kHard ? "hard triplets" : "semi-hard triplets"; }
+// One rule after the other.
+Mining RuleOfTurn(int turn) { return kMinings[static_cast<size_t>(turn) % kMinings.size()]; }
 
 // Batches of small integers, which are full of ties and of equal rows: two numbers of classes for each size,
-// and now the one mining, now the other.
+// and one rule of mining after the other.
 void TestMined() {
   int turn = 0;
   for (int64_t rows : {0, 1, 2, 3, 31, 32, 33, 63, 64, 65, 127, 128, 129, 130})
@@ -109,12 +110,13 @@ void TestMined() {
       const auto seed = static_cast<unsigned>(rows + classes);
       const Metric metric = turn % 4 < 2 ? Metric::kEuclidean : Metric::kSqeuclidean;
       const Sample sample = OfIntegers(rows, turn % 3 == 0 ? 2 : 5, classes, seed);
-      CheckMined(kMinings[turn % 2], metric, sample, rows % 3, NameOf(kMinings[turn % 2]));
+      CheckMined(RuleOfTurn(turn), metric, sample, rows % 3, "small batches");
     }
   for (int64_t classes : {2, 64, 257}) {
     const Sample sample = OfIntegers(257, 20, classes, 4);
-    CheckMined(Mining::kSemihard, Metric::kEuclidean, sample, 0, "semi-hard triplets of 257 rows");
-    CheckMined(Mining::kHard, Metric::kSqeuclidean, sample, 0, "hard triplets of 257 rows");
+    CheckMined(Mining::kSemihard, Metric::kEuclidean, sample, 0, "pairs of 257 rows");
+    for (Mining mining : kMinings)
+      if (!IsOfPairs(mining)) CheckMined(mining, Metric::kSqeuclidean, sample, 0, "anchors of 257 rows");
   }
   CheckMined(Mining::kSemihard, Metric::kSqeuclidean, OfIntegers(400, 17, 5, 8), 0, "triplets of 400 rows");
 }
@@ -126,7 +128,7 @@ void TestLosses() {
       for (Metric metric : {Metric::kSqeuclidean, Metric::kEuclidean, Metric::kCosine}) {
         ++turn;
         if (rows > 65 && classes == 2) continue;
-        const Mining mining = kMinings[turn / 2 % 2];
+        const Mining mining = RuleOfTurn(turn / 2);
         const Sample sample = OfIntegers(rows, 3 + rows % 31, classes, static_cast<unsigned>(rows));
         const float margin = turn % 2 == 0 ? 0.731f : -0.3f;
         CheckLoss(mining, metric, margin, sample, "loss against loops");
@@ -156,7 +158,8 @@ void TestUneven() {
     CheckAgainstCore(Mining::kSemihard, Metric::kSqeuclidean, 1.0f, sample, "scaled loss of the core");
     if (scale > 1e18f) continue;
     CheckLoss(Mining::kSemihard, Metric::kEuclidean, scale, sample, "loss of scaled rows");
-    CheckLoss(Mining::kHard, Metric::kCosine, 0.5f, sample, "loss of scaled rows");
+    for (Mining mining : kMinings)
+      if (!IsOfPairs(mining)) CheckLoss(mining, Metric::kCosine, 0.5f, sample, "loss of scaled rows");
   }
 }
 
@@ -167,7 +170,8 @@ void TestNear() {
     for (size_t i = 0; i < sample.x.size(); ++i)
       sample.x[i] += i / 5 % 3 != 0 || classes > 60 ? 1000.0f : 0.0f;
     CheckMined(Mining::kSemihard, Metric::kSqeuclidean, sample, 0, "near rows");
-    CheckMined(Mining::kHard, Metric::kEuclidean, sample, 0, "near rows");
+    for (Mining mining : kMinings)
+      if (!IsOfPairs(mining)) CheckMined(mining, Metric::kEuclidean, sample, 0, "near rows");
     std::fill(sample.x.begin(), sample.x.end(), 3.0f);
     for (Mining mining : kMinings) {
       CheckMined(mining, Metric::kCosine, sample, 0, "equal rows");
@@ -188,7 +192,7 @@ void TestSpecialRows() {
         sample.x[at + static_cast<size_t>(row % 5)] = special;
       }
       for (Metric metric : {Metric::kSqeuclidean, Metric::kEuclidean, Metric::kCosine}) {
-        const Mining mining = kMinings[++turn % 2];
+        const Mining mining = RuleOfTurn(++turn);
         if (metric == Metric::kEuclidean) CheckMined(mining, metric, sample, 0, "special rows");
         if (special != 0.0f)
           CheckAgainstCore(mining, metric, 1.0f, sample, "loss of special rows");
@@ -210,7 +214,7 @@ void TestPadding() {
       sample.padding = padding;
       std::fill(sample.x.end() - padding * sample.dim, sample.x.end(), padding % 2 == 0 ? kNaN : 1.0f);
       sample.labels[3] = INT64_MAX;
-      const Mining mining = kMinings[++turn % 2];
+      const Mining mining = RuleOfTurn(++turn);
       CheckMined(mining, Metric::kSqeuclidean, sample, 1, "padded");
       CheckAgainstCore(mining, Metric::kEuclidean, 1.0f, sample, "padded loss");
       if (!IsTurn()) continue;

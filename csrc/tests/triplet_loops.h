@@ -8,8 +8,15 @@
 
 #include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
+#include "core/triplets/triplets.h"
 
 namespace fslcore {
+
+inline std::vector<Mining> Minings() {
+  std::vector<Mining> all;
+  for (size_t i = 0; i < kMiningNames.size(); ++i) all.push_back(static_cast<Mining>(i));
+  return all;
+}
 
 // A batch on both sides; the last `padding` rows do not count.
 struct Sample {

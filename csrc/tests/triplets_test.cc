@@ -13,6 +13,7 @@
 #include "core/triplets/negative_search.h"
 #include "tests/distance_rows.h"
 #include "tests/inputs.h"
+#include "tests/triplet_loops.h"
 
 namespace fslcore {
 namespace {
@@ -39,7 +40,7 @@ void CheckTripletLoss(Mining mining, int64_t batch, int64_t classes) {
 TEST(Triplets, ThreadsDoNotChangeTheLoss) {
   for (int64_t batch : EdgeSizes())
     for (int64_t classes : {1, 2, 5, 200})
-      for (Mining mining : {Mining::kSemihard, Mining::kHard}) CheckTripletLoss(mining, batch, classes);
+      for (Mining mining : Minings()) CheckTripletLoss(mining, batch, classes);
   CheckTripletLoss(Mining::kSemihard, 1300, 2);
   CheckTripletLoss(Mining::kSemihard, 1300, 400);
 }

@@ -21,7 +21,15 @@ from fslcore.jax.episodes import permutations, sample_episodes
 from fslcore.jax.handlers import platforms
 from fslcore.jax.images import gather_images
 from fslcore.jax.pairwise import pairwise, pairwise_grad
-from fslcore.jax.triplets import MinedTriplets, mine_hard, mine_semihard, triplet_hard, triplet_semihard
+from fslcore.jax.triplets import (
+    MinedTriplets,
+    mine_hard,
+    mine_semihard,
+    mine_triplets,
+    triplet_hard,
+    triplet_loss,
+    triplet_semihard,
+)
 from fslcore.results import TripletResult
 
 __all__ = [
@@ -30,11 +38,13 @@ __all__ = [
     "gather_images",
     "mine_hard",
     "mine_semihard",
+    "mine_triplets",
     "pairwise",
     "pairwise_grad",
     "permutations",
     "platforms",
     "sample_episodes",
     "triplet_hard",
+    "triplet_loss",
     "triplet_semihard",
 ]

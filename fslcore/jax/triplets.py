@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fslcore.arguments import TRIPLET_METRICS, as_float, check_metric
+from fslcore.arguments import PAIR_MININGS, as_float, check_triplets
 from fslcore.jax.handlers import Array, call, floats, integers, like
 from fslcore.results import TripletResult
 
 
 class MinedTriplets(NamedTuple):
-    """What `mine_semihard` and `mine_hard` return: shapes in JAX do not depend on values.
+    """What `mine_triplets` returns: shapes in JAX do not depend on values.
 
     Attributes:
-        anchor: int32 [most], most = batch * (batch - 1), or batch for `mine_hard`. The first `num_pairs`
-            entries are triplets, the others 0.
+        anchor: int32 [most], most = batch * (batch - 1) for `semihard`, batch for the other rules. The first
+            `num_pairs` entries are triplets, the others 0.
         positive: int32 [most], likewise.
         negative: int32 [most], likewise.
         num_pairs: int32 scalar, the number of triplets.
@@ -31,81 +31,70 @@ class MinedTriplets(NamedTuple):
     num_pairs: Array
 
 
-def mine_semihard(x: Array, labels: Array, metric: str = "sqeuclidean") -> MinedTriplets:
-    """Semi-hard triplets of a batch; see `fslcore.kernels.mine_semihard`.
+def mine_triplets(
+    x: Array, labels: Array, mining: str = "semihard", metric: str = "sqeuclidean"
+) -> MinedTriplets:
+    """The triplets of a batch that a rule of mining chooses; see `fslcore.kernels.mine_triplets`.
 
     Args:
         x: [batch, dim] embeddings.
         labels: Integers [batch].
+        mining: One of `fslcore.kernels.MININGS`.
         metric: One of `fslcore.kernels.TRIPLET_METRICS`.
 
     Returns:
         A `MinedTriplets`, by anchor, then by positive.
     """
-    return _mine("semihard", x, labels, metric)
-
-
-def mine_hard(x: Array, labels: Array, metric: str = "sqeuclidean") -> MinedTriplets:
-    """The hardest triplets of a batch; see `fslcore.kernels.mine_hard`.
-
-    Args:
-        x: [batch, dim] embeddings.
-        labels: Integers [batch].
-        metric: One of `fslcore.kernels.TRIPLET_METRICS`.
-
-    Returns:
-        A `MinedTriplets`, by anchor.
-    """
-    return _mine("hard", x, labels, metric)
-
-
-def triplet_semihard(
-    x: Array, labels: Array, margin: float = 1.0, metric: str = "sqeuclidean"
-) -> TripletResult:
-    """The triplet loss on semi-hard triplets; see `fslcore.kernels.triplet_semihard`.
-
-    Args:
-        x: [batch, dim] embeddings.
-        labels: Integers [batch].
-        margin: The margin, a Python number.
-        metric: One of `fslcore.kernels.TRIPLET_METRICS`.
-
-    Returns:
-        A `TripletResult` of arrays; `loss` is differentiable with respect to `x`.
-    """
-    return _triplet_loss("semihard", x, labels, margin, metric)
-
-
-def triplet_hard(x: Array, labels: Array, margin: float = 1.0, metric: str = "sqeuclidean") -> TripletResult:
-    """The triplet loss on the hardest triplets; see `fslcore.kernels.triplet_hard`.
-
-    Args:
-        x: [batch, dim] embeddings.
-        labels: Integers [batch].
-        margin: The margin, a Python number.
-        metric: One of `fslcore.kernels.TRIPLET_METRICS`.
-
-    Returns:
-        A `TripletResult` of arrays; `loss` is differentiable with respect to `x`.
-    """
-    return _triplet_loss("hard", x, labels, margin, metric)
-
-
-def _mine(mining: str, x: Array, labels: Array, metric: str) -> MinedTriplets:
-    check_metric(metric, TRIPLET_METRICS)
+    check_triplets(mining, metric)
     x, labels = floats("x", x, 2), integers("labels", labels, 1)
     batch = x.shape[0]
-    most = 0 if batch == 1 else batch if mining == "hard" else batch * (batch - 1)
+    most = 0 if batch == 1 else batch * (batch - 1) if mining in PAIR_MININGS else batch
     indices = (jax.ShapeDtypeStruct((most,), jnp.int32),) * 3
     results = (*indices, jax.ShapeDtypeStruct((), jnp.int32))
     rows = jnp.int32(batch)
     return MinedTriplets(*call("mine_triplets", results, x, labels, rows, mining=mining, metric=metric))
 
 
-def _triplet_loss(mining: str, x: Array, labels: Array, margin: float, metric: str) -> TripletResult:
-    check_metric(metric, TRIPLET_METRICS)
+def triplet_loss(
+    x: Array, labels: Array, mining: str = "semihard", margin: float = 1.0, metric: str = "sqeuclidean"
+) -> TripletResult:
+    """The triplet loss on mined triplets; see `fslcore.kernels.triplet_loss`.
+
+    Args:
+        x: [batch, dim] embeddings.
+        labels: Integers [batch].
+        mining: One of `fslcore.kernels.MININGS`.
+        margin: The margin, a Python number.
+        metric: One of `fslcore.kernels.TRIPLET_METRICS`.
+
+    Returns:
+        A `TripletResult` of arrays; `loss` is differentiable with respect to `x`.
+    """
+    check_triplets(mining, metric)
     inputs = floats("x", x, 2), integers("labels", labels, 1)
     return TripletResult(*_triplets(*inputs, mining, metric, as_float("margin", margin)))
+
+
+def mine_semihard(x: Array, labels: Array, metric: str = "sqeuclidean") -> MinedTriplets:
+    """`mine_triplets` with `mining="semihard"`: a triplet for every (anchor, positive) pair."""
+    return mine_triplets(x, labels, "semihard", metric)
+
+
+def mine_hard(x: Array, labels: Array, metric: str = "sqeuclidean") -> MinedTriplets:
+    """`mine_triplets` with `mining="hard"`: a triplet for every anchor."""
+    return mine_triplets(x, labels, "hard", metric)
+
+
+def triplet_semihard(
+    x: Array, labels: Array, margin: float = 1.0, metric: str = "sqeuclidean"
+) -> TripletResult:
+    """`triplet_loss` with `mining="semihard"`."""
+    return triplet_loss(x, labels, "semihard", margin, metric)
+
+
+def triplet_hard(x: Array, labels: Array, margin: float = 1.0, metric: str = "sqeuclidean") -> TripletResult:
+    """`triplet_loss` with `mining="hard"`."""
+    return triplet_loss(x, labels, "hard", margin, metric)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

@@ -6,16 +6,24 @@ arrays. `num_threads()` threads share the work with the GIL released; the bits o
 their number.
 """
 
-from fslcore.arguments import METRICS, TRIPLET_METRICS
+from fslcore.arguments import METRICS, MININGS, TRIPLET_METRICS
 from fslcore.kernels.episodes import Classes, group_labels, permutations, sample_episodes
 from fslcore.kernels.images import gather_images
 from fslcore.kernels.pairwise import pairwise, pairwise_grad
 from fslcore.kernels.settings import num_threads, set_num_threads, simd_level
-from fslcore.kernels.triplets import mine_hard, mine_semihard, triplet_hard, triplet_semihard
+from fslcore.kernels.triplets import (
+    mine_hard,
+    mine_semihard,
+    mine_triplets,
+    triplet_hard,
+    triplet_loss,
+    triplet_semihard,
+)
 from fslcore.results import TripletResult
 
 __all__ = [
     "METRICS",
+    "MININGS",
     "TRIPLET_METRICS",
     "Classes",
     "TripletResult",
@@ -23,6 +31,7 @@ __all__ = [
     "group_labels",
     "mine_hard",
     "mine_semihard",
+    "mine_triplets",
     "num_threads",
     "pairwise",
     "pairwise_grad",
@@ -31,5 +40,6 @@ __all__ = [
     "set_num_threads",
     "simd_level",
     "triplet_hard",
+    "triplet_loss",
     "triplet_semihard",
 ]

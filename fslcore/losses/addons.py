@@ -7,18 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from fslcore import ops
-from fslcore.arguments import ArgumentError
-from fslcore.distance_matrix import triplet_hard_of_distances, triplet_semihard_of_distances
-from fslcore.labels import class_ids, same_class, square_matrix
-from fslcore.losses.batch_loss import BatchTripletLoss
-from fslcore.results import TripletResult
+from fslcore.losses.mining import EmbeddingsLoss, triplet_mining_loss
 
 Tensor = Any
-
-_METRICS = {"L2": "euclidean", "squared-L2": "sqeuclidean", "angular": "cosine"}
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -43,9 +35,7 @@ def triplet_semihard_loss(
     Raises:
         ValueError: If the metric is unknown, or labels are not one class id per sample.
     """
-    return _of_embeddings(
-        ops.triplet_semihard, triplet_semihard_of_distances, y_true, y_pred, margin, distance_metric
-    )
+    return triplet_mining_loss(y_true, y_pred, "semihard", margin, distance_metric)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -72,41 +62,11 @@ def triplet_hard_loss(
     Raises:
         ValueError: As for `triplet_semihard_loss`.
     """
-    return _of_embeddings(
-        ops.triplet_hard, triplet_hard_of_distances, y_true, y_pred, margin, distance_metric
-    )
-
-
-class _EmbeddingsLoss(BatchTripletLoss):
-    """A triplet loss of embeddings, with the arguments of TensorFlow Addons."""
-
-    def __init__(
-        self,
-        margin: float = 1.0,
-        distance_metric: str | Callable[[Tensor], Tensor] = "L2",
-        name: str | None = None,
-        reduction: str | None = "sum_over_batch_size",
-    ) -> None:
-        super().__init__(name, reduction)
-        _check_distance_metric(distance_metric)
-        self.margin = margin
-        self.distance_metric = distance_metric
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        metric = self.distance_metric
-        serialised = metric if isinstance(metric, str) else keras.saving.serialize_keras_object(metric)
-        return {**super().get_config(), "margin": self.margin, "distance_metric": serialised}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> _EmbeddingsLoss:
-        """The loss that `get_config` describes."""
-        metric = config["distance_metric"]
-        return cls(**{**config, "distance_metric": keras.saving.deserialize_keras_object(metric)})
+    return triplet_mining_loss(y_true, y_pred, "hard", margin, distance_metric)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
-class TripletSemiHardLoss(_EmbeddingsLoss):
+class TripletSemiHardLoss(EmbeddingsLoss):
     """`triplet_semihard_loss` of embeddings, with name, arguments and values of the TensorFlow Addons class.
 
     Where that class returns NaN (no two samples share a class) or a meaningless number (one class only), this
@@ -130,7 +90,7 @@ class TripletSemiHardLoss(_EmbeddingsLoss):
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
-class TripletHardLoss(_EmbeddingsLoss):
+class TripletHardLoss(EmbeddingsLoss):
     """`triplet_hard_loss` of embeddings, with name and values of the TensorFlow Addons class; no `soft`.
 
     The Addons class counts a sample that is alone in its class with D[a, p] = 0; this one does not count it.
@@ -149,30 +109,3 @@ class TripletHardLoss(_EmbeddingsLoss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of class ids and embeddings."""
         return triplet_hard_loss(y_true, y_pred, self.margin, self.distance_metric)
-
-
-def _of_embeddings(
-    on_embeddings: Callable[..., TripletResult],
-    on_distances: Callable[..., Tensor],
-    y_true: Tensor,
-    y_pred: Tensor,
-    margin: float,
-    distance_metric: str | Callable[[Tensor], Tensor],
-) -> Tensor:
-    _check_distance_metric(distance_metric)
-    embeddings = tf.cast(y_pred, tf.float32)
-    if embeddings.shape.rank != 2:
-        raise ValueError(f"y_pred must be embeddings [batch, dim], received shape {embeddings.shape}")
-    ids = class_ids(y_true, embeddings)
-    if isinstance(distance_metric, str):
-        return on_embeddings(embeddings, ids, margin, _METRICS[distance_metric]).loss
-    distances = square_matrix(distance_metric(embeddings))
-    return on_distances(distances, same_class(ids, distances), margin)
-
-
-def _check_distance_metric(distance_metric: Any) -> None:
-    if not callable(distance_metric) and distance_metric not in _METRICS:
-        known = ", ".join(_METRICS)
-        raise ArgumentError(
-            "distance_metric", f"must be one of {known} or a function of the embeddings", distance_metric
-        )

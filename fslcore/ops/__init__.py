@@ -22,7 +22,14 @@ from fslcore.ops.episodes import permutations, sample_episodes
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers
 from fslcore.ops.images import gather_images
 from fslcore.ops.pairwise import pairwise, pairwise_grad
-from fslcore.ops.triplets import mine_hard, mine_semihard, triplet_hard, triplet_semihard
+from fslcore.ops.triplets import (
+    mine_hard,
+    mine_semihard,
+    mine_triplets,
+    triplet_hard,
+    triplet_loss,
+    triplet_semihard,
+)
 from fslcore.results import TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
 
@@ -40,6 +47,7 @@ __all__ = [
     "gather_images",
     "mine_hard",
     "mine_semihard",
+    "mine_triplets",
     "native_libraries",
     "pairwise",
     "pairwise_grad",
@@ -47,5 +55,6 @@ __all__ = [
     "reference",
     "sample_episodes",
     "triplet_hard",
+    "triplet_loss",
     "triplet_semihard",
 ]

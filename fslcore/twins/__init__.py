@@ -9,11 +9,22 @@ Arguments and results are those of the ops, except that a triplet loss is return
 eager mode, in `tf.function` and under `jit_compile=True`; inputs are cast to float32.
 """
 
-from fslcore.distance_matrix import triplet_hard_of_distances, triplet_semihard_of_distances
+from fslcore.distance_matrix import (
+    triplet_hard_of_distances,
+    triplet_loss_of_distances,
+    triplet_semihard_of_distances,
+)
 from fslcore.twins.adam import AdamStepResult, adam_step
 from fslcore.twins.convolution import ConvBlockResult, conv_block
 from fslcore.twins.pairwise import pairwise
-from fslcore.twins.triplets import mine_hard, mine_semihard, triplet_hard, triplet_semihard
+from fslcore.twins.triplets import (
+    mine_hard,
+    mine_semihard,
+    mine_triplets,
+    triplet_hard,
+    triplet_loss,
+    triplet_semihard,
+)
 
 __all__ = [
     "AdamStepResult",
@@ -22,9 +33,12 @@ __all__ = [
     "conv_block",
     "mine_hard",
     "mine_semihard",
+    "mine_triplets",
     "pairwise",
     "triplet_hard",
     "triplet_hard_of_distances",
+    "triplet_loss",
+    "triplet_loss_of_distances",
     "triplet_semihard",
     "triplet_semihard_of_distances",
 ]

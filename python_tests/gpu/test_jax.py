@@ -15,7 +15,7 @@ jax.config.update("jax_enable_x64", True)  # labels and seeds are int64
 import jax.numpy as jnp  # noqa: E402
 
 import fslcore.jax as ops  # noqa: E402
-from fslcore.arguments import METRICS  # noqa: E402
+from fslcore.arguments import METRICS, MININGS  # noqa: E402
 
 
 def why_not(platform):
@@ -90,19 +90,18 @@ def test_small_integers_are_exact_in_every_precision(precision):
     np.testing.assert_array_equal(got, x @ y.T)
 
 
-@pytest.mark.parametrize("mining", ["semihard", "hard"])
+@pytest.mark.parametrize("mining", MININGS)
 def test_triplets(mining):
     x, labels = integers(67, 5), np.random.default_rng(3).integers(0, 9, 67)
-    want = getattr(oracles, f"mine_{mining}")(x, labels, "sqeuclidean")
-    *got, count = jax.jit(getattr(ops, f"mine_{mining}"))(x, labels)
+    want = oracles.mine_triplets(x, labels, mining)
+    *got, count = jax.jit(lambda x, labels: ops.mine_triplets(x, labels, mining))(x, labels)
     assert count == len(want[0])
     for part, wanted in zip(got, want, strict=True):
         np.testing.assert_array_equal(part[:count], wanted)
         assert not np.any(part[count:])
 
-    loss = getattr(ops, f"triplet_{mining}")
-    value, grad = jax.value_and_grad(lambda x: loss(x, labels, 1.5).loss)(x)
-    result = loss(x, labels, 1.5)
+    value, grad = jax.value_and_grad(lambda x: ops.triplet_loss(x, labels, mining, 1.5).loss)(x)
+    result = ops.triplet_loss(x, labels, mining, 1.5)
     assert result.num_pairs == count
     np.testing.assert_array_equal(result.grad, grad)
     anchor, positive, negative = want

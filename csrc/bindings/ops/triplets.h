@@ -83,10 +83,10 @@ struct MineTriplets : Op {
     const int64_t batch = in[0][0];
     // One row has no triplet; with a bound of 1, XLA would make a gather from it a broadcast and lose its
     // size.
-    const int64_t most = batch < 0                   ? kUnknown
-                         : batch == 1                ? 0
-                         : a.mining == Mining::kHard ? batch
-                                                     : batch * (batch - 1);
+    const int64_t most = batch < 0             ? kUnknown
+                         : batch == 1          ? 0
+                         : IsOfPairs(a.mining) ? batch * (batch - 1)
+                                               : batch;
     return {{most}, {most}, {most}};
   }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -179,14 +180,28 @@ void MineApart(const Executor& executor, const Batch& batch, int64_t least, cons
   });
 }
 
-// The first of the farthest members, without the one at `own`; one at NaN only if all are.
-int64_t FarthestMember(const float* distances, int64_t size, int64_t own) {
-  int64_t farthest = own == 0 ? 1 : 0;
-  for (int64_t i = farthest + 1; i < size; ++i)
-    if (i != own && (distances[i] > distances[farthest] ||
-                     (std::isnan(distances[farthest]) && !std::isnan(distances[i]))))
-      farthest = i;
-  return farthest;
+// The first of the members at the best distance, without the one at `own`; one at NaN only if all are.
+template <class IsBetter>
+int64_t FirstBest(const float* distances, int64_t size, int64_t own, const IsBetter& is_better) {
+  int64_t best = own == 0 ? 1 : 0;
+  for (int64_t i = best + 1; i < size; ++i)
+    if (i != own && (is_better(distances[i], distances[best]) ||
+                     (std::isnan(distances[best]) && !std::isnan(distances[i]))))
+      best = i;
+  return best;
+}
+
+// The member of the class, [size], that the rule chooses as the positive of the one at `own`.
+int64_t ChoosePositive(Mining mining, const float* distances, int64_t size, int64_t own) {
+  switch (mining) {
+    case Mining::kSemihard:
+      break;  // takes all of them
+    case Mining::kHard:
+      return FirstBest(distances, size, own, std::greater<>());
+    case Mining::kEasyPositive:
+      return FirstBest(distances, size, own, std::less<>());
+  }
+  return own;
 }
 
 }  // namespace
@@ -197,14 +212,15 @@ void MineSemihard(const Executor& executor, const Batch& batch, const Negatives&
   MineApart(executor, batch, together + 1, negatives);
 }
 
-void MineHard(const Executor& executor, const Batch& batch, int32_t* positive, int32_t* negative) {
+void MineAnchors(const Executor& executor, Mining mining, const Batch& batch, int32_t* positive,
+                 int32_t* negative) {
   std::fill_n(positive, batch.x.rows, -1);
   std::fill_n(negative, batch.x.rows, -1);
   BeyondSearch search(batch.x.rows, 1);
   ForEachClass(executor, batch, batch.x.rows, [&](int64_t anchor, const float* distances) {
     const int64_t own = batch.class_of(anchor);
-    positive[anchor] =
-        batch.classes.begin(own)[FarthestMember(distances, batch.classes.size(own), batch.rank(anchor))];
+    const int64_t member = ChoosePositive(mining, distances, batch.classes.size(own), batch.rank(anchor));
+    positive[anchor] = batch.classes.begin(own)[member];
     search.AddNoLimit(anchor);
   });
   search.Run(executor, PairwiseParts(executor, {batch.metric}, batch.x, batch.x),

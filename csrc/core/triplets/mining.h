@@ -8,6 +8,7 @@
 #include "core/episodes/classes.h"
 #include "core/pairwise/metric.h"
 #include "core/threads/parallel.h"
+#include "core/triplets/triplets.h"
 
 namespace fslcore {
 
@@ -27,8 +28,9 @@ struct Batch {
 void MineSemihard(const Executor& executor, const Batch& batch,
                   const std::function<int32_t*(int64_t anchor)>& negatives);
 
-// For each anchor that has positives, the farthest of them and the nearest negative; -1 for the others.
-// Both [batch].
-void MineHard(const Executor& executor, const Batch& batch, int32_t* positive, int32_t* negative);
+// By a rule that is not of pairs: for each anchor that has positives, the one that the rule chooses and the
+// nearest negative; -1 for the others. Both [batch].
+void MineAnchors(const Executor& executor, Mining mining, const Batch& batch, int32_t* positive,
+                 int32_t* negative);
 
 }  // namespace fslcore

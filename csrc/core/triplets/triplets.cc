@@ -22,7 +22,7 @@ int64_t CountTriplets(Mining mining, const Classes& classes) {
   if (classes.count() > 1)
     for (int64_t c = 0; c < classes.count(); ++c)
       if (const int64_t size = classes.size(c); size > 1)
-        triplets += mining == Mining::kHard ? size : size * (size - 1);
+        triplets += IsOfPairs(mining) ? size * (size - 1) : size;
   return triplets;
 }
 
@@ -40,7 +40,7 @@ struct Terms {
   }
 };
 
-// The terms of the semi-hard triplets of one anchor after another.
+// The terms of the triplets of one anchor after another, by a rule of pairs.
 class AnchorTerms {
  public:
   AnchorTerms(const Terms& terms, TripletEdges& edges)
@@ -114,8 +114,8 @@ class AnchorTerms {
   const Scratch<SlopedDistance> to_positives_, to_negatives_;
 };
 
-// The sum of the semi-hard terms. Triplets that share an (anchor, negative) pair share its edge.
-double SumSemihard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
+// The sum of the terms of a rule of pairs. Triplets that share an (anchor, negative) pair share its edge.
+double SumOfPairs(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
   const Classes& classes = batch.classes;
   const Matrix<const float> x = terms.x;
   TripletEdges edges(classes, batch.membership);
@@ -132,11 +132,12 @@ double SumSemihard(const Executor& executor, const Batch& batch, const Terms& te
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-// The sum of the hard terms, one for each anchor.
-double SumHard(const Executor& executor, const Batch& batch, const Terms& terms, float* grad) {
+// The sum of the terms of a rule that has one for each anchor.
+double SumOfAnchors(const Executor& executor, Mining mining, const Batch& batch, const Terms& terms,
+                    float* grad) {
   const Matrix<const float> x = terms.x;
   const Scratch<int32_t> positive(x.rows), negative(x.rows);
-  MineHard(executor, batch, positive.get(), negative.get());
+  MineAnchors(executor, mining, batch, positive.get(), negative.get());
   const Scratch<float> values(x.rows), toward(x.rows), from(x.rows);  // the slopes of active terms
   ParallelFor(executor, x.rows, RowsWorthAThread(2 * x.cols), [&](int64_t begin, int64_t end) {
     for (int64_t a = begin; a < end; ++a) {
@@ -172,8 +173,8 @@ double SumHard(const Executor& executor, const Batch& batch, const Terms& terms,
   return std::accumulate(values.get(), values.get() + x.rows, 0.0);
 }
 
-void ListSemihard(const Executor& executor, const Batch& batch, int32_t* anchor, int32_t* positive,
-                  int32_t* negative) {
+void ListPairs(const Executor& executor, const Batch& batch, int32_t* anchor, int32_t* positive,
+               int32_t* negative) {
   const int64_t rows = batch.x.rows;
   std::vector<int64_t> first(static_cast<size_t>(rows) + 1, 0);  // triplet of an anchor
   for (int64_t a = 0; a < rows; ++a)
@@ -187,11 +188,11 @@ void ListSemihard(const Executor& executor, const Batch& batch, int32_t* anchor,
   }
 }
 
-void ListHard(const Executor& executor, const Batch& batch, int32_t* anchor, int32_t* positive,
-              int32_t* negative) {
+void ListAnchors(const Executor& executor, Mining mining, const Batch& batch, int32_t* anchor,
+                 int32_t* positive, int32_t* negative) {
   const int64_t rows = batch.x.rows;
   const Scratch<int32_t> positive_of(rows), negative_of(rows);
-  MineHard(executor, batch, positive_of.get(), negative_of.get());
+  MineAnchors(executor, mining, batch, positive_of.get(), negative_of.get());
   for (int64_t a = 0; a < rows; ++a) {
     if (positive_of[a] < 0) continue;
     *anchor++ = static_cast<int32_t>(a);
@@ -225,10 +226,10 @@ void MineTriplets(const Executor& executor, Mining mining, Metric metric, Matrix
   if (CountTriplets(mining, classes) == 0) return;
   const Membership membership(classes);
   const Batch batch = {metric, x, classes, membership};
-  if (mining == Mining::kHard)
-    ListHard(executor, batch, anchor, positive, negative);
+  if (IsOfPairs(mining))
+    ListPairs(executor, batch, anchor, positive, negative);
   else
-    ListSemihard(executor, batch, anchor, positive, negative);
+    ListAnchors(executor, mining, batch, anchor, positive, negative);
 }
 
 TripletLoss TripletLossAndGrad(const Executor& executor, Mining mining, Metric metric, float margin,
@@ -249,8 +250,8 @@ TripletLoss TripletLossAndGrad(const Executor& executor, Mining mining, Metric m
                        margin,
                        1.0f / static_cast<float>(triplets),
                        {cosine ? unit.get() : x.data, x.rows, x.cols}};
-  const double sum = mining == Mining::kHard ? SumHard(executor, batch, terms, grad)
-                                             : SumSemihard(executor, batch, terms, grad);
+  const double sum = IsOfPairs(mining) ? SumOfPairs(executor, batch, terms, grad)
+                                       : SumOfAnchors(executor, mining, batch, terms, grad);
   if (cosine) ProjectRows(executor, terms.x, norms.get(), grad);
   return {static_cast<float>(sum / static_cast<double>(triplets)), triplets};
 }

@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(kTileThreads, kSearch == Search::kMany ? 2 : 3
 }
 
 // One thread for each tile.
-__global__ void PlanTiles(SearchedBatch batch, Mining mining) {
+__global__ void PlanTiles(SearchedBatch batch) {
   const int64_t tile = static_cast<int64_t>(blockIdx.x) * kTileThreads + threadIdx.x;
   if (tile >= batch.tiles()) return;
   const int64_t real = RealRows(batch.rows, batch.n), begin = tile * kTileRows;
@@ -159,7 +159,7 @@ __global__ void PlanTiles(SearchedBatch batch, Mining mining) {
   }
   batch.positives[tile] = positives;
   const int32_t most = MostLimits(Search::kMany);
-  batch.rounds[tile] = mining == Mining::kHard || positives <= most ? 0 : (positives + most - 1) / most;
+  batch.rounds[tile] = !IsOfPairs(batch.mining) || positives <= most ? 0 : (positives + most - 1) / most;
 }
 
 // *other starts beyond all rows.
@@ -179,8 +179,8 @@ void Start(Launches& launches, const SearchedBatch& batch, const TripletUse& use
 }
 
 template <Metric kMetric>
-void StartAll(Launches& launches, Mining mining, const SearchedBatch& batch, const TripletUse& use) {
-  if (mining == Mining::kHard) return Start<kMetric, Search::kNearest>(launches, batch, use);
+void StartAll(Launches& launches, const SearchedBatch& batch, const TripletUse& use) {
+  if (!IsOfPairs(batch.mining)) return Start<kMetric, Search::kNearest>(launches, batch, use);
   Start<kMetric, Search::kFew>(launches, batch, use);
   Start<kMetric, Search::kMany>(launches, batch, use);
 }
@@ -207,8 +207,9 @@ Splits::Splits(int64_t rows, int64_t wanted_blocks) {
   count = std::max<int64_t>(1, DivideUp(all_columns, columns));
 }
 
-SearchedBatch::SearchedBatch(Parts& parts, Mining mining, Matrix<const float> x, const int32_t* real_rows)
-    : n(x.rows),
+SearchedBatch::SearchedBatch(Parts& parts, Mining rule, Matrix<const float> x, const int32_t* real_rows)
+    : mining(rule),
+      n(x.rows),
       rows(real_rows),
       classes(parts, x.rows),
       columns(parts, x.rows, x.cols),
@@ -216,36 +217,35 @@ SearchedBatch::SearchedBatch(Parts& parts, Mining mining, Matrix<const float> x,
       positives(parts.Take<int32_t>(tiles())),
       rounds(parts.Take<int32_t>(tiles())),
       rounds_until(parts.Take<int64_t>(tiles())),
-      round_blocks(mining == Mining::kHard ? 0 : RoundBlocks(x.rows)),
+      round_blocks(IsOfPairs(rule) ? RoundBlocks(x.rows) : 0),
       few(x.rows, kFewBlocks),
       many(x.rows, kManyBlocks),
-      few_nearest(parts.Take<Key>(
-          JoinedKeys(few, tiles(), mining == Mining::kHard ? Search::kNearest : Search::kFew))),
-      many_nearest(parts.Take<Key>(mining == Mining::kHard ? 0 : JoinedKeys(many, tiles(), Search::kMany))),
+      few_nearest(
+          parts.Take<Key>(JoinedKeys(few, tiles(), IsOfPairs(rule) ? Search::kFew : Search::kNearest))),
+      many_nearest(parts.Take<Key>(IsOfPairs(rule) ? JoinedKeys(many, tiles(), Search::kMany) : 0)),
       farthest(parts.Take<Key>(tiles() * kTileRows)),
       arrived(parts.Take<int32_t>(tiles())) {}
 
-void SearchTriplets(Launches& launches, Mining mining, Metric metric, const SearchedBatch& batch,
-                    const TripletUse& use) {
+void SearchTriplets(Launches& launches, Metric metric, const SearchedBatch& batch, const TripletUse& use) {
   const int64_t tiles = batch.tiles();
   if (tiles == 0) return;
-  const bool hard = mining == Mining::kHard;
+  const bool pairs = IsOfPairs(batch.mining);
   launches.Fill(batch.other_class, 0x7f, 1);
   launches.Fill(batch.few_nearest, 0xff,
-                JoinedKeys(batch.few, tiles, hard ? Search::kNearest : Search::kFew));
-  launches.Fill(batch.many_nearest, 0xff, hard ? 0 : JoinedKeys(batch.many, tiles, Search::kMany));
+                JoinedKeys(batch.few, tiles, pairs ? Search::kFew : Search::kNearest));
+  launches.Fill(batch.many_nearest, 0xff, pairs ? JoinedKeys(batch.many, tiles, Search::kMany) : 0);
   launches.Fill(batch.farthest, 0, tiles * kTileRows);
   launches.Fill(batch.arrived, 0, tiles);
   launches.Run({DivideUp(batch.n, kTileThreads), kTileThreads}, FindOtherClass, batch);
-  launches.Run({DivideUp(tiles, kTileThreads), kTileThreads}, PlanTiles, batch, mining);
+  launches.Run({DivideUp(tiles, kTileThreads), kTileThreads}, PlanTiles, batch);
   RunningSums(launches, tiles, batch.rounds, batch.rounds_until, batch.classes.scratch);
   switch (metric) {
     case Metric::kSqeuclidean:
-      return StartAll<Metric::kSqeuclidean>(launches, mining, batch, use);
+      return StartAll<Metric::kSqeuclidean>(launches, batch, use);
     case Metric::kEuclidean:
-      return StartAll<Metric::kEuclidean>(launches, mining, batch, use);
+      return StartAll<Metric::kEuclidean>(launches, batch, use);
     default:
-      return StartAll<Metric::kCosine>(launches, mining, batch, use);
+      return StartAll<Metric::kCosine>(launches, batch, use);
   }
 }
 

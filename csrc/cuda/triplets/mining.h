@@ -26,6 +26,7 @@ struct Splits {
 
 // The batch as the search reads it, in the caller's workspace.
 struct SearchedBatch {
+  Mining mining;
   int64_t n;            // rows, with padding
   const int32_t* rows;  // how many are real, or null
   Classes classes;
@@ -77,7 +78,6 @@ struct TripletUse {
 
 // Finds all triplets and uses them; the batch's classes and columns are there already, and everything to
 // which is added is 0.
-void SearchTriplets(Launches& launches, Mining mining, Metric metric, const SearchedBatch& batch,
-                    const TripletUse& use);
+void SearchTriplets(Launches& launches, Metric metric, const SearchedBatch& batch, const TripletUse& use);
 
 }  // namespace fslcore::cuda::mining

@@ -7,9 +7,11 @@
 
 namespace fslcore::cuda::mining {
 
-// kNearest: the nearest negative and the farthest positive of each anchor (hard triplets).
-// kFew, kMany: the nearest negatives beyond the distances to up to MostLimits positives in a round, and the
-// farthest negative. Few limits are each compared with every candidate; in many its place is searched.
+// kNearest, for rules with a triplet for each anchor: the nearest negative, and the positive that the rule
+// chooses.
+// kFew, kMany, for the rule of pairs: the nearest negatives beyond the distances to up to MostLimits
+// positives in a round, and the farthest negative. Few limits are each compared with every candidate; in many
+// its place is searched.
 enum class Search { kNearest, kFew, kMany };
 
 // With 112 limits two blocks fit the 227 KB of shared memory of a multiprocessor.
@@ -61,7 +63,7 @@ struct BlockState {
 
   TileBuffers buffers;
   Key nearest[kTileRows][kStride];      // of the limits; at the end negatives, and the slopes from them
-  Key farthest[kTileRows];              // negative or, for kNearest, positive
+  Key farthest[kTileRows];              // negative or, for kNearest, the positive with the largest key
   uint32_t limits[kTileRows][kStride];  // bits, increasing; at the end the slopes toward the positives
   double sums[kTileThreads / 32];
   float squares[kTileRows];

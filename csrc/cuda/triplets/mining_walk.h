@@ -62,7 +62,7 @@ class Walk {
     return (col < s_.end[rows - 1] && col + kTileColumns > s_.begin[0]) || col + kTileColumns > real_;
   }
 
-  // Positives have a part in hard triplets only: in semi-hard ones they are limits already.
+  // Positives have a part for kNearest only: in triplets of pairs they are limits already.
   __device__ void AssignRoles(int32_t col, Pairs& negatives, Pairs& positives) const {
     negatives = 0;
     for (int i = 0; i < kPerSide * kPerSide; ++i) {
@@ -111,9 +111,12 @@ class Walk {
     }
   }
 
+  // The rule chooses the positive with the largest key.
   __device__ void OfferPositive(int a, int32_t place, float distance) {
     if (!(distance <= __uint_as_float(kInfinityBits))) return;
-    const Key key = FarKeyOf(__float_as_uint(distance), batch_.classes.members[place]);
+    const uint32_t bits = __float_as_uint(distance);
+    const bool easy = batch_.mining == Mining::kEasyPositive;  // the nearest first
+    const Key key = FarKeyOf(easy ? kInfinityBits - bits : bits, batch_.classes.members[place]);
     if (key > Current(s_.farthest[a])) atomicMax(&s_.farthest[a], key);
   }
 

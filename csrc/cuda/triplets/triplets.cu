@@ -42,7 +42,7 @@ int64_t BytesFor(const TripletBatch& batch, bool with_gradient) {
 
 // The triplets of an anchor of a class of that size, if there is another class.
 __host__ __device__ constexpr int64_t TripletsOfAnchor(Mining mining, int64_t size) {
-  return mining == Mining::kHard && size > 1 ? 1 : size - 1;
+  return IsOfPairs(mining) || size < 2 ? size - 1 : 1;
 }
 
 // In one block.
@@ -62,14 +62,15 @@ __global__ void CountKernel(Mining mining, Classes classes, int64_t* triplets) {
   *triplets = count > 1 ? sum : 0;
 }
 
-__global__ void CountOfAnchors(Mining mining, SearchedBatch batch, int32_t* of_anchor) {
+__global__ void CountOfAnchors(SearchedBatch batch, int32_t* of_anchor) {
   const int64_t i = ThreadOfGrid();
   if (i >= batch.n) return;
   const Classes& classes = batch.classes;
   const bool real = i < RealRows(batch.rows, batch.n) && *classes.count > 1;
   const int32_t c = real ? classes.class_of[i] : 0;
   of_anchor[i] =
-      real ? static_cast<int32_t>(TripletsOfAnchor(mining, classes.offsets[c + 1] - classes.offsets[c])) : 0;
+      real ? static_cast<int32_t>(TripletsOfAnchor(batch.mining, classes.offsets[c + 1] - classes.offsets[c]))
+           : 0;
 }
 
 __global__ void CountWritten(const int64_t* listed_until, int64_t n, int64_t room, int32_t* written) {
@@ -210,7 +211,7 @@ void LossAndGrad(Launches& launches, const TripletBatch& batch, float margin, co
   use.margin = margin;
   use.gradient = gradient;
   use.sums = work.sums;
-  SearchTriplets(launches, batch.mining, batch.metric, work.searched, use);
+  SearchTriplets(launches, batch.metric, work.searched, use);
   launches.Run({1, kWarpSize}, FinishLoss, work.sums, blocks, triplets, loss);
   launches.Run(OneWarpEach(n), FinishGradient<kMetric>, use.rows, gradient, batch.rows, n, triplets, grad);
 }
@@ -252,7 +253,7 @@ std::string MineTriplets(Stream stream, const TripletBatch& batch, void* workspa
     Prepare<Metric::kCosine>(launches, batch, work);
   else
     Prepare<Metric::kSqeuclidean>(launches, batch, work);  // the rows as they are
-  launches.Run(OneThreadEach(batch.x.rows), CountOfAnchors, batch.mining, work.searched, work.of_anchor);
+  launches.Run(OneThreadEach(batch.x.rows), CountOfAnchors, work.searched, work.of_anchor);
   RunningSums(launches, batch.x.rows, work.of_anchor, work.listed_until, work.searched.classes.scratch);
   for (int32_t* list : {anchor, positive, negative}) launches.Fill(list, 0, room);
   if (written) launches.Run({1, 1}, CountWritten, work.listed_until, batch.x.rows, room, written);
@@ -262,7 +263,7 @@ std::string MineTriplets(Stream stream, const TripletBatch& batch, void* workspa
   use.anchor = anchor;
   use.positive = positive;
   use.negative = negative;
-  SearchTriplets(launches, batch.mining, batch.metric, work.searched, use);
+  SearchTriplets(launches, batch.metric, work.searched, use);
   return launches.problem();
 }
 

@@ -8,7 +8,7 @@
 // number or an infinity.
 //
 // Workspace: the batch once more, 8 bytes for each entry of the gradient, and for each row some hundred
-// bytes; in semi-hard batches of up to 8448 rows 900 more.
+// bytes; by the rule of pairs in batches of up to 8448 rows 900 more.
 #pragma once
 #include <string>
 
