@@ -10,6 +10,7 @@
     adversarial            the other two networks of MetaGAN
     data                   image stores (glyphs, Omniglot, your folder), episodes and batches as tf.data
     Siamese Prototypical   learners: keras.Models to compile and fit
+    MatchingNetwork        the same, with attention to the examples
     Reptile MAML MetaGAN   learners that adapt to a task by gradient steps
     evaluate               accuracy over episodes, with its confidence interval
     experiments            a run from its recipe to its results, in a folder
@@ -42,12 +43,13 @@ if TYPE_CHECKING:
     from fslcore.data import ImageStore
     from fslcore.encoders import adversarial
     from fslcore.evaluation import PixelNearestNeighbour, Report, accuracy_versus_way, evaluate
-    from fslcore.learners import MAML, MetaGAN, Prototypical, Reptile, Siamese
+    from fslcore.learners import MAML, MatchingNetwork, MetaGAN, Prototypical, Reptile, Siamese
     from fslcore.threads import set_threads
 
 __all__ = [
     "MAML",
     "ImageStore",
+    "MatchingNetwork",
     "MetaGAN",
     "PixelNearestNeighbour",
     "Prototypical",
@@ -76,6 +78,7 @@ __all__ = [
 _HOMES = {
     "ImageStore": "data",
     "MAML": "learners",
+    "MatchingNetwork": "learners",
     "MetaGAN": "learners",
     "PixelNearestNeighbour": "evaluation",
     "Prototypical": "learners",

@@ -17,9 +17,11 @@ from PIL import Image
 from fslcore import cli
 from fslcore.arguments import ArgumentError
 from fslcore.cli import flags
-from fslcore.experiments import checkpoints
+from fslcore.data import datasets
+from fslcore.experiments import RECIPES, checkpoints
+from fslcore.experiments.choices import listed, owners_of
 
-LEARNERS = "siamese, prototypical, reptile, maml, metagan"
+LEARNERS = ", ".join(RECIPES)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,11 @@ def run(in_process, folder) -> Path:
     [
         (("perceptron",), f"learner must be one of {LEARNERS}, received learner='perceptron'", False),
         ((), f"learner must be one of {LEARNERS}, received learner=''", False),
-        (("siamese", "--data", "nowhere"), "must be 'glyphs', 'omniglot' or a folder", True),
+        (
+            ("siamese", "--data", "nowhere"),
+            f"must be {', '.join(map(repr, datasets.names()))} or a folder",
+            True,
+        ),
         (("siamese", "--ways", 5), "No such option: --ways", False),
         (("siamese", "--way", "five"), "Invalid value for '--way'", False),
         (("siamese", "--epochs"), "Option '--epochs' requires an argument", False),
@@ -65,7 +71,7 @@ def run(in_process, folder) -> Path:
         ),
         (
             ("siamese", "--query", 5),
-            "--query belongs to prototypical, maml and metagan, received --query for siamese",
+            f"--query belongs to {listed(owners_of('query'))}, received --query for siamese",
             False,
         ),
         (("siamese", "--inner-steps", 3), "--inner-steps belongs to reptile, maml and metagan, rec", False),
@@ -73,7 +79,7 @@ def run(in_process, folder) -> Path:
         (("maml", "--sequential"), "--sequential belongs to reptile, received", False),
         (
             ("reptile", "--learning-rate", 0.1),
-            "--learning-rate belongs to siamese, prototypical, maml a",
+            f"--learning-rate belongs to {listed(owners_of('learning_rate'))}, received",
             False,
         ),
         (("metagan", "--preset", "5w1s"), "--preset belongs to reptile", False),

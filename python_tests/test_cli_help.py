@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commandline import Fslcore
 
+from fslcore import cli
 from fslcore.experiments import RECIPES
 from fslcore.experiments.recipes import fields
 
@@ -58,7 +59,7 @@ def test_the_help_of_a_learner_says_what_a_field_is_its_range_and_its_default(in
 
 def test_defaults_that_depend_on_the_data_are_listed(in_process):
     text = squeezed(in_process("train", "siamese", "--help")[1])
-    assert squeezed("[above 0; default: 10 on glyphs, 50 on omniglot, 20 on a folder]") in text
+    assert squeezed("[above 0; default: 10 on glyphs, 50 on omniglot, 20 on other data]") in text
     assert squeezed("[above 0; default: 32]") in text
     assert squeezed("[at least 0; default: 0]") in text
     assert squeezed("--rotations on omniglot") in text
@@ -77,7 +78,7 @@ def test_the_help_of_train_lists_the_learners_and_teaches(in_process):
 def test_every_command_has_help(in_process):
     _, out, _ = in_process("--help")
     listed = re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE)
-    assert listed == ["train", "evaluate", "bench", "doctor"]
+    assert listed == list(cli.COMMANDS)
     for command in listed:
         assert in_process(command, "--help")[0] == 0
 

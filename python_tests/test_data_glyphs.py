@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import unicodedata
 
+import matplotlib
 import numpy as np
+import PIL.features
 import pytest
 
 from fslcore import kernels
 from fslcore.arguments import ArgumentError
 from fslcore.data import default_split, load
-from fslcore.data.datasets import glyphs
+from fslcore.data.datasets import drawing, glyphs
 from fslcore.data.datasets.distortion import distort
 
 
@@ -27,7 +29,7 @@ def store(cache_dir):
 
 @pytest.fixture(scope="module")
 def faces():
-    return [glyphs.open_face(path) for path in glyphs.font_paths()]
+    return [drawing.open_face(path) for path in drawing.font_paths()]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,15 @@ def test_store_is_large_and_grouped_by_alphabet(store):
     assert {"Latin", "Greek", "Cyrillic", "Armenian", "Hebrew", "Arabic"} <= set(store.group_names)
     for name, group in zip(store.class_names, store.groups[::20], strict=True):
         assert glyphs.alphabet(unicodedata.lookup(name)) == store.group_names[group]
+
+
+# Where the fonts and their renderer are these, so are the images, bit for bit.
+@pytest.mark.skipif(
+    (matplotlib.__version__, PIL.features.version("freetype2")) != ("3.11.2", "2.14.3"),
+    reason="another version of the fonts or of their renderer",
+)
+def test_the_images_are_those_of_the_published_figures(store):
+    assert store.content_hash == "d2ec413c07d8961e3c7d1661a0e0a172"
 
 
 def test_letters_leave_ink_and_stay_inside(store):
@@ -109,8 +120,8 @@ def test_nearest_neighbour_on_pixels_is_neither_lost_nor_done(store):
 
 def test_letter_is_drawn_the_same_every_time(store, faces):
     fonts = [font for font, letters in faces if "Ж" in letters]
-    drawn = glyphs.draw_class("Ж", fonts, 28)
-    np.testing.assert_array_equal(drawn, glyphs.draw_class("Ж", fonts, 28))
+    drawn = drawing.draw_class("Ж", fonts, 28)
+    np.testing.assert_array_equal(drawn, drawing.draw_class("Ж", fonts, 28))
     in_store = store.images[store.labels == store.class_names.index("CYRILLIC CAPITAL LETTER ZHE"), ..., 0]
     np.testing.assert_array_equal(drawn, in_store)
 

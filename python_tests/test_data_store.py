@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fslcore.arguments import ArgumentError
-from fslcore.data import ImageStore, default_split
+from fslcore.data import ImageStore, datasets, default_split
 
 
 def store_of(sizes, groups=None, name="toy"):
@@ -243,6 +243,6 @@ def test_default_split_of_any_store():
     assert sizes == {"train": 12, "val": 4, "test": 4}
 
 
-@pytest.mark.parametrize("name", ["glyphs", "omniglot"])
+@pytest.mark.parametrize("name", datasets.names())
 def test_default_split_of_a_folder_that_bears_a_datasets_name(name):
     assert default_split(store_of([2] * 5, name=name))["train"].n_classes == 3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The public names: what each module exports, and that every name of version 0.1.0 can still be reached."""
+"""The public names: what each module exports at least, and that those of version 0.1.0 can be reached."""
 
 import functools
 import importlib
@@ -99,7 +99,8 @@ REGISTERED = """
 @pytest.mark.parametrize("module", EXPORTED)
 def test_a_module_exports_these_names(module):
     exported = importlib.import_module(module)
-    assert sorted(exported.__all__) == EXPORTED[module].split()
+    assert not set(EXPORTED[module].split()) - set(exported.__all__)
+    assert len(set(exported.__all__)) == len(exported.__all__)
     assert all(hasattr(exported, name) for name in exported.__all__)
 
 

@@ -59,13 +59,8 @@ def test_a_preset_leaves_the_length_of_the_training_open():
 
 def test_layouts():
     layouts = {name: choices.planned_recipe(name, "omniglot").layout for name in RECIPES}
-    assert layouts == {
-        "siamese": "ops",
-        "prototypical": "ops",
-        "reptile": "ops",
-        "maml": "tasks",
-        "metagan": "tasks",
-    }
+    assert {name for name, layout in layouts.items() if layout == "tasks"} == {"maml", "metagan"}
+    assert set(layouts.values()) == {"ops", "tasks"}
     for preset, layout in (("5w1s", "tasks"), ("keras-example", "ops")):
         frozen = choices.planned_recipe("reptile", "omniglot", preset=preset, normalization="frozen")
         assert frozen.layout == layout
@@ -80,12 +75,12 @@ def test_layouts():
         (
             "perceptron",
             {},
-            "learner must be one of siamese, prototypical, reptile, maml, metagan, received learner='p",
+            f"learner must be one of {', '.join(RECIPES)}, received learner='p",
         ),
         (
             "siamese",
             {"query": 3},
-            "query belongs to prototypical, maml and metagan, not to siamese, received query=3",
+            "query belongs to prototypical, .*maml and metagan, not to siamese, received query=3",
         ),
         (
             "prototypical",
@@ -104,7 +99,7 @@ def test_layouts():
         (
             "reptile",
             {"learning_rate": 0.1},
-            "learning_rate belongs to siamese, prototypical, maml and metagan",
+            "learning_rate belongs to siamese, prototypical, .*maml and metagan, not to reptile",
         ),
         ("siamese", {"loss": "hinge"}, "loss must be one of triplet, crossentropy, received loss='hinge'"),
         ("reptile", {"normalization": "x"}, "normalization must be one of auto, batch, moving, frozen, rec"),

@@ -136,8 +136,8 @@ def test_a_recipe_of_the_first_runs_is_read():
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({}, "must be for one of siamese, prototypical, reptile, maml, metagan"),
-        ({"learner": "perceptron"}, "must be for one of siamese, prototypical, reptile, maml, metagan"),
+        ({}, f"must be for one of {', '.join(RECIPES)}"),
+        ({"learner": "perceptron"}, f"must be for one of {', '.join(RECIPES)}"),
         ({"learner": "siamese", "ways": 5}, "must be one of this fslcore .*ways"),
         ({"learner": "siamese"}, "must be one of this fslcore .*missing"),
         (

@@ -93,6 +93,15 @@ def test_missing_metrics_are_named(tmp_path):
         runs.read_json(tmp_path / runs.METRICS)
 
 
+def test_metrics_without_results_are_named(tmp_path):
+    run = runs.Run(tmp_path, {}, RECIPE)
+    runs.write_json(tmp_path / runs.METRICS, {"format": 1, "results": [{"accuracy": 0.5}]})
+    assert run.results == [{"accuracy": 0.5}]
+    runs.write_json(tmp_path / runs.METRICS, {"format": 1})
+    with pytest.raises(ValueError, match=r"run must have a metrics\.json with results"):
+        _ = run.results
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     path = tmp_path / "metrics.json"
     runs.write_json(path, {"format": 1, "accuracy": 0.5})
@@ -148,6 +157,7 @@ def test_a_checkpoint_holds_all_that_training_changes(tmp_path, store):
     assert progress.step == 12
     assert [row["step"] for row in progress.history] == [4, 8, 12]
     assert progress.partial == {}
+    assert checkpoints.load_progress(tmp_path / "run") == progress
 
 
 def test_no_checkpoint_is_a_beginning(tmp_path):
@@ -155,6 +165,7 @@ def test_no_checkpoint_is_a_beginning(tmp_path):
     before = state(model)
     assert checkpoints.load_checkpoint(tmp_path, model) == checkpoints.Progress()
     assert state(model)[: len(before)] == before
+    assert checkpoints.load_progress(tmp_path) == checkpoints.Progress()
 
 
 def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path):
@@ -165,10 +176,12 @@ def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path):
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
-    for damaged in (whole[:-50], b"", b"not a zip", bytes(flipped)):
+    for damaged in (bytes(flipped), whole[:-50], b"", b"not a zip"):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"checkpoint\.npz is damaged"):
             checkpoints.load_checkpoint(tmp_path, learner())
+    with pytest.raises(ValueError, match=r"checkpoint\.npz is damaged"):
+        checkpoints.load_progress(tmp_path)
 
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path, monkeypatch):

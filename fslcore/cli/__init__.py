@@ -14,13 +14,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fslcore.cli import bench, doctor, evaluate, exits, train
+from fslcore.cli import bench, doctor, evaluate, exits, show, train
 from fslcore.cli.flags import Command, WrongArgument
 
 # A command is a function, or a typer app with sub-commands.
 COMMANDS: dict[str, Any] = {
     "train": train.app,
     "evaluate": evaluate.evaluate,
+    "show": show.show,
     "bench": bench.bench,
     "doctor": doctor.doctor,
 }

@@ -16,14 +16,18 @@ from fslcore.arguments import ArgumentError
 from fslcore.cli import exits, shared
 from fslcore.cli.console import RunConsole
 from fslcore.cli.flags import Command, Group, WrongArgument, flag, in_flags
+from fslcore.data import datasets
 from fslcore.experiments import RECIPES, Recipe, Run
-from fslcore.experiments.choices import listed, owners_of
+from fslcore.experiments.choices import learners_of, listed, owners_of
 from fslcore.experiments.recipes import fields
+from fslcore.experiments.recipes.adaptive import AdaptiveRecipe
+from fslcore.experiments.recipes.embedding import EmbeddingRecipe
 from fslcore.experiments.renaming import renamed
 
-_EXAMPLES = """
-siamese and prototypical learn to compare images: classes can be added later without training. reptile, maml
-and metagan learn weights that a few gradient steps fit to a task of --way new classes.
+_EXAMPLES = f"""
+{listed(learners_of(EmbeddingRecipe))} learn to compare images: classes can be added later without training.
+{listed(learners_of(AdaptiveRecipe))} learn weights that a few gradient steps fit to a task of --way new
+classes.
 
 \b
   fslcore train siamese --quick                 a trial of a minute, no download
@@ -35,7 +39,7 @@ and metagan learn weights that a few gradient steps fit to a task of --way new c
 _PANELS = (fields.TASKS, fields.TRAINING, fields.INNER_LOOP, fields.GENERATOR, shared.RUN)
 _TYPES: dict[str, Any] = {"int": int | None, "float": float | None, "bool": bool | None, "str": str | None}
 # The datasets that have defaults of their own, and any other.
-_DATASETS = ("glyphs", "omniglot", "a folder")
+_DATASETS = ("glyphs", "omniglot", "other data")
 
 
 class _Learners(Group):
@@ -116,7 +120,8 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
         data: Annotated[
             str,
             typer.Option(
-                help="glyphs (drawn here, no download), omniglot, or a folder with one sub-folder per class.",
+                help=f"{', '.join(datasets.names())}, or a folder with one sub-folder per class. glyphs is "
+                "drawn here, without a download.",
                 rich_help_panel=fields.TASKS,
             ),
         ] = "glyphs",

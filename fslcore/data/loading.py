@@ -22,9 +22,9 @@ def load(
     """Loads a dataset, from the cache if it is there.
 
     Args:
-        name_or_path: "glyphs" (drawn, needs no download), "omniglot" (through TensorFlow Datasets), or a
-            folder with one sub-folder of images per class. A folder with the name of a dataset is written
-            "./glyphs".
+        name_or_path: One of `fslcore.data.datasets.names()`, such as "glyphs" (drawn, needs no download) or
+            "omniglot" (through TensorFlow Datasets), or a folder with one sub-folder of images per class. A
+            folder with the name of a dataset is written "./glyphs".
         image_size: Height and width of the images in pixels, at least 8.
         channels: For a folder, 1 or 3; by default grayscale if all its files are. The named datasets have 1.
         data_dir: For omniglot, the TFDS data folder; the environment variable TFDS_DATA_DIR, then
@@ -55,8 +55,9 @@ def load(
 def default_split(store: ImageStore) -> dict[str, ImageStore]:
     """Divides a store by the official split of its dataset, or else by a sensible one.
 
-    - "glyphs": by alphabet; training has seen no letter of the alphabets of validation and test.
-    - "omniglot": by label, 1,028 / 172 / 423 classes drawn from all 50 alphabets with a fixed seed.
+    - a named dataset: as `split` in its module says. "glyphs": by alphabet; training has seen no letter of
+      the alphabets of validation and test. "omniglot": by label, 1,028 / 172 / 423 classes drawn from all 50
+      alphabets with a fixed seed.
     - any other store: by label, 60 % / 20 % / 20 % of the classes, with a fixed seed.
 
     Args:

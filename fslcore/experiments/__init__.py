@@ -9,36 +9,23 @@
 Nothing here prints: an `Observer` is told what happens. Importing this does not import TensorFlow.
 """
 
+from fslcore.experiments import recipes
 from fslcore.experiments.checkpoints import trained_learner
 from fslcore.experiments.choices import planned_recipe
 from fslcore.experiments.course import evaluate, resume, train
-from fslcore.experiments.recipes import (
-    RECIPES,
-    MAMLRecipe,
-    MetaGANRecipe,
-    PrototypicalRecipe,
-    Recipe,
-    ReptileRecipe,
-    SiameseRecipe,
-)
+from fslcore.experiments.recipes import *  # noqa: F403 (each is listed there)
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 from fslcore.experiments.runs import Run
 
 __all__ = [
-    "RECIPES",
     "Diverged",
     "Interrupted",
-    "MAMLRecipe",
-    "MetaGANRecipe",
     "Observer",
-    "PrototypicalRecipe",
-    "Recipe",
-    "ReptileRecipe",
     "Run",
-    "SiameseRecipe",
     "evaluate",
     "planned_recipe",
     "resume",
     "train",
     "trained_learner",
 ]
+__all__ += recipes.__all__

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,19 +103,7 @@ def load_checkpoint(run: Path, learner: Any) -> Progress:
     path = run / CHECKPOINT
     if not path.exists():
         return Progress()
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            arrays = dict(content)
-        header = json.loads(arrays.pop("header").tobytes())
-        found = header.pop("format")
-        progress = Progress(**header) if found == FORMAT else Progress()
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ArgumentError(
-            "run",
-            f"must have a checkpoint to continue from: {path} is damaged ({_first_line(error)})",
-            str(run),
-        ) from error
-    check_format(path, found)
+    progress, arrays = _read(path)
     state = _state(learner)
     shapes = {key: tuple(variable.shape) for key, variable in state.items()}
     if shapes != {key: array.shape for key, array in arrays.items()}:
@@ -129,10 +118,44 @@ def load_checkpoint(run: Path, learner: Any) -> Progress:
     return progress
 
 
+def load_progress(run: Path) -> Progress:
+    """How far a run has come by its checkpoint, without its arrays and without a learner.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        The progress; without any if the run has no checkpoint yet.
+
+    Raises:
+        ArgumentError: the checkpoint is damaged or of another format.
+    """
+    path = run / CHECKPOINT
+    return _read(path, lambda name: name == "header")[0] if path.exists() else Progress()
+
+
 def is_finite(learner: Any) -> bool:
     """Whether no variable of a compiled learner, or of its optimizers, is infinite or NaN."""
     arrays = (np.asarray(variable) for variable in _state(learner).values())
     return all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f")
+
+
+def _read(path: Path, wanted: Callable[[str], bool] = bool) -> tuple[Progress, dict[str, Any]]:
+    """The progress in a checkpoint, and those of its arrays whose names are wanted."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files if wanted(name)}
+        header = json.loads(arrays.pop("header").tobytes())
+        found = header.pop("format")
+        progress = Progress(**header) if found == FORMAT else Progress()
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ArgumentError(
+            "run",
+            f"must have a checkpoint to continue from: {path} is damaged ({_first_line(error)})",
+            str(path.parent),
+        ) from error
+    check_format(path, found)
+    return progress, arrays
 
 
 def _state(learner: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def recipe(
 
     Args:
         learner: a key of `RECIPES`.
-        data: "glyphs", "omniglot" or a folder.
+        data: the name of a dataset, or a folder.
         parts: "train", "val" and "test"; the defaults shrink to their numbers of classes and images.
         quick: take small sizes, for a trial.
         **chosen: fields that replace the defaults; None leaves the default. They are not shrunk.
@@ -82,6 +82,11 @@ def recipe_from_json(entries: Mapping[str, Any]) -> Recipe:
 def owners_of(name: str) -> list[str]:
     """The learners whose recipes have a field that a user may choose."""
     return [learner for learner, kind in RECIPES.items() if name in fields.options(kind)]
+
+
+def learners_of(kind: type[Recipe]) -> list[str]:
+    """The learners whose recipes are of a kind."""
+    return [learner for learner, recipe in RECIPES.items() if issubclass(recipe, kind)]
 
 
 def listed(names: list[str]) -> str:

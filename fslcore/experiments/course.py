@@ -59,7 +59,7 @@ def train(
     Args:
         recipe: a recipe, which is trained as it is; or the name of a learner, a key of `RECIPES`, for its
             default recipe on this data.
-        data: "glyphs", "omniglot", or a folder with one sub-folder per class.
+        data: the name of a dataset, such as "glyphs", or a folder with one sub-folder per class.
         out: run folder, new or empty; None: `runs/<learner>-<data>-<date-time>`.
         data_dir: where TensorFlow Datasets keeps omniglot; None: TFDS_DATA_DIR, or ~/tensorflow_datasets.
         image_size: height and width that the images are resized to.

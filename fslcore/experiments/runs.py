@@ -74,7 +74,14 @@ class Run:
         Raises:
             ArgumentError: it is missing or damaged.
         """
-        return list(read_json(self.folder / METRICS)["results"])
+        results = read_json(self.folder / METRICS).get("results")
+        if not isinstance(results, list):
+            raise ArgumentError(
+                "run",
+                f"must have a {METRICS} with results: {self.folder / METRICS} has none",
+                str(self.folder),
+            )
+        return results
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Few-shot learners: one algorithm, one file, each a `keras.Model`.
 
-EmbeddingLearner  compares embeddings     Siamese, Prototypical
+EmbeddingLearner  compares embeddings     Siamese, Prototypical, MatchingNetwork
 AdaptiveLearner   is fitted to each task  Reptile; EpisodicLearner: MAML, MetaGAN
 """
 
@@ -10,6 +10,7 @@ from fslcore.learners.embedding import EmbeddingLearner
 from fslcore.learners.episodic import EpisodicLearner
 from fslcore.learners.inner import INNER_OPTIMIZERS, InnerAdam, InnerSGD
 from fslcore.learners.maml import MAML
+from fslcore.learners.matching import MatchingNetwork
 from fslcore.learners.metagan import MetaGAN
 from fslcore.learners.prototypical import Prototypical
 from fslcore.learners.reptile import Reptile
@@ -25,6 +26,7 @@ __all__ = [
     "EpisodicLearner",
     "InnerAdam",
     "InnerSGD",
+    "MatchingNetwork",
     "MetaGAN",
     "Prototypical",
     "Reptile",

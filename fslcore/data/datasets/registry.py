@@ -16,6 +16,7 @@ from fslcore.data.store import ImageStore
 _NAMES = (
     "glyphs",
     "omniglot",
+    "symbols",
 )
 
 

@@ -4,35 +4,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from fslcore.data import ImageStore
-from fslcore.experiments.recipes.embedding import EmbeddingRecipe
-from fslcore.experiments.recipes.fields import TASKS, field
-from fslcore.experiments.recipes.recipe import Shape, adam, shared_out, smallest_class
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from fslcore.experiments.recipes.episodes import EpisodeRecipe
+from fslcore.experiments.recipes.recipe import Shape, adam
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PrototypicalRecipe(EmbeddingRecipe):
-    """The recipe of `Prototypical`.
-
-    Attributes:
-        shot: support images per class of an episode.
-        query: query images per class of an episode.
-    """
+class PrototypicalRecipe(EpisodeRecipe):
+    """The recipe of `Prototypical`."""
 
     learner: ClassVar[str] = "prototypical"
     summary: ClassVar[str] = (
         "Learn to compare an image with the mean of a class. Classes can be added later without training."
     )
-    images_used: ClassVar[Mapping[str, int]] = {"shot": 1, "query": 1}
-
-    shot: int = field("Examples per class of a training episode.", TASKS, above=0)
-    query: int = field("Images per class of a training episode that are to be classified.", TASKS, above=0)
 
     @classmethod
     def default(cls, dataset: str) -> PrototypicalRecipe:
@@ -44,14 +29,6 @@ class PrototypicalRecipe(EmbeddingRecipe):
             return cls(way=60, shot=1, query=4, epochs=50, steps_per_epoch=60, rotations=True)
         return cls(way=20, shot=1, query=4, epochs=20, steps_per_epoch=50, learning_rate=1e-3)
 
-    def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
-        """As for every recipe."""
-        return {**super().shrunk(parts), **shared_out(self.shot, self.query, smallest_class(parts["train"]))}
-
-    def step_in_words(self) -> str:
-        """As for every recipe."""
-        return f"{self.way} classes with {self.shot} + {self.query} images"
-
     def build(self, image_shape: Shape) -> Any:
         """As for every recipe."""
         from fslcore.learners import Prototypical
@@ -59,15 +36,3 @@ class PrototypicalRecipe(EmbeddingRecipe):
         learner = Prototypical(self._encoder(image_shape))
         learner.compile(adam(self.learning_rate, self.steps))
         return learner
-
-    def batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
-        """As for every recipe."""
-        del learner
-        return store.episodes(
-            self.way,
-            self.shot,
-            self.query,
-            seed=self.key("batches"),
-            first=first,
-            rotations=self.rotations,
-        )

@@ -3,13 +3,9 @@
 
     Recipe                    sizes, seed, defaults, checks
       EmbeddingRecipe         learners that compare embeddings
-        SiameseRecipe
-        PrototypicalRecipe
+        EpisodeRecipe         those that are trained on episodes
       AdaptiveRecipe          learners that are fitted to each task
-        ReptileRecipe
         QueryRecipe           those whose outer step descends on the queries of its tasks
-          MAMLRecipe
-          MetaGANRecipe
 
 A field is an argument of `experiments.train`, an option of the command line (`inner_steps` is
 `--inner-steps`) and an entry of `config.json`. Importing recipes does not import TensorFlow: the methods that
@@ -111,7 +107,7 @@ class Recipe:
 
     @classmethod
     def default(cls: type[Self], dataset: str) -> Self:
-        """The recipe for a dataset: "glyphs", "omniglot", or any other name for a folder of images."""
+        """The recipe for a dataset: "glyphs", "omniglot", or any other data."""
         raise NotImplementedError
 
     @classmethod

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""What the recipes of the learners that are trained on episodes and compare embeddings share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fslcore.data import ImageStore
+from fslcore.experiments.recipes.embedding import EmbeddingRecipe
+from fslcore.experiments.recipes.fields import TASKS, field
+from fslcore.experiments.recipes.recipe import shared_out, smallest_class
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpisodeRecipe(EmbeddingRecipe):
+    """What the recipes of the learners that are trained on episodes and compare embeddings share.
+
+    Attributes:
+        shot: support images per class of an episode.
+        query: query images per class of an episode.
+    """
+
+    images_used: ClassVar[Mapping[str, int]] = {"shot": 1, "query": 1}
+
+    shot: int = field("Examples per class of a training episode.", TASKS, above=0)
+    query: int = field("Images per class of a training episode that are to be classified.", TASKS, above=0)
+
+    def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
+        """As for every recipe."""
+        return {**super().shrunk(parts), **shared_out(self.shot, self.query, smallest_class(parts["train"]))}
+
+    def step_in_words(self) -> str:
+        """As for every recipe."""
+        return f"{self.way} classes with {self.shot} + {self.query} images"
+
+    def batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
+        """As for every recipe."""
+        del learner
+        return store.episodes(
+            self.way,
+            self.shot,
+            self.query,
+            seed=self.key("batches"),
+            first=first,
+            rotations=self.rotations,
+        )
