@@ -83,9 +83,9 @@ def test_orders_are_uniform():
 @pytest.mark.parametrize(
     ("args", "match"),
     [
-        pytest.param((-1, 1, 0), "n must be at least 0, received -1", id="negative n"),
+        pytest.param((-1, 1, 0), "n must be at least 0, received n=-1", id="negative n"),
         pytest.param((2**31, 1, 0), r"n must be below 2\^31, received 2147483648", id="n too large"),
-        pytest.param((3, -1, 0), "count must be at least 0, received -1", id="negative count"),
+        pytest.param((3, -1, 0), "count must be at least 0, received count=-1", id="negative count"),
         pytest.param((3, 1, -1), "seed must be at least 0, received -1", id="negative seed"),
         pytest.param((3, 1, 0, -1), "first must be at least 0, received -1", id="negative first"),
     ],

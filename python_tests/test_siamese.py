@@ -126,7 +126,7 @@ def test_default_losses_are_the_named_ones(store):
     [
         ({"output": "matrix"}, r"output must be one of gram, embeddings, received output='matrix'"),
         ({"shots": "all"}, r"shots must be one of mean, best, received shots='all'"),
-        ({"kernel": "L2"}, r"kernel must be one of .* received 'L2'"),
+        ({"kernel": "L2"}, r"kernel must be one of .* received kernel='L2'"),
         ({"output": "embeddings"}, r"kernel must be without weights .* received kernel='DenseSigmoid'"),
     ],
     ids=["output", "shots", "kernel", "trainable"],

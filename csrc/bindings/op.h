@@ -6,9 +6,7 @@
 //   kInputs, kOutputs                 names, types and ranks
 //   Check(attributes, inputs)         an error message about sizes, or an empty one
 //   OutputShapes(attributes, inputs)  of inputs that pass the check, or that are known in part
-//   Run(attributes, CpuCall)          computes the outputs; returns an error message about values, or an
-//   empty
-//                                     one
+//   Run(attributes, CpuCall)          computes the outputs; returns an error message about values, or ""
 //   Run(attributes, GpuCall) and Workspace(attributes, call), if it has a kernel for GPUs
 //
 // Front ends do the rest: they read the attributes, call Check, allocate or check the outputs, run.
@@ -155,6 +153,9 @@ struct Op {
 
   // Why XLA cannot take an input with a dynamic axis, or null.
   static const char* RefuseDynamic(size_t /*axis*/) { return nullptr; }
+
+  // The input whose shape this one must have; itself if it may have its own.
+  static size_t ShapeOf(size_t input, size_t /*inputs*/) { return input; }
 
   // The inputs whose memory an output may take.
   static std::vector<int> Forwardable(size_t /*output*/, size_t /*inputs*/) { return {}; }

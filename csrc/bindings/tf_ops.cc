@@ -95,12 +95,20 @@ template <class O>
 absl::Status InferShapes(InferenceContext* c) {
   typename O::Attributes attributes;
   TF_RETURN_IF_ERROR(ReadAttributes(c, &attributes));
+  const auto count = static_cast<size_t>(c->num_inputs());
+  std::vector<ShapeHandle> shapes(count);
+  for (size_t i = 0; i < count; ++i) {
+    shapes[i] = c->input(static_cast<int>(i));
+    const int rank = bindings::ArgumentAt(O::kInputs, i).rank;
+    if (rank != bindings::kAnyRank) TF_RETURN_IF_ERROR(c->WithRank(shapes[i], rank, &shapes[i]));
+    // What is known of one input is known of all that must have its shape.
+    ShapeHandle& shared = shapes[O::ShapeOf(i, count)];
+    TF_RETURN_IF_ERROR(c->Merge(shared, shapes[i], &shared));
+  }
   Unknowns unknowns;
   bindings::Shapes inputs;
-  for (int i = 0; i < c->num_inputs(); ++i) {
-    ShapeHandle shape = c->input(i);
-    const int rank = bindings::ArgumentAt(O::kInputs, static_cast<size_t>(i)).rank;
-    if (rank != bindings::kAnyRank) TF_RETURN_IF_ERROR(c->WithRank(shape, rank, &shape));
+  for (size_t i = 0; i < count; ++i) {
+    const ShapeHandle shape = shapes[O::ShapeOf(i, count)];
     if (!c->RankKnown(shape)) return shape_inference::UnknownShape(c);
     fslcore::Sizes sizes;
     for (int axis = 0; axis < c->Rank(shape); ++axis) {

@@ -150,7 +150,7 @@ def test_repeats_are_equal_bit_for_bit(device):
 def test_errors_name_the_argument():
     with pytest.raises(Exception, match="x and y must have the same number of columns"):
         ops.pairwise(integers(3, 4), integers(3, 5)).block_until_ready()
-    with pytest.raises(ValueError, match=r"metric must be one of .*, received 'cubic'"):
+    with pytest.raises(ValueError, match=r"metric must be one of .*, received metric='cubic'"):
         ops.pairwise(integers(3, 4), integers(3, 4), metric="cubic")
     with pytest.raises(Exception, match="labels must hold one label per row"):
         ops.triplet_hard(integers(3, 4), np.arange(4), metric="cosine").loss.block_until_ready()

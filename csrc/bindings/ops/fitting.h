@@ -42,6 +42,10 @@ struct AdamStep : Op {
     out.push_back(in.back());
     return out;
   }
+  static size_t ShapeOf(size_t input, size_t inputs) {
+    const size_t count = inputs / 3;
+    return input < 3 * count ? input % count : input;
+  }
   static std::vector<int> Forwardable(size_t output, size_t inputs) {
     const int count = static_cast<int>(inputs / 3), i = static_cast<int>(output);
     if (i < count) return {i, count + i};
