@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+import numpy as np
 
 from fslcore.arguments import ArgumentError
 from fslcore.data.checks import check_count
@@ -34,6 +36,17 @@ class Request:
 def split_by_class(store: ImageStore) -> dict[str, ImageStore]:
     """The split of data that has no official one: 60 %, 20 % and 20 % of the classes."""
     return store.split(train=0.6, val=0.2, test=0.2)
+
+
+def split_by_named_groups(store: ImageStore, held_out: Mapping[str, Sequence[str]]) -> dict[str, ImageStore]:
+    """Gives each part of `held_out` the groups that it names, and "train" all others."""
+    elsewhere = {name for names in held_out.values() for name in names}
+    parts = {"train": [name for name in store.group_names if name not in elsewhere], **held_out}
+    groups = np.array(store.group_names)[store.groups]
+    return {
+        part: store.take(np.isin(groups, list(names)), f"{store.name}/{part}")
+        for part, names in parts.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ the shipped fonts and the font renderer (FreeType) inside Pillow.
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,34 @@ class Looks:
         self._looks[self._count] = look
         self._count += 1
         return True
+
+
+def choose(
+    faces: list[Face], group_of: Callable[[str], str | None], least_faces: int, most: int
+) -> dict[str, str]:
+    """The signs that become classes, and the group of each, in order of their code points.
+
+    Leaves out signs that too few faces have, that are blank or only a dot, or that look like a sign already
+    chosen.
+
+    Args:
+        faces: The fonts and the signs they have.
+        group_of: The group of a sign; None if it is not wanted.
+        least_faces: How many faces must have a sign.
+        most: Signs of a group; the others are left out.
+    """
+    count = Counter(sign for _, signs in faces for sign in signs)
+    taken: dict[str, str] = {}
+    looks = Looks(len(count))
+    per_group: Counter[str] = Counter()
+    for sign in sorted(count):
+        group = group_of(sign)
+        if group is None or count[sign] < least_faces or per_group[group] == most:
+            continue
+        if looks.is_new(next(font for font, signs in faces if sign in signs), sign):
+            taken[sign] = group
+            per_group[group] += 1
+    return taken
 
 
 def _look(font: ImageFont.FreeTypeFont, sign: str) -> _Image | None:

@@ -13,12 +13,10 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from fslcore.arguments import ArgumentError
 from fslcore.data.datasets import drawing
-from fslcore.data.datasets.dataset import Dataset, Progress, Request
-from fslcore.data.datasets.drawing import Face, Looks
+from fslcore.data.datasets.dataset import Dataset, Progress, Request, split_by_named_groups
+from fslcore.data.datasets.drawing import Face
 from fslcore.data.store import ImageStore
 
 _VERSION = 1  # in the file name of the cache: raise it whenever the images change
@@ -99,17 +97,8 @@ def choose_letters(faces: list[Face]) -> dict[str, str]:
     Leaves out letters that too few faces have, that are blank or only a dot, or that look like a letter
     already chosen.
     """
-    count = Counter(letter for _, letters in faces for letter in letters)
-    taken: dict[str, str] = {}
-    looks = Looks(len(count))
-    per_alphabet: Counter[str] = Counter()
-    for letter in sorted(count):
-        name = alphabet(letter)
-        if name is None or count[letter] < _LEAST_FACES or per_alphabet[name] == _LETTERS_PER_ALPHABET:
-            continue
-        if looks.is_new(next(font for font, letters in faces if letter in letters), letter):
-            taken[letter] = name
-            per_alphabet[name] += 1
+    taken = drawing.choose(faces, alphabet, _LEAST_FACES, _LETTERS_PER_ALPHABET)
+    per_alphabet = Counter(taken.values())
     order = list(per_alphabet)
     kept = [letter for letter, name in taken.items() if per_alphabet[name] >= _LEAST_LETTERS]
     return {letter: taken[letter] for letter in sorted(kept, key=lambda x: (order.index(taken[x]), x))}
@@ -117,12 +106,7 @@ def choose_letters(faces: list[Face]) -> dict[str, str]:
 
 def split(store: ImageStore) -> dict[str, ImageStore]:
     """The official split, by alphabet: training has seen no letter of the other parts' alphabets."""
-    held_out = {name for names in _HELD_OUT.values() for name in names}
-    parts = {"train": tuple(name for name in store.group_names if name not in held_out), **_HELD_OUT}
-    alphabets = np.array(store.group_names)[store.groups]
-    return {
-        part: store.take(np.isin(alphabets, names), f"{store.name}/{part}") for part, names in parts.items()
-    }
+    return split_by_named_groups(store, _HELD_OUT)
 
 
 DATASET = Dataset("glyphs", load, channels=(1,), grouped=True, split=split)

@@ -12,12 +12,10 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from fslcore.arguments import ArgumentError
 from fslcore.data.datasets import drawing
-from fslcore.data.datasets.dataset import Dataset, Progress, Request
-from fslcore.data.datasets.drawing import Face, Looks
+from fslcore.data.datasets.dataset import Dataset, Progress, Request, split_by_named_groups
+from fslcore.data.datasets.drawing import Face
 from fslcore.data.store import ImageStore
 
 _VERSION = 1  # in the file name of the cache: raise it whenever the images change
@@ -116,26 +114,14 @@ def choose_symbols(faces: list[Face]) -> dict[str, str]:
     Leaves out symbols that too few faces have, that are blank or only a dot, or that look like a symbol
     already chosen.
     """
-    count = Counter(sign for _, signs in faces for sign in signs)
-    taken: dict[str, str] = {}
-    looks = Looks(len(count))
-    per_block: Counter[str] = Counter()
-    for sign in sorted(count):
-        name = block(sign)
-        if name is None or count[sign] < _LEAST_FACES or per_block[name] == _SYMBOLS_PER_BLOCK:
-            continue
-        if looks.is_new(next(font for font, signs in faces if sign in signs), sign):
-            taken[sign] = name
-            per_block[name] += 1
+    taken = drawing.choose(faces, block, _LEAST_FACES, _SYMBOLS_PER_BLOCK)
+    per_block = Counter(taken.values())
     return {sign: name for sign, name in taken.items() if per_block[name] >= _LEAST_SYMBOLS}
 
 
 def split(store: ImageStore) -> dict[str, ImageStore]:
     """The official split, by block: training has seen no symbol of the other parts' blocks."""
-    held_out = {name for names in _HELD_OUT.values() for name in names}
-    parts = {"train": tuple(name for name in store.group_names if name not in held_out), **_HELD_OUT}
-    blocks = np.array(store.group_names)[store.groups]
-    return {part: store.take(np.isin(blocks, names), f"{store.name}/{part}") for part, names in parts.items()}
+    return split_by_named_groups(store, _HELD_OUT)
 
 
 DATASET = Dataset("symbols", load, channels=(1,), grouped=True, split=split)

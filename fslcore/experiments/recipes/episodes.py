@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes.embedding import EmbeddingRecipe
@@ -14,6 +14,8 @@ from fslcore.experiments.recipes.recipe import shared_out, smallest_class
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+Self = TypeVar("Self", bound="EpisodeRecipe")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,16 @@ class EpisodeRecipe(EmbeddingRecipe):
 
     shot: int = field("Examples per class of a training episode.", TASKS, above=0)
     query: int = field("Images per class of a training episode that are to be classified.", TASKS, above=0)
+
+    @classmethod
+    def default(cls: type[Self], dataset: str) -> Self:
+        """As for every recipe."""
+        # Chosen by 20-way 1-shot on the validation parts, for prototypical.
+        if dataset == "glyphs":
+            return cls(way=40, shot=1, query=3, epochs=10, steps_per_epoch=60, learning_rate=4e-3)
+        if dataset == "omniglot":
+            return cls(way=60, shot=1, query=4, epochs=50, steps_per_epoch=60, rotations=True)
+        return cls(way=20, shot=1, query=4, epochs=20, steps_per_epoch=50, learning_rate=1e-3)
 
     def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
         """As for every recipe."""

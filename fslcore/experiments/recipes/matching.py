@@ -25,6 +25,7 @@ class MatchingRecipe(EpisodeRecipe):
         "Learn to compare an image with all examples. Classes can be added later without training."
     )
 
+    # After 200 steps on glyphs, 20 has 85.2 % on the validation part (20-way 1-shot), 10 has 81.1 %.
     temperature: float = field(
         "What the cosines of the embeddings are multiplied by before the softmax over the examples; 1 is the "
         "paper's network.",
@@ -35,17 +36,6 @@ class MatchingRecipe(EpisodeRecipe):
     learn_temperature: bool = field(
         "Train the temperature too; it starts with `temperature`.", TRAINING, default=False
     )
-
-    @classmethod
-    def default(cls, dataset: str) -> MatchingRecipe:
-        """As for every recipe."""
-        # The sizes of prototypical, which trains on the same episodes. After 200 steps on glyphs, the
-        # temperature 20 has 85.2 % on the validation part (20-way 1-shot), 10 has 81.1 %.
-        if dataset == "glyphs":
-            return cls(way=40, shot=1, query=3, epochs=10, steps_per_epoch=60, learning_rate=4e-3)
-        if dataset == "omniglot":
-            return cls(way=60, shot=1, query=4, epochs=50, steps_per_epoch=60, rotations=True)
-        return cls(way=20, shot=1, query=4, epochs=20, steps_per_epoch=50, learning_rate=1e-3)
 
     def build(self, image_shape: Shape) -> Any:
         """As for every recipe."""
