@@ -22,7 +22,8 @@ Streams with the same generator and key share their random numbers. None of thes
 - noise of episode 0 and of `generate`: the pictures show what that episode was given.
 
 Not derived from the seed of a run: the split of a dataset (NumPy's Philox, key 0 unless `split` is given a
-seed) and the drawing of `glyphs` (NumPy's Philox, one key per letter). They stay the same from run to run.
+seed) and the drawing of `glyphs` and `symbols` (NumPy's Philox, one key per sign). They stay the same from
+run to run.
 """
 
 from __future__ import annotations

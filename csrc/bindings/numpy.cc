@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The ops on NumPy arrays: convert, check, release the GIL, run. The public functions, with their
-// documentation, are in fslcore/kernels.py.
+// documentation, are in fslcore/kernels.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
