@@ -39,7 +39,11 @@ def mine_triplets_of_distances(
 
 
 def triplet_loss_of_distances(
-    distances: Tensor, same_class: Tensor, mining: str = "semihard", margin: Tensor | float = 1.0
+    distances: Tensor,
+    same_class: Tensor,
+    mining: str = "semihard",
+    margin: Tensor | float = 1.0,
+    soft: bool = False,
 ) -> Tensor:
     """The triplet loss on the mined triplets of a matrix of distances.
 
@@ -48,12 +52,16 @@ def triplet_loss_of_distances(
         same_class: bool [batch, batch]: which samples share a class.
         mining: One of `fslcore.kernels.MININGS`.
         margin: Scalar, in units of the distances.
+        soft: Whether log(1 + exp(D[a, p] - D[a, n])) replaces the hinge; there is no margin then.
 
     Returns:
         float32 scalar, differentiable with respect to `distances`.
     """
-    mined = mine_triplets_of_distances(distances, same_class, mining)
-    return _mean_of_distances(distances, mined, margin)
+    distances = tf.cast(distances, tf.float32)
+    anchor, positive, negative = mine_triplets_of_distances(distances, same_class, mining)
+    to_positive = tf.gather_nd(distances, tf.stack([anchor, positive], axis=1))
+    to_negative = tf.gather_nd(distances, tf.stack([anchor, negative], axis=1))
+    return mean_softplus(to_positive, to_negative) if soft else mean_hinge(to_positive, to_negative, margin)
 
 
 def triplet_semihard_of_distances(
@@ -113,21 +121,19 @@ def _mine_anchors(
 _MINE = {"semihard": _mine_semihard, "hard": _mine_hard, "easy_positive": _mine_easy_positive}
 
 
-def _mean_of_distances(distances: Tensor, mined: tuple[Tensor, ...], margin: Tensor | float) -> Tensor:
-    distances = tf.cast(distances, tf.float32)
-    anchor, positive, negative = mined
-    return mean_hinge(
-        tf.gather_nd(distances, tf.stack([anchor, positive], axis=1)),
-        tf.gather_nd(distances, tf.stack([anchor, negative], axis=1)),
-        margin,
-    )
-
-
 def mean_hinge(to_positive: Tensor, to_negative: Tensor, margin: Tensor | float) -> Tensor:
     """The mean over triplets of max(to_positive - to_negative + margin, 0); 0 without triplets."""
     violation = to_positive - to_negative + margin
     # Not tf.nn.relu: its gradient at NaN is 0, but a NaN row must show in the gradient too.
-    terms = tf.where(violation <= 0.0, 0.0, violation)
+    return _mean(tf.where(violation <= 0.0, 0.0, violation))
+
+
+def mean_softplus(to_positive: Tensor, to_negative: Tensor) -> Tensor:
+    """The mean over triplets of log(1 + exp(to_positive - to_negative)); 0 without triplets."""
+    return _mean(tf.math.softplus(to_positive - to_negative))
+
+
+def _mean(terms: Tensor) -> Tensor:
     return tf.math.divide_no_nan(tf.reduce_sum(terms), tf.cast(tf.size(terms), tf.float32))
 
 

@@ -28,7 +28,13 @@ from fslcore.learners.inner import (
     Tensors,
     compiled_loop,
 )
-from fslcore.learners.networks import check_at_least, check_classifier, check_images, check_transductive
+from fslcore.learners.networks import (
+    check_at_least,
+    check_classifier,
+    check_images,
+    check_transductive,
+    image_signature,
+)
 from fslcore.learners.normalization import checked_normalization, kept
 from fslcore.learners.tasks import cross_entropy
 from fslcore.random import episode_seeds, key, minibatch_order
@@ -261,6 +267,19 @@ class AdaptiveLearner(keras.Model):
     def inner_loop(self) -> InnerLoop:
         """The faster of the inner loops that this learner has, chosen whenever a step is traced."""
         return self.compiled_loop() or self.graph_loop()
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As for any Keras model; without an `input_signature` for images `[B, H, W, C]` as the network takes them."""
+        if input_signature is None:
+            input_signature = image_signature(self.network)
+        super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""

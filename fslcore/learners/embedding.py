@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fslcore import ops
 from fslcore.arguments import ArgumentError
-from fslcore.learners.networks import random_variables
+from fslcore.learners.networks import image_signature, random_variables
 
 
 class EmbeddingLearner(keras.Model):
@@ -106,6 +106,19 @@ class EmbeddingLearner(keras.Model):
     def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
         """The loss of a learner that was compiled without one; arguments as for `compute_loss`."""
         raise NotImplementedError
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As for any Keras model; without an `input_signature` for images `[B, H, W, C]` as the encoder takes them."""
+        if input_signature is None:
+            input_signature = image_signature(self.encoder)
+        super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""

@@ -25,6 +25,22 @@ def embedding_width(encoder: keras.Layer) -> int | None:
     return None if shape is None or None in shape[1:] else math.prod(shape[1:])
 
 
+def image_signature(network: keras.Layer) -> list[keras.layers.InputSpec]:
+    """What `keras.Model.export` needs to know of a learner: that it is called on images `[B, H, W, C]`.
+
+    Raises:
+        ArgumentError: the network does not say which shape its images have.
+    """
+    shape = getattr(network, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        raise ArgumentError(
+            "input_signature",
+            f"must be given for the network {network.name!r}, whose input shape is unknown",
+            None,
+        )
+    return [keras.layers.InputSpec(shape=(None, *shape[1:]), dtype=network.input_dtype)]
+
+
 def random_variables(layer: keras.Layer) -> list[Any]:
     """The seeds of the layer's random generators: empty if nothing in it is random in training mode."""
     weights = {id(weight) for weight in layer.weights}

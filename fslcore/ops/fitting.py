@@ -82,7 +82,8 @@ def fit_classifiers(
     of its mean and variance: average * momentum + statistic * (1 - momentum).
 
     Each thread fits one task at a time; the results do not depend on the number of threads, bit for bit. Not
-    differentiable: for gradients through an inner loop compose `conv_block` or its twin.
+    differentiable: to ask for its gradients is a LookupError; for gradients through an inner loop compose
+    `conv_block` or its twin.
 
     Args:
         images: [tasks, images_each, height, width, channels].
@@ -131,6 +132,3 @@ def fit_classifiers(
         adam_epsilon=as_float("epsilon", epsilon),
     )
     return FitResult(*result)
-
-
-tf.no_gradient("FslcoreFitClassifiers")
