@@ -15,9 +15,9 @@
     evaluate               accuracy over episodes, with its confidence interval
     experiments            a run from its recipe to its results, in a folder
 
-Everything is imported on first use, so that `import fslcore.kernels` stays light. Once the process has imported
-Keras or TensorFlow too, models that were saved with layers, losses, learners or ops of the package can be
-loaded; see `registration`.
+Everything is imported on first use, so that `import fslcore.kernels` stays light. Once the process has
+imported Keras or TensorFlow too, saved models with layers, losses, learners or ops of the package can be
+loaded: see `registration`.
 """
 
 from __future__ import annotations

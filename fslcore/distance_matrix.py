@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from fslcore.arguments import check_mining
+from fslcore.tensors import real
 
 Tensor = Any
 
@@ -57,11 +58,18 @@ def triplet_loss_of_distances(
     Returns:
         float32 scalar, differentiable with respect to `distances`.
     """
-    distances = tf.cast(distances, tf.float32)
+    to_positive, to_negative = distances_of_mined_triplets(distances, same_class, mining)
+    return mean_softplus(to_positive, to_negative) if soft else mean_hinge(to_positive, to_negative, margin)
+
+
+def distances_of_mined_triplets(
+    distances: Tensor, same_class: Tensor, mining: str = "semihard"
+) -> tuple[Tensor, Tensor]:
+    """From the anchors of the mined triplets to their positives and to their negatives, [triplets] each."""
+    distances = real("distances", distances)
     anchor, positive, negative = mine_triplets_of_distances(distances, same_class, mining)
     to_positive = tf.gather_nd(distances, tf.stack([anchor, positive], axis=1))
-    to_negative = tf.gather_nd(distances, tf.stack([anchor, negative], axis=1))
-    return mean_softplus(to_positive, to_negative) if soft else mean_hinge(to_positive, to_negative, margin)
+    return to_positive, tf.gather_nd(distances, tf.stack([anchor, negative], axis=1))
 
 
 def triplet_semihard_of_distances(
@@ -143,7 +151,7 @@ def _candidates(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, 
     # element (XLA broadcasts the result of `where` on a single element, even if it is empty).
     one_more = [[0, 0], [0, 1]]
     is_positive = same_class & ~tf.eye(tf.shape(same_class)[0], dtype=tf.bool)
-    distances = tf.stop_gradient(tf.cast(distances, tf.float32))
+    distances = tf.stop_gradient(real("distances", distances))
     return tf.pad(distances, one_more), tf.pad(is_positive, one_more), tf.pad(~same_class, one_more)
 
 

@@ -276,7 +276,7 @@ class AdaptiveLearner(keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> None:
-        """As for any Keras model; without an `input_signature` for images `[B, H, W, C]` as the network takes them."""
+        """As for any Keras model; the default `input_signature` is one batch of images of the network."""
         if input_signature is None:
             input_signature = image_signature(self.network)
         super().export(filepath, format, verbose, input_signature, **kwargs)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore import ops
+from fslcore import xla
 from fslcore.arguments import ArgumentError
 from fslcore.learners.networks import image_signature, random_variables
 
@@ -41,8 +41,7 @@ class EmbeddingLearner(keras.Model):
                 encoder,
             )
         self.encoder = encoder
-        # A step that XLA compiles for a GPU cannot contain kernels that run on the CPU.
-        self.supports_jit = not tf.config.list_physical_devices("GPU") or "cuda" in ops.native_libraries()
+        self.supports_jit = xla.has_kernels()
 
     def encode(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Runs the encoder as Keras does in training, including updates of the moving averages.
@@ -115,7 +114,7 @@ class EmbeddingLearner(keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> None:
-        """As for any Keras model; without an `input_signature` for images `[B, H, W, C]` as the encoder takes them."""
+        """As for any Keras model; the default `input_signature` is one batch of images of the encoder."""
         if input_signature is None:
             input_signature = image_signature(self.encoder)
         super().export(filepath, format, verbose, input_signature, **kwargs)

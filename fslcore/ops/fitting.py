@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from fslcore.arguments import as_float, check_conv_block
 from fslcore.ops._library import raw_ops
-from fslcore.ops._tensors import float32, float32_list, integers
+from fslcore.ops._tensors import integers, real_list
+from fslcore.tensors import real
 
 Tensor = Any
 
@@ -114,12 +115,12 @@ def fit_classifiers(
     beta_2, epsilon = (0.0, 0.0) if adam is None else adam
     beta_2 = as_float("beta_2", beta_2)
     result = raw_ops.fslcore_fit_classifiers(
-        images=float32(images),
+        images=real("images", images),
         labels=integers("labels", labels, tf.int32),
         order=integers("order", order, tf.int32),
-        weights=float32_list(weights),
-        averages=float32_list(averages),
-        memory=float32_list(memory),
+        weights=real_list("weights", weights),
+        averages=real_list("averages", averages),
+        memory=real_list("memory", memory),
         strides=[block.strides for block in blocks],
         pool_sizes=[block.pool_size for block in blocks],
         epsilons=[block.epsilon for block in blocks],

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fslcore.arguments import check_triplets
 from fslcore.distance_matrix import mean_hinge, mean_softplus, mine_triplets_of_distances
+from fslcore.tensors import real
 from fslcore.twins.rows import DISTANCES, unit_rows
 
 Tensor = Any
@@ -48,11 +49,16 @@ def loss_of_triplets(
     x: Tensor, mined: tuple[Tensor, ...], margin: Tensor | float, metric: str, soft: bool = False
 ) -> Tensor:
     """`triplet_loss` of given triplets, (anchor, positive, negative)."""
-    x = tf.cast(x, tf.float32)
+    to_positive, to_negative = distances_of_triplets(x, mined, metric)
+    return mean_softplus(to_positive, to_negative) if soft else mean_hinge(to_positive, to_negative, margin)
+
+
+def distances_of_triplets(x: Tensor, mined: tuple[Tensor, ...], metric: str) -> tuple[Tensor, Tensor]:
+    """From the anchors of given triplets to their positives and to their negatives, [triplets] each."""
+    x = real("x", x)
     # Gathered along axis 1 of [1, batch, dim]: along axis 0 the gradient would be IndexedSlices.
     anchor, positive, negative = (tf.gather(x[None], index, axis=1)[0] for index in mined)
-    to_positive, to_negative = (DISTANCES[metric](anchor, other) for other in (positive, negative))
-    return mean_softplus(to_positive, to_negative) if soft else mean_hinge(to_positive, to_negative, margin)
+    return DISTANCES[metric](anchor, positive), DISTANCES[metric](anchor, negative)
 
 
 def mine_semihard(x: Tensor, labels: Tensor, metric: str = "sqeuclidean") -> tuple[Tensor, Tensor, Tensor]:
@@ -84,7 +90,7 @@ def triplet_hard(
 
 
 def _selection_distances(x: Tensor, metric: str) -> Tensor:
-    x = tf.cast(x, tf.float32)
+    x = real("x", x)
     if metric == "cosine":
         unit, is_zero = unit_rows(x)
         products = tf.matmul(unit, unit, transpose_b=True)
