@@ -33,6 +33,7 @@ def cases() -> dict[str, Callable[[], Any]]:
 
     import fslcore as fsl
     from fslcore import losses, metrics
+    from fslcore.encoders.koch import Float32L2
     from fslcore.layers import (
         CentroidsMatrix,
         ConvBlock,
@@ -55,7 +56,8 @@ def cases() -> dict[str, Callable[[], Any]]:
 
     def layers_on_images() -> keras.Model:
         stack = [UpsampledConv2D(3), ConvBlock(4, 1, 2), FusedBatchNormalization(), ConvBlock(4)]
-        return fitted([*stack, keras.layers.Flatten()], losses.TripletSemiHardLoss(), IMAGES)
+        dense = keras.layers.Dense(4, kernel_regularizer=Float32L2(0.01))
+        return fitted([*stack, keras.layers.Flatten(), dense], losses.TripletSemiHardLoss(), IMAGES)
 
     def centroids() -> keras.Model:
         embeddings, labels = keras.Input((5,)), keras.Input((N_WAY,))
@@ -88,15 +90,11 @@ def cases() -> dict[str, Callable[[], Any]]:
         return lambda: trained(make(network()), lambda learner: learner.tasks(store, *counts))
 
     def metagan(classifier: keras.Model) -> keras.Model:
-        generator = fsl.adversarial.conditional_generator(SHAPE, 4, 6)
-        return fsl.MetaGAN(
-            classifier,
-            generator,
-            fsl.adversarial.task_encoder(SHAPE, 6),
-            noise_dim=4,
-            adapt_steps=2,
-            meta_batch=2,
-        )
+        noise, code = keras.Input((4,)), keras.Input((6,))
+        pixels = keras.layers.Dense(64, "sigmoid")(keras.layers.Concatenate()([noise, code]))
+        generator = keras.Model([noise, code], keras.layers.Reshape(SHAPE)(pixels))
+        task_encoder = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(6)])
+        return fsl.MetaGAN(classifier, generator, task_encoder, noise_dim=4, adapt_steps=2, meta_batch=2)
 
     sgd, adam = fsl.learners.InnerSGD(0.1), fsl.learners.InnerAdam(0.01)
     matrix_metrics = [metrics.classification_accuracy(), metrics.MinEigenvalue(), metrics.min_eigenvalue]

@@ -3,12 +3,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import layers
 
 from fslcore.arguments import ArgumentError
 
 Shape = tuple[int, int, int]
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+class Float32L2(keras.regularizers.L2):
+    """`keras.regularizers.L2` in float32: Keras adds up no losses of different dtypes."""
+
+    def __call__(self, x: Any) -> Any:
+        """The penalty of weights of any floating dtype."""
+        return super().__call__(keras.ops.cast(x, "float32"))
 
 
 def KochNet(input_shape: Shape = (105, 105, 3), variant: str = "keras-fsl") -> keras.Sequential:
@@ -37,7 +48,8 @@ def KochNet(input_shape: Shape = (105, 105, 3), variant: str = "keras-fsl") -> k
     if variant not in ("keras-fsl", "paper"):
         raise ArgumentError("variant", "must be 'keras-fsl' or 'paper'", variant)
     is_paper = variant == "paper"
-    l2 = keras.regularizers.L2
+    of_float32 = keras.config.dtype_policy().variable_dtype == "float32"
+    l2 = keras.regularizers.L2 if of_float32 else Float32L2
     narrow = keras.initializers.RandomNormal(0.0, 0.01)
     bias = keras.initializers.RandomNormal(0.5, 0.01)
 

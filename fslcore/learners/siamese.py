@@ -80,11 +80,6 @@ class Siamese(EmbeddingLearner):
                 kernel,
             )
 
-    @property
-    def compares_batch(self) -> bool:
-        """Whether the output for an image depends on the other images of its batch: for "gram" it does."""
-        return self.output_kind == "gram"
-
     def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
         """Compares images.
 
