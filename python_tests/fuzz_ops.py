@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What every op of the compiled library must accept and refuse, and what it computes: rules of its own.
+"""What an op of the compiled library must accept and refuse, and what it computes: rules for the fuzzer.
 
-The rules share no code with csrc/bindings/ops. `SPECS` has one `Spec` per op; tests compare its keys with the
-ops that the library has, so that a new op is not forgotten.
+They share no code with csrc/bindings/ops. The ops of networks are in fuzz_networks.py.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import oracles
-import oracles_adam
-import oracles_convolution
 
 Arrays = list[np.ndarray]
 Attributes = dict[str, Any]
@@ -32,8 +29,9 @@ class Spec:
     """One op.
 
     Attributes:
-        types: Of the inputs, by position; for a list of any length, `types_of` of their number.
-        ranks: Of the inputs; None for any.
+        types: Of the inputs, by position; float32 behind them.
+        ranks: Of the inputs, None for any; any behind them.
+        forms: What the attributes are: a tuple of names, or a Python type.
         example: A valid call from a generator of random numbers: inputs and attributes.
         sizes: Whether shapes and attributes fit; the types and ranks do.
         values: Whether the values do; the sizes do.
@@ -42,7 +40,7 @@ class Spec:
         rows: The input whose first axis is the batch that XLA may pad, or None.
         counts: Whether the number of results depends on the values; `results` is the most then.
         optional: Attributes that may be missing.
-        forms: What the attributes are: a tuple of names, or a Python type.
+        listed: Whether the inputs are lists of equal length and one scalar.
     """
 
     types: tuple[str, ...]
@@ -56,13 +54,17 @@ class Spec:
     rows: int | None = None
     counts: bool = False
     optional: tuple[str, ...] = ()
-    listed: bool = False  # inputs are lists of equal length and one scalar
+    listed: bool = False
 
     def types_of(self, count: int) -> tuple[str, ...]:
-        return self.types[:1] * count if self.listed else self.types
+        """Of so many inputs; a list at the end may be longer than `types`."""
+        return (*self.types, *("float32",) * (count - len(self.types)))[:count]
 
     def ranks_of(self, count: int) -> tuple[int | None, ...]:
-        return (*(None,) * (count - 1), 0) if self.listed else self.ranks
+        """Of so many inputs."""
+        if self.listed:
+            return (*(None,) * (count - 1), 0)
+        return (*self.ranks, *(None,) * (count - len(self.ranks)))[:count]
 
 
 def size(rng: np.random.Generator, most: int = 9) -> int:
@@ -116,7 +118,7 @@ def grad_example(rng: np.random.Generator) -> tuple[Arrays, Attributes]:
 
 
 def grad_compute(inputs: Arrays, a: Attributes) -> Sequence[Any]:
-    x, y, _, bias, grad, out = inputs
+    x, y, *_, grad, out = inputs
     right = oracles.pairwise(x, y, **pairwise_options(inputs, a))
     if not np.allclose(out, right, rtol=1e-4, atol=1e-4):
         return [None] * 4  # the op trusts what it has computed before
@@ -310,93 +312,4 @@ GATHER_IMAGES = Spec(
     values=gather_values,
     results=gather_results,
     compute=gather_compute,
-)
-
-
-# Networks ---------------------------------------------------------------------------------------------
-
-
-def conv_example(rng: np.random.Generator) -> tuple[Arrays, Attributes]:
-    count, filters = int(rng.integers(1, 4)), int(rng.integers(1, 5))
-    images = floats(rng, count, int(rng.integers(2, 8)), int(rng.integers(2, 8)), int(rng.integers(1, 4)))
-    kernel = floats(rng, 3, 3, images.shape[3], filters)
-    attributes = {"strides": int(rng.integers(1, 3)), "pool_size": int(rng.integers(1, 3)), "epsilon": 0.125}
-    return [images, kernel, floats(rng, filters), floats(rng, filters)], {
-        **attributes,
-        "precision": "float32",
-    }
-
-
-def conv_sizes(shapes: list[tuple[int, ...]], a: Attributes) -> bool:
-    images, kernel, gamma, beta = shapes
-    options = a["strides"] in (1, 2) and a["pool_size"] in (1, 2) and 0 < a["epsilon"] < math.inf
-    return options and kernel[:3] == (3, 3, images[3]) and gamma == beta == kernel[3:]
-
-
-def conv_results(shapes: list[tuple[int, ...]], a: Attributes) -> Results:
-    images, kernel = shapes[:2]
-    maps = [-(-images[axis] // a["strides"]) for axis in (1, 2)]
-    outputs = [side // a["pool_size"] for side in maps]
-    of_filter = ((kernel[3],), "float32")
-    # The maps are kept or not, as is faster.
-    return [
-        ((images[0], *outputs, kernel[3]), "float32"),
-        ((None, *maps, kernel[3]), "float32"),
-        *[of_filter] * 2,
-    ]
-
-
-def conv_compute(inputs: Arrays, a: Attributes) -> Sequence[Any]:
-    if inputs[0].size == 0 or a["precision"] != "float32":
-        return [None] * 4
-    got = oracles_convolution.conv_block(*inputs, a["strides"], a["pool_size"], a["epsilon"])
-    return [got.outputs, None, got.mean, got.variance]
-
-
-CONV_BLOCK = Spec(
-    types=("float32",) * 4,
-    ranks=(4, 4, 1, 1),
-    forms={"strides": int, "pool_size": int, "epsilon": float, "precision": ("float32", "bfloat16")},
-    optional=("precision",),
-    example=conv_example,
-    sizes=conv_sizes,
-    results=conv_results,
-    compute=conv_compute,
-    rows=0,
-)
-
-
-def adam_example(rng: np.random.Generator) -> tuple[Arrays, Attributes]:
-    shapes = [tuple(map(int, rng.integers(0, 5, size(rng, 4)))) for _ in range(int(rng.integers(1, 4)))]
-    inputs = [floats(rng, *shape) for shape in shapes * 3]
-    inputs[2 * len(shapes) :] = [array**2 for array in inputs[2 * len(shapes) :]]
-    attributes = {"learning_rate": 0.5, "beta_2": 0.75, "one_minus_beta_2": 0.25, "epsilon": 0.125}
-    return [*map(np.asarray, inputs), np.array(np.float32(0.5))], {"N": len(shapes), **attributes}
-
-
-def adam_sizes(shapes: list[tuple[int, ...]], a: Attributes) -> bool:
-    n = (len(shapes) - 1) // 3
-    return n > 0 and len(shapes) == 3 * n + 1 and shapes[:n] == shapes[n : 2 * n] == shapes[2 * n : 3 * n]
-
-
-def adam_compute(inputs: Arrays, a: Attributes) -> Sequence[Any]:
-    n = len(inputs) // 3
-    if (a["beta_2"], a["one_minus_beta_2"]) != (0.75, 0.25) or not 0 <= inputs[-1] <= 1:
-        return [None] * (2 * n + 1)
-    options = {k: a[k] for k in ("learning_rate", "beta_2", "epsilon")}
-    got = oracles_adam.adam_step(
-        inputs[:n], inputs[n : 2 * n], inputs[2 * n : 3 * n], float(inputs[-1]), **options
-    )
-    return [*got.weights, *got.squares, got.power]
-
-
-ADAM_STEP = Spec(
-    types=("float32",),
-    ranks=(None,),
-    forms=dict.fromkeys(("learning_rate", "beta_2", "one_minus_beta_2", "epsilon"), float),
-    example=adam_example,
-    sizes=adam_sizes,
-    results=lambda shapes, a: [(shape, "float32") for shape in [*shapes[: len(shapes) // 3] * 2, ()]],
-    compute=adam_compute,
-    listed=True,
 )
