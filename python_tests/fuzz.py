@@ -20,10 +20,11 @@ import pathlib
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
 
 SECONDS = 120  # for one call by one front end, compilation included
+HUNG = "nothing was printed for so long"
 MEMORY = 6 << 30  # beyond which a worker gets no more
 
 
@@ -67,65 +68,60 @@ def fuzz(framework: str, seed: int, numbers: range, only: str | None = None) -> 
     report = Report()
     at = numbers.start
     while at < numbers.stop:
-        command = [
-            sys.executable,
-            __file__,
-            "--work",
-            framework,
-            str(seed),
-            str(at),
-            str(numbers.stop),
-            only or "",
-        ]
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
-        worker = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        )
-        message = {"number": at, "op": "none", "route": "none", "changes": []}
-        hung = False
-        for message in _messages(worker):
-            if "hung" in message:
-                hung = True
-                break
-            report.calls[message["route"]] += message["problem"] == ""
-            if message["problem"] not in ("", "begins"):
-                report.findings.append(Finding(**message))
-            last = message
-        worker.kill() if hung else None
-        code = worker.wait()
-        if code == 0 and not hung:
+        last, ending = _watch(framework, [str(seed), str(at), str(numbers.stop), only or ""], report)
+        if not ending:
             break
-        what = f"took more than {SECONDS} s" if hung else f"ended the process with {code}"
-        of = {k: last[k] for k in ("op", "number", "route", "changes")}
-        report.findings.append(Finding(**of, problem=f"{what}: {_tail(worker)}"))
+        of = {key: last[key] for key in ("op", "number", "route", "changes")}
+        report.findings.append(Finding(**of, problem=ending))
         at = of["number"] + 1
     return report
 
 
-def _messages(worker: subprocess.Popen[str]) -> Iterator[dict]:
-    """What a worker prints, line by line; {"hung": True} if it prints nothing for too long."""
-    lines: queue.Queue[str | None] = queue.Queue()
+def _watch(framework: str, numbers: list[str], report: Report) -> tuple[dict, str]:
+    """Fills the report with what a worker says. Returns its last message, and how it went down, if it did."""
+    last = {"op": "none", "number": int(numbers[1]), "route": "none", "changes": []}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, __file__, "--work", framework, *numbers]
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        ) as worker,
+    ):
+        lines: queue.Queue[str] = queue.Queue()
+        reader = threading.Thread(target=_read, args=(worker, lines))
+        reader.start()
+        hung = False
+        while line := _next(lines):
+            if line == HUNG:
+                hung = True
+                worker.kill()
+                break
+            if not line.startswith("{"):
+                continue
+            last = json.loads(line)
+            report.calls[last["route"]] += last["problem"] == ""
+            if last["problem"] not in ("", "begins"):
+                report.findings.append(Finding(**last))
+        code = worker.wait()
+        reader.join()
+        errors.seek(0)
+        what = f"took more than {SECONDS} s" if hung else f"ended the process with {code}" if code else ""
+        return last, what and f"{what}: {errors.read()[-600:].strip()}"
 
-    def read() -> None:
-        for line in worker.stdout:
-            lines.put(line)
-        lines.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            line = lines.get(timeout=SECONDS)
-        except queue.Empty:
-            yield {"hung": True}
-            return
-        if line is None:
-            return
-        if line.startswith("{"):
-            yield json.loads(line)
+def _next(lines: queue.Queue[str]) -> str:
+    try:
+        return lines.get(timeout=SECONDS)
+    except queue.Empty:
+        return HUNG
 
 
-def _tail(worker: subprocess.Popen[str]) -> str:
-    return worker.stderr.read()[-600:].strip()
+def _read(worker: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+    """Hands on what a worker prints, and an empty line at its end."""
+    for line in worker.stdout:
+        lines.put(line)
+    lines.put("")
 
 
 def _work(framework: str, seed: int, start: int, stop: int, only: str) -> None:

@@ -77,15 +77,19 @@ def test_a_wrong_acceptance_is_a_finding(monkeypatch):
 
 
 DIES = """
-import json, os, sys
-start = int(sys.argv[4])
-for number in range(start, int(sys.argv[5])):
-    print(json.dumps({"op": "pairwise", "number": number, "route": "numpy", "changes": [], "problem": "begins"}), flush=True)
+import json, os, sys, time
+
+def tell(number, problem):
+    about = {"op": "pairwise", "number": number, "route": "numpy", "changes": [], "problem": problem}
+    print(json.dumps(about), flush=True)
+
+for number in range(int(sys.argv[4]), int(sys.argv[5])):
+    tell(number, "begins")
     if number == 3:
         os.abort()
     if number == 5:
-        __import__("time").sleep(60)
-    print(json.dumps({"op": "pairwise", "number": number, "route": "numpy", "changes": [], "problem": ""}), flush=True)
+        time.sleep(60)
+    tell(number, "")
 """
 
 
