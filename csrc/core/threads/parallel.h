@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "core/arrays/rounding.h"
 #include "core/threads/cpu_state.h"
@@ -113,7 +114,9 @@ void ParallelFor(const Executor& executor, int64_t count, int64_t block, const B
     std::unique_lock<std::mutex> lock(shared->mutex);
     shared->all_finished.wait(lock, finished);
   }
-  if (shared->failure) std::rethrow_exception(shared->failure);
+  // A helper that starts late holds the rest of `shared`, and may end after the exception has been handled.
+  if (const std::exception_ptr failure = std::exchange(shared->failure, nullptr))
+    std::rethrow_exception(failure);
 }
 
 }  // namespace fslcore
