@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import oracles
 
+from fslcore.arguments import METRICS, MININGS, PAIR_MININGS, TRIPLET_METRICS
+
 Arrays = list[np.ndarray]
 Attributes = dict[str, Any]
 Results = list[tuple[tuple[int, ...], str]]  # shapes and types
 
-METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan", "chebyshev")
-TRIPLET_METRICS = METRICS[:3]
-MININGS = ("semihard", "hard", "easy_positive")
 LIMIT = 2**31
 
 
@@ -176,7 +175,7 @@ def triplet_sizes(shapes: list[tuple[int, ...]], a: Attributes) -> bool:
 
 
 def most_triplets(batch: int, mining: str) -> int:
-    return 0 if batch == 1 else batch * (batch - 1) if mining == "semihard" else batch
+    return 0 if batch == 1 else batch * (batch - 1) if mining in PAIR_MININGS else batch
 
 
 def loss_compute(inputs: Arrays, a: Attributes) -> Sequence[Any]:
