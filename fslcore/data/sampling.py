@@ -24,6 +24,7 @@ from fslcore.data.checks import check_count
 # Tables drawn per call of the sampler, which must sort the labels into classes each time (4N of them with
 # rotations): 64 tables share that cost, and 64 tables of 5 x 20 indices are only 26 kB.
 _CHUNK = 64
+_LARGE = 2**26  # bytes of images: another copy of so many is worth avoiding
 _PREFETCHED = 4  # elements: two would do for steps of a steady length
 
 
@@ -118,6 +119,8 @@ class Source:
 
         # Chunks are counted from `first`, not from 0: any other beginning would need a part of a chunk.
         tables = tf.data.Dataset.counter(first, _CHUNK).map(unconverted(chunk)).unbatch()
+        if self.images.shape.num_elements() >= _LARGE:
+            tables = _as_built(tables)
         return tables if count is None else tables.take(count)
 
     def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
@@ -145,6 +148,13 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """
     options = tf.data.Options()
     options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def _as_built(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without tf.data's rewriting, for which it would write all images into a graph first."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
     return dataset.with_options(options)
 
 
