@@ -31,6 +31,7 @@ class Request:
     data_dir: str | os.PathLike[str] | None = None
     cache_dir: str | os.PathLike[str] | None = None
     progress: Progress | None = None
+    on_error: str = "raise"
 
 
 def split_by_class(store: ImageStore) -> dict[str, ImageStore]:
@@ -60,6 +61,7 @@ class Dataset:
         least_size: Least height and width in pixels.
         grouped: Whether its images are in groups, such as alphabets.
         split: Divides it into "train", "val" and "test".
+        has_data_dir: Whether it is kept in a data folder of TensorFlow Datasets.
     """
 
     name: str
@@ -68,14 +70,23 @@ class Dataset:
     least_size: int = 8
     grouped: bool = False
     split: Callable[[ImageStore], dict[str, ImageStore]] = split_by_class
+    has_data_dir: bool = False
 
-    def check(self, image_size: int, channels: int | None) -> None:
-        """Raises ArgumentError for a size or number of channels that the dataset does not have."""
+    def check(
+        self,
+        image_size: int,
+        channels: int | None,
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Raises ArgumentError for a size, a number of channels or a folder that it does not have."""
         check_count("image_size", image_size, self.least_size)
         if channels is not None and channels not in self.channels:
             allowed = ", ".join(map(str, self.channels))
             which = "" if self.channels == _EVERY_CHANNELS else f" for {self.name}"
             raise ArgumentError("channels", f"must be {allowed} or None{which}", channels)
+        if data_dir is not None and not self.has_data_dir:
+            what = "a folder of images" if self.name == "folder" else self.name
+            raise ArgumentError("data_dir", f"must be None for {what}, which needs no data folder", data_dir)
 
 
 def watched(items: Iterable[Item], total: int, what: str, progress: Progress | None) -> Iterator[Item]:
