@@ -19,6 +19,7 @@ import numpy as np
 import platformdirs
 
 from fslcore import files
+from fslcore.arguments import ArgumentError
 from fslcore.data.store import ImageStore
 
 _MAGIC = b"fslcore1"
@@ -27,9 +28,11 @@ _DIGEST_BYTES = 32
 
 def directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """The cache folder: the argument, else the variable FSLCORE_CACHE_DIR, else the user's cache."""
-    return Path(
-        cache_dir or os.environ.get("FSLCORE_CACHE_DIR") or platformdirs.user_cache_dir("fslcore")
-    ).expanduser()
+    chosen = cache_dir or os.environ.get("FSLCORE_CACHE_DIR") or platformdirs.user_cache_dir("fslcore")
+    try:
+        return Path(chosen).expanduser()
+    except (RuntimeError, TypeError) as error:  # "~" of an unknown user; no path at all
+        raise ArgumentError("cache_dir", f"must be a folder ({error})", chosen) from error
 
 
 def digest(value: Any) -> str:
@@ -79,8 +82,8 @@ def load_or_build(
             write(path, store, source, notes or ())
         except OSError as error:
             warnings.warn(
-                f"could not keep {store.name} in the cache {path}: {error}; set cache_dir or "
-                "FSLCORE_CACHE_DIR to a folder that can be written and has space",
+                f"could not keep {store.name} in the cache {path}: {error.strerror or error}; cache_dir or "
+                "FSLCORE_CACHE_DIR names another folder",
                 stacklevel=2,
             )
     return store
@@ -161,6 +164,7 @@ def write(path: Path, store: ImageStore, source: str | None, notes: Sequence[str
             file.write(content)
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    files.sweep(path.parent)
     files.replace(path, save)
 
 
