@@ -19,7 +19,7 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 # Of a temporary file whose process cannot be asked whether it lives: no writing pauses for so long.
 _ABANDONED_SECONDS = 24 * 3600
-_TEMPORARY = re.compile(r"\.(?:(\d+)-([0-9a-f]{8})-)?[0-9a-f]{8}\..+", re.DOTALL)
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(?:(\d+)-([0-9a-f]{8})\.)?.+", re.DOTALL)
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
@@ -39,7 +39,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     """
     # The same folder: a move is atomic only within a file system. The same suffix: Keras, NumPy and
     # matplotlib choose the format by it.
-    temporary = path.with_name(f".{os.getpid()}-{_place()}-{secrets.token_hex(4)}.{path.name}")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{os.getpid()}-{_place()}.{path.name}")
     try:
         write(temporary)
         _sync(temporary)

@@ -182,7 +182,7 @@ def test_only_abandoned_temporaries_are_swept(tmp_path):
         os.utime(tmp_path / name, (0, 0))
     for name, age in (
         (".00000001.a.json", 1e5),
-        (".1-00000000-00000002.a.json", 1e5),
+        (".00000002.1-00000000.a.json", 1e5),
         (".00000003.a.json", 10),
     ):
         (tmp_path / name).write_text("of an older version, or of another machine")

@@ -74,7 +74,7 @@ def default_split(store: ImageStore) -> dict[str, ImageStore]:
         A dict with the stores "train", "val" and "test".
 
     Raises:
-        ArgumentError: The store is too small to be divided in three.
+        ArgumentError: The store has fewer than 8 classes, so that the test part would have only one.
     """
     dataset = datasets.of(store)
     return split_by_class(store) if dataset is None else dataset.split(store)

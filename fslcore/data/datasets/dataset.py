@@ -20,6 +20,7 @@ Item = TypeVar("Item")
 Progress = Callable[[int, int, str], object]
 
 _EVERY_CHANNELS = (1, 3)
+_LEAST_CLASSES = 8  # the fewest of which the last 20 % are two
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,25 @@ class Request:
 
 
 def split_by_class(store: ImageStore) -> dict[str, ImageStore]:
-    """The split of data that has no official one: 60 %, 20 % and 20 % of the classes."""
+    """The split of data that has no official one: 60 %, 20 % and 20 % of the classes.
+
+    Raises:
+        ArgumentError: There are so few classes that the test part has only one: nothing can be told apart
+            there.
+    """
+    if store.n_classes < _LEAST_CLASSES:
+        own = (
+            "choose the parts yourself, such as store.split(train=2, test=2)"
+            if store.n_classes >= 4
+            else "add classes"
+        )
+        raise ArgumentError(
+            "store",
+            f"must have at least {_LEAST_CLASSES} classes to be divided 60 % / 20 % / 20 % into train, val "
+            "and test, with two or more to tell apart in the test part",
+            store,
+            described=f"{store.n_classes} in {store!r}; {own}",
+        )
     return store.split(train=0.6, val=0.2, test=0.2)
 
 
