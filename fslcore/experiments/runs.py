@@ -65,7 +65,7 @@ class Run:
         config = read_config(folder)
         try:
             recipe = recipe_from_json(config["recipe"])
-        except (ArgumentError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ArgumentError(
                 "run", f"must have a {CONFIG} with a recipe that this fslcore knows: {error}", str(folder)
             ) from error

@@ -94,7 +94,7 @@ def check(recipe: Any) -> None:
         # To Python, True is an integer.
         if not isinstance(value, kind) or (isinstance(value, bool) and type_name != "bool"):
             raise ArgumentError(name, f"must be {expected}", value)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ArgumentError(name, "must be a finite number", value)
         if not about.allows(value):
             raise ArgumentError(name, f"must be {about.requirement}", value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ArgumentError(name, "must be a finite number", value)

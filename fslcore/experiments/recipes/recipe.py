@@ -37,6 +37,7 @@ Shape = tuple[int, int, int]
 Images = npt.NDArray[np.float32]
 
 _MOST_QUERIES = 15
+_SEEDS = 2**32  # that Keras takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         fields.check(self)
+        if self.seed >= _SEEDS:
+            raise ArgumentError("seed", f"must be below 2^32 ({_SEEDS:,})", self.seed)
 
     def key(self, stream: random.Stream) -> int:
         """The key of a random stream of the run; see `fslcore.random`."""
