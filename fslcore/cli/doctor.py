@@ -33,6 +33,7 @@ def diagnose() -> list[Finding]:
     """Checks versions, the compiled libraries, threads, XLA and CUDA. Never raises."""
     checks: list[tuple[str, Callable[[], list[Finding]]]] = [
         ("versions", _versions),
+        ("Keras backend", _backend),
         ("compiled core", _core),
         ("TensorFlow ops", _libraries),
         ("XLA", _xla),
@@ -63,6 +64,13 @@ def _tensorflow_version() -> Finding:
         return Finding("tensorflow", "broken", "is not installed")
     other = f" ({found.distribution})" if found.distribution not in ("tensorflow", "") else ""
     return Finding("tensorflow", "ok", (found.version or f"of unknown version in {found.directory}") + other)
+
+
+def _backend() -> list[Finding]:
+    found = _tensorflow.wrong_backend()
+    if found is None:
+        return [Finding("Keras backend", "ok", "tensorflow")]
+    return [Finding("Keras backend", "broken", _tensorflow.BACKEND_REQUIREMENT.format(found))]
 
 
 def _core() -> list[Finding]:
