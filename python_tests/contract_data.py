@@ -26,7 +26,7 @@ def finite_datasets(column: Column) -> None:
 def generators(column: Column) -> None:
     learner = column.compiled()
     elements = column.elements(learner, 3)
-    learner.fit(iter(elements), steps_per_epoch=3, verbose=0)
+    learner.fit((element for element in elements), steps_per_epoch=3, verbose=0)
     assert_close(weights(learner), trained(column.compiled(), elements))
 
 
