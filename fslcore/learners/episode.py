@@ -175,7 +175,7 @@ def _with_labels(data: tuple[Any, ...]) -> tuple[tuple[tf.Tensor, tf.Tensor], tf
     return (support, query), tf.repeat(tf.range(n_way), n_query)
 
 
-def _checked(data: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+def _checked(data: tuple[Any, ...] | list[Any]) -> tuple[tf.Tensor, tf.Tensor]:
     """Support and queries of an episode, or an ArgumentError."""
     if len(data) > 3:
         raise ArgumentError(
@@ -222,7 +222,8 @@ def _refuse_weights(arguments: dict[str, Any]) -> None:
 
 def _check_whole(arguments: dict[str, Any], data: str, size: str) -> None:
     """Raises ArgumentError if Keras would cut an episode of arrays, whose first axis is its classes."""
-    support, batch_size = arguments.get(data), arguments.get(size)
+    support: Any = arguments.get(data)
+    batch_size = arguments.get(size)
     batch_size = 32 if batch_size is None else batch_size
     if arguments.get("y") is not None and is_array(support) and len(support.shape) == 5:
         n_way = int(support.shape[0])

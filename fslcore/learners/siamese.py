@@ -158,12 +158,14 @@ class Siamese(EmbeddingLearner):
         """The compiled or the default loss, plus those of layers; refuses what would compare other things."""
         if self.output_kind == "gram":
             self._check_entries("loss", self._own_losses, x, y, y_pred)
+        y, y_pred = _as_columns(x, y, y_pred)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Keras' `compute_metrics`; refuses metrics that would compare other things than labels mean."""
         if not (self.output_kind == "embeddings" and self._own_losses):
             self._check_entries("metrics", self._own_metrics, x, y, y_pred)
+        y, y_pred = _as_columns(x, y, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def new_watch(self) -> Watch:
@@ -237,6 +239,17 @@ class Siamese(EmbeddingLearner):
             return tf.reshape(self.gram.kernel([left, right], training=training), [-1])
         # A metric is compiled for all pairs only, but even these cost little compared with the encoder.
         return tf.linalg.diag_part(self.gram.pairwise(left, right))
+
+
+def _as_columns(x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Labels and predictions `[P]` of pairs as `[P, 1]`; others as they are.
+
+    Keras averages the last axis before it weights samples and divides by the replicas of a strategy.
+    """
+    if not isinstance(x, (tuple, list)) or y is None:
+        return y, y_pred
+    y = tf.convert_to_tensor(y)
+    return (y[:, None] if y.shape.rank == 1 else y), y_pred[:, None]
 
 
 def _is_similarity(gram: GramMatrix) -> bool:

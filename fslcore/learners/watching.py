@@ -53,14 +53,14 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds the shares of the epoch to the logs, and warns."""
         logs = {} if logs is None else logs
-        counted, with_loss = float(self.batches.count), float(self.losses.count)
+        counted, with_loss = _number(self.batches.count), _number(self.losses.count)
         if counted and self.name is not None:
-            logs[self.name] = float(self.samples.result())
+            logs[self.name] = _number(self.samples.result())
         if with_loss:
-            logs["active_batches"] = active = float(self.losses.result())
+            logs["active_batches"] = active = _number(self.losses.result())
             # A loss that has become 0 was learnt; one that always was is that of nothing.
             self.has_had_loss |= active > 0
-        useless = round(counted * (1 - float(self.batches.result())))
+        useless = round(counted * (1 - _number(self.batches.result())))
         if useless:
             self._warn(f"in {useless} of the {counted:.0f} batches of epoch {epoch + 1} {self.cause}")
         elif with_loss and not self.has_had_loss:
@@ -73,3 +73,8 @@ class Watch(keras.callbacks.Callback):
         if not self.warned:
             self.warned = True
             warnings.warn(message, stacklevel=2)
+
+
+def _number(value: Any) -> float:
+    """The value of a variable or a tensor, over all replicas of a strategy."""
+    return float(tf.convert_to_tensor(value))
