@@ -16,6 +16,7 @@ of a matrix compare the samples of each replica, and are the mean over replicas.
 refuse several replicas, as Keras would not scale what they return.
 """
 
+from fslcore import _backend as _backend
 from fslcore.losses.addons import (
     TripletHardLoss,
     TripletSemiHardLoss,
