@@ -140,11 +140,11 @@ EMBEDDINGS = Column(
         "`class_weight`",
         "`sample_weight`",
         'callbacks that watch "accuracy" or "val_accuracy"',
-        "a strategy with two replicas",
     ),
     labels_and_output,
     lambda: losses.TripletHardLoss(margin=2.0),
     accuracy=lambda: ["accuracy"],
+    gathers=True,
 )
 PAIRS = Column(
     "Siamese on pairs",
