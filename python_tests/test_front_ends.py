@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the TensorFlow front ends, the losses and the layers refuse or mark instead of computing something else."""
+"""What front ends of TensorFlow, losses and layers refuse or mark instead of computing something else."""
 
 import types
 
@@ -131,7 +131,7 @@ def test_beside_a_gpu_layers_without_kernels_for_it_turn_xla_off(beside_a_gpu, l
 def test_beside_a_gpu_losses_without_kernels_for_it_say_so_in_xla(beside_a_gpu):
     for loss in (losses.TripletSemiHardLoss(), losses.TripletHardLoss(soft=True)):
         assert np.isfinite(loss(LABELS, X))  # the graph runs it on the CPU
-        with pytest.raises(NotImplementedError, match="has no kernel for a GPU.*jit_compile=False"):
+        with pytest.raises(NotImplementedError, match=r"has no kernel for a GPU.*jit_compile=False"):
             tf.function(lambda x, loss=loss: loss(LABELS, x), jit_compile=True)(X)
 
 
@@ -161,7 +161,7 @@ def test_a_dataset_of_several_batches_is_not_predicted(make):
     batches = tf.data.Dataset.from_tensor_slices(x)
     assert len(model.predict(batches.batch(6), verbose=0)) == 6
     for size in (3, 4):
-        with pytest.raises(ValueError, match="arrays or one batch.*embed.*class_scores.*several batches"):
+        with pytest.raises(ValueError, match=r"arrays or one batch.*embed.*class_scores.*several batches"):
             model.predict(batches.batch(size), verbose=0)
 
 
