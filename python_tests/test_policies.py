@@ -162,7 +162,10 @@ def test_each_policy_gives_the_result_of_float32(case):
         # A handful of layers, each of which rounds its sums and outputs.
         np.testing.assert_allclose(got, want, rtol=0, atol=8 * of_activations * largest, err_msg=policy)
         for name, value in wanted.items():
-            assert results[name] == pytest.approx(value, rel=16 * of_activations, abs=0.04), (policy, name)
+            # Values that round alike may count for one sample or triplet more, or less.
+            counted = name in ("classification_accuracy", "active_triplets", "anchors_without_positive")
+            close = pytest.approx(value, rel=16 * of_activations, abs=0.5 if counted else 0.04)
+            assert results[name] == close, (policy, name)
         # The change of a weight is rounded to the precision of the weight, and that of a gradient passes
         # through ReLU and max-pooling, which choose others among values that round alike.
         rounding = of_weights * np.linalg.norm(flat(start)) + 64 * of_activations * step

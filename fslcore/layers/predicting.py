@@ -28,15 +28,24 @@ def compares_batch(model: keras.Model) -> bool:
 
 
 class OneBatch(keras.callbacks.Callback):
-    """Ends a prediction of several batches, unless it has one number per sample."""
+    """Ends a prediction of several batches or replicas, unless it has one number per sample.
+
+    Args:
+        is_known: Whether it is known that there is one batch.
+    """
+
+    def __init__(self, is_known: bool) -> None:
+        super().__init__()
+        self.is_known = is_known
 
     def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the outputs of a batch, or of `steps_per_execution` batches."""
         outputs = keras.tree.flatten((logs or {}).get("outputs"))
         matrices = [output.shape for output in outputs if len(output.shape) > 1]
         several = batch >= self.model.steps_per_execution
-        if self.model.steps_per_execution > 1:
+        if self.model.steps_per_execution > 1:  # outputs of several batches may have arrived as one
             several = several or any(shape[0] != shape[1] for shape in matrices)
+        several = several and not self.is_known
         with self.model.distribute_strategy.scope():
             replicas = count_replicas()
         if matrices and (several or replicas > 1):
@@ -57,12 +66,13 @@ def _checked(predict: Any) -> Any:
             return predict(*args, **kwargs)
         bound = parameters.bind(*args, **kwargs)
         first: Any = next(iter(keras.tree.flatten(bound.arguments["x"])), None)
-        if hasattr(first, "shape") and bound.arguments.get("steps") is None:
+        is_known = hasattr(first, "shape") and bound.arguments.get("steps") is None
+        if is_known:
             bound.arguments["batch_size"] = max(int(first.shape[0]), 1)
         given = bound.arguments.get("callbacks")
         if isinstance(given, keras.callbacks.CallbackList):
             given = given.callbacks
-        bound.arguments["callbacks"] = [*(keras.tree.flatten(given) if given else ()), OneBatch()]
+        bound.arguments["callbacks"] = [*(keras.tree.flatten(given) if given else ()), OneBatch(is_known)]
         return predict(*bound.args, **bound.kwargs)
 
     vars(checked)["is_checked"] = True
