@@ -159,7 +159,9 @@ class EmbeddingLearner(keras.Model):
             share = [tf.reduce_sum(tf.cast(each, loss.dtype)) / count_replicas() for each in self.losses]
             total = tf.add_n([loss, *share])
         if training and self._watch is not None:
-            self.count(self._watch, x, y, y_pred, loss if not self.losses else None)
+            # After the loss: where shapes are known, a step for which there are no data would count too.
+            with tf.control_dependencies([total]):
+                self.count(self._watch, x, y, y_pred, loss if not self.losses else None)
         return total
 
     def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
