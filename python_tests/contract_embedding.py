@@ -139,6 +139,7 @@ EMBEDDINGS = Column(
     all_but(
         "`class_weight`",
         "`sample_weight`",
+        "`compile(weighted_metrics=)`",
         'callbacks that watch "accuracy" or "val_accuracy"',
     ),
     labels_and_output,
