@@ -107,6 +107,8 @@ class Reptile(AdaptiveLearner):
                 name=f"memory_{i}",
                 shape=value.shape,
                 initializer=_value_of(value),
+                dtype=value.dtype.name,
+                autocast=False,
                 trainable=False,
             )
             for i, value in enumerate(inner_optimizer.initial_state(weights_that_may_train(network)))

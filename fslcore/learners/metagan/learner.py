@@ -264,6 +264,14 @@ class MetaGAN(EpisodicLearner):
             **{name: serialize(network) for name, network in networks.items()},
         }
 
+    def task_attributes(self) -> dict[str, bool] | None:
+        """Keeps TensorFlow from inlining `task_step` where it would be in a loop over training steps.
+
+        TensorFlow adds the sums over the tasks to the sums of two gradients in place, in a temporary variable,
+        of which there must be only one; but several training steps, and tasks of each, run side by side.
+        """
+        return {"_noinline": True} if self.steps_per_execution > 1 else None
+
     def task_step(self, task: TrainingTask) -> TaskResult:
         """The work on one task, as for `EpisodicLearner`, with gradients for the generator."""
         if self.task_generator is None:
