@@ -29,7 +29,9 @@ class Column:
         loss: makes a loss for `compile` other than the default.
         inputs: (training batch) -> what `predict` takes; the predictions must be those of the learner called
             on it.
-        weighted: (training batch, factor) -> the batch with a sample weight of `factor` for everything.
+        weighted: (training batch, factor) -> the batch with sample weights, `factor` or, for None, different
+            ones.
+        exported: (training batch) -> what the exported learner takes.
         classes: how many labels `class_weight` must name.
         accuracy: what `compile(metrics=)` needs, so that the logs have an "accuracy".
         options: what `compile` needs beside the optimizer.
@@ -44,10 +46,11 @@ class Column:
     outputs: Callable[[keras.Model, Element], tuple[Any, Any]]
     loss: Callable[[], Any]
     inputs: Callable[[Element], Any] = lambda element: element[0]
-    weighted: Callable[[Element, float], Element] = lambda element, factor: (
+    weighted: Callable[[Element, float | None], Element] = lambda element, factor: (
         *element,
-        np.full(len(element[1]), factor, np.float32),
+        np.full(len(element[1]), factor, np.float32) if factor else np.arange(len(element[1])).astype("f4"),
     )
+    exported: Callable[[Element], Any] = lambda element: element[0]
     classes: int = 10
     accuracy: Callable[[], list[Any]] = list
     options: dict[str, Any] = dataclasses.field(default_factory=dict)

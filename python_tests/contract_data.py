@@ -26,7 +26,7 @@ def finite_datasets(column: Column) -> None:
 def generators(column: Column) -> None:
     learner = column.compiled()
     elements = column.elements(learner, 3)
-    learner.fit(iter(elements), steps_per_epoch=3, verbose=0)
+    learner.fit((element for element in elements), steps_per_epoch=3, shuffle=False, verbose=0)
     assert_close(weights(learner), trained(column.compiled(), elements))
 
 
@@ -117,13 +117,23 @@ def class_weight(column: Column) -> None:
 
 
 def sample_weight(column: Column) -> None:
-    learner = column.compiled(SGD(0.01))
-    (element,) = column.elements(learner, 1)
-    before = weights(learner)
-    after = trained(learner, [column.weighted(element, 3.0)])
-    once = trained(column.compiled(SGD(0.01)), [element])
-    assert moved(once, before)
-    assert_close(changes(after, before), [3 * change for change in changes(once, before)])
+    (element,) = column.elements(column.make(), 1)
+    before = weights(column.make())
+
+    def step(element: Any) -> list[np.ndarray]:
+        return changes(trained(column.compiled(SGD(0.01)), [element]), before)
+
+    once, thrice = step(element), step(column.weighted(element, 3.0))
+    uneven = step(column.weighted(element, None))
+    assert moved(once, [0 * change for change in once])
+    assert_close(thrice, [3 * change for change in once])
+    # Each sample has its own weight: the step has another direction, not only another length.
+    flat, other = (np.concatenate([change.ravel() for change in each]) for each in (once, uneven))
+    assert flat @ other < 0.999 * np.linalg.norm(flat) * np.linalg.norm(other)
+    weighted = column.weighted(element, None)
+    logs = column.compiled(loss=column.loss()).test_on_batch(*weighted, return_dict=True)
+    expected = column.loss()(*column.outputs(column.make(), element), weighted[-1])
+    assert_close([logs["loss"]], [float(expected)])
 
 
 PROGRAMS = {

@@ -61,14 +61,18 @@ def labels_and_output(learner: keras.Model, element: Any) -> tuple[Any, Any]:
     return element[1], learner(element[0])
 
 
+def labels_and_kernel(learner: keras.Model, element: Any) -> tuple[Any, Any]:
+    return element[1][:, None], learner(element[0])[:, None]
+
+
 def labels_and_scores(learner: keras.Model, element: Any) -> tuple[Any, Any]:
     support, query = (learner.embed(part.reshape(-1, *SHAPE)) for part in element)
     scores = learner.class_scores(np.reshape(support, (N_WAY, K_SHOT, -1)), query)
     return np.repeat(np.arange(N_WAY), N_QUERY), scores
 
 
-def weighted_episode(element: Any, factor: float) -> Any:
-    return (*element, np.full((N_WAY, N_QUERY), factor, np.float32))
+def weighted_episode(element: Any, factor: float | None) -> Any:
+    return (*element, np.full((N_WAY, N_QUERY), factor or 2.0, np.float32))
 
 
 EVERYTHING = (
@@ -147,8 +151,9 @@ PAIRS = Column(
     partial(siamese, "DenseSigmoid", "gram"),
     pairs,
     all_but(),
-    labels_and_output,
+    labels_and_kernel,
     lambda: keras.losses.MeanSquaredError(),
+    exported=lambda element: element[0][0],
     classes=2,
     accuracy=lambda: ["accuracy"],
 )
@@ -166,6 +171,7 @@ PROTOTYPICAL = Column(
     lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
     inputs=lambda element: element[0].reshape(-1, *SHAPE),
     weighted=weighted_episode,
+    exported=lambda element: element[0].reshape(-1, *SHAPE),
     classes=N_WAY,
 )
 MATCHING = Column(
@@ -179,6 +185,7 @@ MATCHING = Column(
     lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
     inputs=lambda element: element[0].reshape(-1, *SHAPE),
     weighted=weighted_episode,
+    exported=lambda element: element[0].reshape(-1, *SHAPE),
     classes=N_WAY,
 )
 
