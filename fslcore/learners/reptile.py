@@ -238,11 +238,12 @@ class Reptile(AdaptiveLearner):
         if images.shape.rank != 6 or images.shape[1:] != expected or 0 in expected:
             raise ArgumentError(
                 "images",
-                f"must be [tasks, {', '.join(map(str, expected))}], an image of this network for each label, of "
-                "which there must be at least 1 in a mini-batch",
+                f"must be [tasks, {', '.join(map(str, expected))}], an image for each label, at least 1 in a "
+                "mini-batch",
                 described=str(images.shape),
             )
-        return tf.cast(images, tf.float32), labels if labels.dtype in (tf.int32, tf.int64) else tf.cast(labels, tf.int32)
+        labels = labels if labels.dtype in (tf.int32, tf.int64) else tf.cast(labels, tf.int32)
+        return tf.cast(images, tf.float32), labels
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The functions that a learner has traced, for many threads and for networks whose layers are frozen later."""
+"""The functions that a learner has traced, for many threads and for layers that are frozen later."""
 
 from __future__ import annotations
 

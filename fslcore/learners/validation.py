@@ -71,7 +71,7 @@ def of_episodes(
 
 
 def of_tasks(learner: Any, images: tf.Tensor, labels: tf.Tensor) -> Measured:
-    """Tasks in mini-batches `[tasks, steps, batch, ...]`: adapts to all of them but the last, and scores it."""
+    """Tasks in mini-batches `[tasks, steps, batch, ...]`: adapts to all but the last, and scores that."""
     steps, batch = labels.shape[1:]
     if steps < 2:
         raise ArgumentError(
