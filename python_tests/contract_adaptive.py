@@ -106,6 +106,7 @@ class Twice(keras.losses.Loss):
 REFUSED = (
     "`class_weight`",
     "`sample_weight`",
+    "`compile(loss_weights=)`",
     "`compile(weighted_metrics=)`",
     "policy `float16`",
     "policy `bfloat16`",

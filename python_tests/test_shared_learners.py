@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One learner in many threads, and the classifiers that it makes: bits of sequential calls, one trace per shape."""
+"""One learner in many threads, and the classifiers that it makes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.learners import compiling, validation
 from fslcore.learners.inner import Tensors
 from fslcore.learners.tasks import at_least_float32, cross_entropy
-from fslcore.learners.traces import Traces
+from fslcore.learners.traces import PerShape, Traces
 
 
 class Reported(keras.metrics.Mean):
@@ -85,7 +85,7 @@ class TaskModel(keras.Model):
             loss: replaces the cross-entropy of the labels, in the inner steps, the outer step and validation;
                 a loss of labels int `[B]` and logits `[B, n_way]`. Inner loops then run op by op, unless it
                 is `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
-            loss_weights: as for `keras.Model.compile`.
+            loss_weights: must be None.
             metrics: a list of metrics of labels `[B]` and logits `[B, n_way]`; of the queries in training and
                 validation. `loss` and `accuracy` are reported anyway.
             weighted_metrics: must be None: images have no weights.
@@ -97,10 +97,10 @@ class TaskModel(keras.Model):
             NotImplementedError: there are several replicas.
         """
         compiling.refuse_strategy(self)
+        if loss_weights is not None:
+            raise ArgumentError("loss_weights", "must be None: a task has one loss", loss_weights)
         if weighted_metrics:
-            raise ArgumentError(
-                "weighted_metrics", "must be None: all images count alike", described=str(weighted_metrics)
-            )
+            raise ArgumentError("weighted_metrics", "must be None: all images count alike", weighted_metrics)
         compiling.check_loss(loss, self.network)
         given = compiling.checked_metrics(metrics, [tracker.name for tracker in self.trackers])
         # Keras would keep those of an earlier call.
@@ -108,15 +108,12 @@ class TaskModel(keras.Model):
         super().compile(
             optimizer=optimizer,
             loss=loss,
-            loss_weights=loss_weights,
             metrics=[*self.trackers[1:], *given],
             **kwargs,
         )
         compiling.check_rate("optimizer", self.optimizer)
         self._compile_metrics.build(tf.zeros([1], tf.int32), tf.zeros([1, self.n_way]))
-        self._has_own_loss = loss is not None and not (
-            compiling.is_cross_entropy_of_logits(loss) and loss_weights is None
-        )
+        self._has_own_loss = loss is not None and not compiling.is_cross_entropy_of_logits(loss)
         if self._compile_loss is not None:
             compiling.check_compiled_loss(self._compile_loss, loss, self.n_way)
 
@@ -162,13 +159,22 @@ class TaskModel(keras.Model):
 
     def _made(self, name: str, make: Callable[[bool], Any], force: bool) -> Any:
         compiling.refuse_strategy(self)
-        force = self._traces.is_stale(name) or force
-        asked = bool(super().jit_compile)
-        self.jit_compile = False
-        try:
-            return make(force)
-        finally:
-            self.jit_compile = asked
+        attribute = f"{name}_function"
+        if self._traces.is_stale(name) or force or getattr(self, attribute) is None:
+
+            def one() -> Any:
+                asked = bool(super(TaskModel, self).jit_compile)
+                self.jit_compile = False
+                try:
+                    make(True)
+                    return getattr(self, attribute)
+                finally:
+                    self.jit_compile = asked
+                    setattr(self, attribute, functions)
+
+            functions = PerShape(one)
+            setattr(self, attribute, functions)
+        return getattr(self, attribute)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Measures one batch; the learner does not change.

@@ -37,11 +37,13 @@ def of_images(learner: Any, images: tf.Tensor, labels: tf.Tensor) -> Measured:
     shape = learner.network.input_shape[1:]
     if tuple(images.shape[1:]) != shape:
         raise ArgumentError(
-            "x", f"must be images [B, {', '.join(map(str, shape))}] for this network", list(images.shape)
+            "x",
+            f"must be images [B, {', '.join(map(str, shape))}] for this network",
+            described=str(images.shape),
         )
     if labels.shape.rank not in (1, 2) or (labels.shape.rank == 2 and labels.shape[1] != 1):
         raise ArgumentError(
-            "y", f"must be labels [B], integers from 0 to {learner.n_way - 1}", list(labels.shape)
+            "y", f"must be labels [B], integers from 0 to {learner.n_way - 1}", described=str(labels.shape)
         )
     labels = tf.cast(tf.reshape(labels, [-1]), tf.int32)
     weights, state = learner.meta_weights()
