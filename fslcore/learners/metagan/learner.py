@@ -9,6 +9,7 @@ The classifier's logits say which class an image is of, and their log-sum-exp wh
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -94,6 +95,8 @@ class MetaGAN(EpisodicLearner):
             )
         if not adversary_weight > 0:
             raise ArgumentError("adversary_weight", "must be above 0", adversary_weight)
+        if not math.isfinite(adversary_weight):
+            raise ArgumentError("adversary_weight", "must be finite", adversary_weight)
         check_at_least(0, n_unlabelled=n_unlabelled)
         self.generator, self.task_encoder = generator, task_encoder
         self.adversary_weight = adversary_weight
