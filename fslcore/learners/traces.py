@@ -73,7 +73,7 @@ class Traces:
         return (
             tuple(layer.trainable for layer in layers),
             tuple(variable.trainable for variable in self._learner.network.variables),
-            id(self._learner._compile_loss),
+            self._learner._compile_loss,
         )
 
 
