@@ -66,10 +66,11 @@ def check_classifier(network: Any) -> None:
             f"but maps {inputs} to {outputs}",
             network,
         )
+    assert outputs is not None
     if outputs[-1] < 2:
         raise ArgumentError(
             "network",
-            f"must tell at least 2 classes apart, but maps to logits of {outputs[-1]}, whose loss is always 0",
+            f"must tell at least 2 classes apart, but maps to {outputs[-1]} logits, whose loss is always 0",
             network,
         )
     check_weights("network", network)
@@ -81,7 +82,7 @@ def check_weights(argument: str, network: keras.Model) -> None:
         if keras.backend.standardize_dtype(variable.dtype) not in ("float32", "float64"):
             raise ArgumentError(
                 argument,
-                "must have float32 or float64 weights, as by the policies float32, float64, mixed_float16 and "
+                "must have float32 or float64 weights, as by the policies float32, float64, mixed_float16 or "
                 f"mixed_bfloat16, but the weight {variable.path!r} is {variable.dtype}",
                 network,
             )
