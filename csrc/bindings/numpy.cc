@@ -180,6 +180,7 @@ py::tuple RunOp(const py::args& arguments, const py::kwargs& keywords) {
 
 Classes ClassesOf(const Array<int64_t>& labels) {
   Require(labels.ndim() == 1 ? "" : "labels must have 1 axis");
+  Require(labels.size() <= kMostPositions ? "" : "labels must hold fewer than 2^31 labels");
   return Classes(Vector<const int64_t>{labels.data(), labels.size()});
 }
 
