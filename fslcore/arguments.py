@@ -89,6 +89,26 @@ def check_at_least(argument: str, value: int, least: int) -> None:
         raise ArgumentError(argument, f"must be at least {least}", value)
 
 
+def check_image_shape(argument: str, shape: Any, least: int) -> None:
+    """Raises ArgumentError unless the shape is (height, width, channels) of images that are large enough.
+
+    Args:
+        argument: Name of the argument.
+        shape: Three integers; a height or width of None is not compared.
+        least: Least height and width.
+    """
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    whole = all(isinstance(size, (int, np.integer)) and not isinstance(size, bool) for size in sizes if size)
+    if len(sizes) != 3 or not whole or not sizes[2] or sizes[2] < 1:
+        raise ArgumentError(argument, "must be (height, width, channels)", shape)
+    if any(size is not None and size < least for size in sizes[:2]):
+        raise ArgumentError(
+            argument,
+            f"must be a height and a width of at least {least} pixels, or nothing is left to embed",
+            shape,
+        )
+
+
 def check_pairwise(metric: str, weights_given: bool, bias_given: bool, activation: str | None) -> None:
     """Raises ValueError for arguments of `pairwise` that do not go together."""
     check_metric(metric, METRICS)

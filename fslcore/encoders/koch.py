@@ -6,9 +6,11 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, check_image_shape
 
 Shape = tuple[int, int, int]
+
+_LEAST_SIZE = 65  # the convolutions and poolings leave one pixel
 
 
 def KochNet(input_shape: Shape = (105, 105, 3), variant: str = "keras-fsl") -> keras.Sequential:
@@ -32,10 +34,11 @@ def KochNet(input_shape: Shape = (105, 105, 3), variant: str = "keras-fsl") -> k
         The encoder; its `losses` hold the regularisation, which Keras adds to the loss in `fit`.
 
     Raises:
-        ValueError: For any other variant.
+        ArgumentError: For any other variant, and for smaller images.
     """
     if variant not in ("keras-fsl", "paper"):
         raise ArgumentError("variant", "must be 'keras-fsl' or 'paper'", variant)
+    check_image_shape("input_shape", input_shape, _LEAST_SIZE)
     is_paper = variant == "paper"
     l2 = keras.regularizers.L2
     narrow = keras.initializers.RandomNormal(0.0, 0.01)
