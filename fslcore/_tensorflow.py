@@ -7,10 +7,15 @@ CMakeLists.txt runs this file as a script. It prints a CMake list: the package d
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
+
+BACKEND_REQUIREMENT = (
+    "KERAS_BACKEND must be tensorflow: fslcore's ops, layers and learners are TensorFlow's, received {}"
+)
 
 
 class Installed(NamedTuple):
@@ -47,6 +52,34 @@ def find(directory: str | Path | None = None) -> Installed | None:
         if "tensorflow" in (distribution.read_text("top_level.txt") or "").split():
             return Installed(directory, distribution.metadata["Name"], distribution.version)
     return Installed(directory, "", "")
+
+
+def wrong_backend() -> str | None:
+    """The backend of Keras if it is another than TensorFlow; None if it is TensorFlow, or not known yet.
+
+    Keras takes it from KERAS_BACKEND, then from its configuration file; it is fixed once Keras is imported.
+    """
+    keras = sys.modules.get("keras")
+    if keras is not None and hasattr(keras, "config"):
+        found = keras.config.backend()
+    else:
+        found = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    return None if found == "tensorflow" else str(found)
+
+
+def require_backend() -> None:
+    """Imports Keras, and checks that it runs on TensorFlow.
+
+    Raises:
+        ImportError: it runs on another backend.
+    """
+    found = wrong_backend()
+    if found is None:
+        import keras  # noqa: F401 (only now its configuration file is read)
+
+        found = wrong_backend()
+    if found is not None:
+        raise ImportError(BACKEND_REQUIREMENT.format(found))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from fslcore import _backend as _backend  # isort: skip (before Keras)
 import keras
 import tensorflow as tf
 

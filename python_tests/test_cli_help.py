@@ -15,7 +15,8 @@ from fslcore import cli
 from fslcore.experiments import RECIPES
 from fslcore.experiments.recipes import fields
 
-COMMON = {"data", "image_size", "quick", "out", "tensorboard", "eval_episodes", "data_dir", "threads", "help"}
+COMMON = {"data", "image_size", "quick", "out", "tensorboard", "min_images", "eval_episodes", "data_dir"}
+COMMON |= {"threads", "help"}
 
 
 @pytest.fixture

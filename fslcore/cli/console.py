@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,9 +21,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fslcore.cli.flags import flag
+from fslcore.cli import output
+from fslcore.cli.flags import flag, in_flags
 from fslcore.cli.startup import quietly
-from fslcore.experiments import Diverged, Interrupted, Observer
+from fslcore.experiments import Diverged, Interrupted, NotSaved, Observer
+from fslcore.experiments.checkpoints import load_progress
+from fslcore.experiments.failures import reason
 
 if TYPE_CHECKING:
     from fslcore.data import ImageStore
@@ -41,10 +46,11 @@ class RunConsole(Observer):
 
     Attributes:
         complete: whether training is complete.
+        failed: whether something that was to be left, on the disk or on standard output, could not be.
     """
 
     def __init__(self, console: Console) -> None:
-        self.console, self.complete = console, False
+        self.console, self.complete, self.failed = console, False, False
         self._run: Run | None = None
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -78,7 +84,24 @@ class RunConsole(Observer):
             f"         {val.n_classes} for validation ({protocol}), {test.n_classes} for the test",
             f"{recipe.epochs:,} epochs of {recipe.steps_per_epoch:,} steps of {recipe.step_in_words()}",
         )
-        self.console.print("\n".join(lines), soft_wrap=True)
+        self._print("\n".join(lines))
+
+    def left_out(self, text: str) -> None:
+        """Prints which classes are left out."""
+        self._print(f"note: {in_flags(text, ('min_images',))}")
+
+    def noticed(self, text: str) -> None:
+        """Prints what is measured otherwise than usual."""
+        self._print(f"note: {in_flags(text, ('min_images',))}")
+
+    def unsaved(self, path: Path, error: Exception) -> None:
+        """Says on standard error what could not be written; the exit code will, too."""
+        self.failed = True
+        _complain(f"{path} could not be written: {reason(error)}")
+
+    def undrawn(self, path: Path, error: Exception) -> None:
+        """Says on standard error which picture is missing."""
+        _complain(f"warning: {path} could not be drawn: {reason(error)}")
 
     def stepped(self, step: int, loss: float | None) -> None:
         """Moves the bar."""
@@ -94,41 +117,52 @@ class RunConsole(Observer):
         if "val_accuracy" in row:
             line.append(f"validation {100 * row['val_accuracy']:.1f} % ± {100 * row['val_ci95']:.1f}")
         line.append(f"{row['seconds']:.0f} s")
-        self.console.print("   ".join(line))
+        self._print("   ".join(line))
 
     def trained(self, run: Run, seconds: float, test: ImageStore) -> None:
         """Prints how long the training took."""
-        del run
         self._stop_bar()
         self.complete = True
-        self.console.print(f"trained in {seconds:.0f} s; measuring on {test.n_classes} unseen classes")
+        kept = _kept_weights(load_progress(run.folder).history)
+        self._print(f"trained in {seconds:.0f} s{kept}; measuring on {test.n_classes} unseen classes")
 
     def measuring(self, done: int, total: int) -> None:
         """Draws the bar."""
         self._show_bar(done, total, "measuring", self.console)
 
     def measured(self, run: Run, results: Sequence[Result], test: ImageStore) -> None:
-        """Prints the results and, after a training, the files of the run."""
+        """Prints the results."""
         self._stop_bar()
-        show(self.console, results, run.recipe.learner, test.n_classes)
-        if self.complete:
-            files = ", ".join(sorted(path.name for path in run.folder.iterdir()))
-            self.console.print(f"in {run.folder}: {files}", soft_wrap=True)
+        with self._printing():
+            show(self.console, results, run.recipe.learner, test.n_classes)
+
+    def finished(self, run: Run) -> None:
+        """Prints the files of the run."""
+        files = ", ".join(sorted(path.name for path in run.folder.iterdir()))
+        self._print(f"in {run.folder}: {files}")
 
     def interrupted(self, stop: Interrupted) -> None:
         """Prints how to continue."""
         run, recipe = self._begun.folder, self._begun.recipe
-        self.console.print(
+        self._print(
             f"\ninterrupted after {stop.progress.step:,} of {recipe.steps:,} steps, which are kept in {run}\n"
             f"  continue:    fslcore train --resume {run}\n"
-            f"  measure it:  fslcore evaluate {run}",
-            soft_wrap=True,
+            f"  measure it:  fslcore evaluate {run}"
         )
 
     def interrupted_after_training(self) -> None:
         """Prints how to measure the learner."""
         run = self._begun.folder
-        self.console.print(f"\ninterrupted; training is complete. Measure it with: fslcore evaluate {run}")
+        self._print(f"\ninterrupted; training is complete. Measure it with: fslcore evaluate {run}")
+
+    def not_saved(self, stop: NotSaved) -> None:
+        """Prints which file could not be written, what is left and how to go on, on standard error."""
+        run = self._begun.folder
+        kept = f"the checkpoint of step {stop.kept:,} is as it was" if stop.kept else "there is none yet"
+        _complain(
+            f"{stop.path} could not be written: {stop.why}; {kept}\n"
+            f"  continue:    fslcore train --resume {run}, when there is room"
+        )
 
     def diverged(self, stop: Diverged) -> None:
         """Prints where training diverged, what is left and what to try, on standard error."""
@@ -145,11 +179,23 @@ class RunConsole(Observer):
             )
         else:
             found = f"  there was no checkpoint yet; {run} holds nothing worth keeping\n"
-        Console(stderr=True, highlight=False).print(
-            f"fslcore: training has diverged in {where} of {recipe.steps:,}: {what}\n{found}"
-            f"  try:         a new run with a smaller {rates}",
-            soft_wrap=True,
+        _complain(
+            f"training has diverged in {where} of {recipe.steps:,}: {what}\n{found}"
+            f"  try:         a new run with a smaller {rates}"
         )
+
+    def _print(self, text: str) -> None:
+        with self._printing():
+            self.console.print(text, soft_wrap=True, markup=False)
+
+    @contextlib.contextmanager
+    def _printing(self) -> Iterator[None]:
+        """Goes on in silence if standard output cannot be written: a training is worth more than its log."""
+        try:
+            yield
+        except (OSError, ValueError):  # ValueError: it has been closed
+            self._bar, self.failed = None, True
+            output.silence()
 
     @property
     def _begun(self) -> Run:
@@ -160,6 +206,10 @@ class RunConsole(Observer):
         """Draws the bar of what is being done, or moves it; it goes when it is full."""
         if not console.is_terminal:
             return
+        with self._printing():
+            self._move_bar(done, total, what, console, text)
+
+    def _move_bar(self, done: int, total: int, what: str, console: Console, text: str) -> None:
         if self._bar is None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -178,7 +228,8 @@ class RunConsole(Observer):
 
     def _stop_bar(self) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with self._printing():
+                self._bar.stop()
             self._bar = None
 
 
@@ -216,6 +267,25 @@ def show(console: Console, measured: Sequence[Result], learner: str, test_classe
             "about others",
             soft_wrap=True,
         )
+
+
+def _kept_weights(history: Sequence[Row]) -> str:
+    """Which weights are kept, if others had a better validation."""
+    validated = [row for row in history if "val_accuracy" in row]
+    if not validated:
+        return ""
+    last, best = validated[-1], max(validated, key=lambda row: row["val_accuracy"])
+    if best["val_accuracy"] <= last["val_accuracy"]:
+        return ""
+    return (
+        f"; the weights of the last epoch are kept (validation {100 * last['val_accuracy']:.1f} %), the best "
+        f"validation was {100 * best['val_accuracy']:.1f} % in epoch {best['epoch']:.0f}"
+    )
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # there is nobody to tell
+        print(f"fslcore: {text}", file=sys.stderr, flush=True)
 
 
 def _task(report: Report) -> str:

@@ -33,6 +33,7 @@ def diagnose() -> list[Finding]:
     """Checks versions, the compiled libraries, threads, XLA and CUDA. Never raises."""
     checks: list[tuple[str, Callable[[], list[Finding]]]] = [
         ("versions", _versions),
+        ("Keras backend", _backend),
         ("compiled core", _core),
         ("TensorFlow ops", _libraries),
         ("XLA", _xla),
@@ -65,14 +66,24 @@ def _tensorflow_version() -> Finding:
     return Finding("tensorflow", "ok", (found.version or f"of unknown version in {found.directory}") + other)
 
 
+def _backend() -> list[Finding]:
+    found = _tensorflow.wrong_backend()
+    if found is None:
+        return [Finding("Keras backend", "ok", "tensorflow")]
+    return [Finding("Keras backend", "broken", _tensorflow.BACKEND_REQUIREMENT.format(found))]
+
+
 def _core() -> list[Finding]:
     from fslcore import kernels
+    from fslcore.cpus import cpu_quota
 
     forced = os.environ.get("FSLCORE_SIMD")
     simd = kernels.simd_level() + (f" (FSLCORE_SIMD={forced})" if forced else "")
+    quota = cpu_quota()
+    limit = "" if quota is None else f", of which a quota allows the time of {quota:g}"
     return [
         Finding("SIMD level", "ok", simd),
-        Finding("threads", "ok", f"{kernels.num_threads()} of {os.cpu_count()} CPUs"),
+        Finding("threads", "ok", f"{kernels.num_threads()} of {os.cpu_count()} CPUs" + limit),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fslcore import experiments
-from fslcore.cli import shared
+from fslcore.cli import exits, shared
 from fslcore.cli.console import RunConsole
 
 
@@ -46,12 +46,15 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    data: shared.Data = None,
     data_dir: shared.DataDir = None,
+    min_images: shared.MinImages = None,
     threads: shared.Threads = None,
 ) -> None:
     """Measure the learner of RUN on its test classes, beside nearest neighbours on pixels and chance.
 
-    The figures are printed and kept in the run's metrics.json.
+    The figures are printed and kept in the run's metrics.json. A run that was killed is measured by its last
+    checkpoint. With other data than that of the training, the classes that it was trained on are left out.
     """
     with RunConsole(shared.console) as observer:
         experiments.evaluate(
@@ -63,8 +66,12 @@ def evaluate(
             seed=seed,
             transductive=transductive,
             against=against,
+            data=data,
             data_dir=data_dir,
+            min_images=min_images,
             threads=threads,
             observer=observer,
         )
-    shared.console.print(f"kept in {run / 'metrics.json'}", soft_wrap=True)
+    if observer.failed:
+        raise typer.Exit(exits.FAILED)
+    shared.console.print(f"kept in {run / 'metrics.json'}", soft_wrap=True, markup=False)

@@ -2,3 +2,8 @@
 """The exit codes of `fslcore` other than 0."""
 
 FAILED, WRONG_ARGUMENT, INTERRUPTED = 1, 2, 130
+
+
+def by_signal(number: int) -> int:
+    """The exit code of a program that a signal has ended, as shells say it: 143 for SIGTERM."""
+    return 128 + number

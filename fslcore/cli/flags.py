@@ -16,6 +16,39 @@ class WrongArgument(Exception):
     """A wrong argument, described in terms of the flags of a command."""
 
 
+def check_repeated(command: Any, args: list[str], *, until_argument: bool = False) -> None:
+    """Checks that no option is given twice with different values: the last one would win in silence.
+
+    Args:
+        command: the command.
+        args: what was typed after it.
+        until_argument: whether the options end at the first argument, which is a sub-command.
+
+    Raises:
+        WrongArgument: one is.
+    """
+    spelt = {name: option for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    given: dict[str, str] = {}
+    rest = iter(args)
+    for token in rest:
+        name, equals, _ = token.partition("=")
+        option = spelt.get(name)
+        if token == "--" or (until_argument and not token.startswith("-")):
+            return
+        if option is None or option.param_type_name != "option":
+            continue
+        typed = token if option.is_flag or equals else f"{token} {next(rest, '')}"
+        before = given.setdefault(option.name, typed)
+        if before.replace("=", " ") != typed.replace("=", " "):
+            raise WrongArgument(f"{option.opts[0]} must be given once, received {before} and {typed}")
+
+
+def with_suggestion(error: Exception, text: str) -> str:
+    """The parser's words about an unknown option, with its guesses as a question."""
+    guesses, said = getattr(error, "possibilities", None), getattr(error, "message", None)
+    return f"{said} (did you mean {' or '.join(guesses)}?)" if guesses and said else text
+
+
 class Command(TyperCommand):
     """A command whose help lists options under headings, and whose ArgumentErrors speak of its flags."""
 
@@ -32,6 +65,11 @@ class Command(TyperCommand):
             with formatter.section(heading):
                 formatter.write_dl(records)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Reads what was typed; no option may contradict itself."""
+        check_repeated(self, args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         try:
@@ -42,6 +80,11 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands whose own ArgumentErrors speak of its flags."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Reads what was typed; no option may contradict itself."""
+        check_repeated(self, args, until_argument=True)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the group, or one of its commands."""

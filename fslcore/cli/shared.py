@@ -22,4 +22,16 @@ DataDir = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the data is now: a folder that has moved, or a dataset. [default: where it was]",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
+MinImages = Annotated[
+    int | None,
+    typer.Option(min=1, help="Leave out the classes with fewer images.", rich_help_panel=RUN),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: all]", rich_help_panel=RUN)]

@@ -14,7 +14,7 @@ from rich.table import Table
 from fslcore.arguments import ArgumentError
 from fslcore.cli import shared
 from fslcore.experiments import RECIPES, Run, runs
-from fslcore.experiments.checkpoints import WEIGHTS, Progress, load_progress
+from fslcore.experiments.checkpoints import Progress, is_measurable, load_progress
 
 _BASELINES = {"PixelNearestNeighbour": "1-NN on pixels"}
 
@@ -149,7 +149,7 @@ def _next(run: Run, progress: Progress, results: Sequence[dict[str, Any]]) -> li
     if progress.step < run.recipe.steps:
         lines.append(f"continue:   fslcore train --resume {run.folder}")
     if not results:
-        measurable = (run.folder / WEIGHTS).exists()
+        measurable = is_measurable(run.folder)
         lines.append(
             f"measure it: fslcore evaluate {run.folder}" if measurable else "not measured: no weights"
         )

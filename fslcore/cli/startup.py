@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Holds back what is written to file descriptor 2, and writes it only if there is an exception.
+    """Holds back what is written to file descriptor 2, and writes it only if there is an error.
 
     TensorFlow 2.21 logs there from C++ before it has read TF_CPP_MIN_LOG_LEVEL.
     """
@@ -22,7 +22,7 @@ def quietly() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(stderr, held.read())
             raise

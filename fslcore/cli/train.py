@@ -13,12 +13,12 @@ import typer
 
 from fslcore import experiments
 from fslcore.arguments import ArgumentError
-from fslcore.cli import exits, shared
+from fslcore.cli import exits, shared, signals
 from fslcore.cli.console import RunConsole
 from fslcore.cli.flags import Command, Group, WrongArgument, flag, in_flags
 from fslcore.data import datasets
 from fslcore.experiments import RECIPES, Recipe, Run
-from fslcore.experiments.choices import learners_of, listed, owners_of
+from fslcore.experiments.choices import learners_of, listed, nearest, owners_of
 from fslcore.experiments.recipes import fields
 from fslcore.experiments.recipes.adaptive import AdaptiveRecipe
 from fslcore.experiments.recipes.embedding import EmbeddingRecipe
@@ -62,6 +62,11 @@ class _Learners(Group):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if ctx.params.get("resume") is not None:
             raise _resumes_alone(args[0])
+        for name in ("data", "data_dir"):
+            if ctx.params.get(name) is not None:
+                raise WrongArgument(
+                    f"{flag(name)} must follow the learner, as in: fslcore train siamese {flag(name)}"
+                )
         if args[0] not in RECIPES:
             raise _no_learner(args[0])
         return super().resolve_command(ctx, args)
@@ -97,6 +102,7 @@ def train(
             show_default=False,
         ),
     ] = None,
+    data: shared.Data = None,
     data_dir: shared.DataDir = None,
 ) -> None:
     """Train LEARNER and measure it on classes that it has never seen.
@@ -109,7 +115,9 @@ def train(
     if resume is None:
         raise _no_learner("")
     with renamed(run="resume"):
-        _carry_out(lambda observer: experiments.resume(resume, data_dir=data_dir, observer=observer))
+        _carry_out(
+            lambda observer: experiments.resume(resume, data=data, data_dir=data_dir, observer=observer)
+        )
 
 
 def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
@@ -159,6 +167,7 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
             typer.Option(min=1, help=f"{shared.EPISODES_HELP} [default: 1000]", rich_help_panel=shared.RUN),
         ] = None,
         data_dir: shared.DataDir = None,
+        min_images: shared.MinImages = None,
         threads: shared.Threads = None,
         **chosen: Any,
     ) -> None:
@@ -171,6 +180,7 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
                 image_size=image_size,
                 quick=quick,
                 tensorboard=tensorboard,
+                min_images=min_images,
                 eval_episodes=eval_episodes,
                 threads=threads,
                 observer=observer,
@@ -224,15 +234,20 @@ def _carry_out(start: Callable[[RunConsole], Run]) -> None:
             start(observer)
     except experiments.Interrupted as stop:
         observer.interrupted(stop)
-        raise typer.Exit(exits.INTERRUPTED) from None
+        raise typer.Exit(exits.by_signal(stop.signal)) from None
     except experiments.Diverged as stop:
         observer.diverged(stop)
         raise typer.Exit(exits.FAILED) from None
-    except KeyboardInterrupt:
+    except experiments.NotSaved as stop:
+        observer.not_saved(stop)
+        raise typer.Exit(exits.FAILED) from None
+    except KeyboardInterrupt as stop:
         if not observer.complete:
             raise
         observer.interrupted_after_training()
-        raise typer.Exit(exits.INTERRUPTED) from None
+        raise typer.Exit(signals.exit_code(stop)) from None
+    if observer.failed:
+        raise typer.Exit(exits.FAILED)
 
 
 def _unknown_option(error: Exception) -> str | None:
@@ -247,12 +262,12 @@ def _owners(option: str) -> list[str]:
 
 
 def _no_learner(received: str) -> ArgumentError:
-    return ArgumentError("learner", f"must be one of {', '.join(RECIPES)}", received)
+    return ArgumentError("learner", f"must be one of {', '.join(RECIPES)}{nearest(received)}", received)
 
 
 def _resumes_alone(received: str) -> WrongArgument:
     return WrongArgument(
-        "--resume must be given alone or with --data-dir, because the run has its options, "
+        "--resume must be given alone or with --data-dir or --data, because the run has its options, "
         f"received also: {received}"
     )
 

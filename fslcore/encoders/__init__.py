@@ -5,6 +5,7 @@ Each function returns a keras.Sequential, to train alone or to put before a `fsl
 `adversarial` holds the networks of `MetaGAN`.
 """
 
+from fslcore import _backend as _backend
 from fslcore.encoders import adversarial
 from fslcore.encoders.basic import BasicCNN
 from fslcore.encoders.koch import KochNet

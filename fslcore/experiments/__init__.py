@@ -4,7 +4,7 @@
     run = fsl.experiments.train("siamese", "glyphs", quick=True)
     fsl.experiments.resume(run)                         after Ctrl-C, or with the path of its folder
     fsl.experiments.evaluate(run, way=10, shot=1)
-    learner = fsl.experiments.trained_learner(run, (28, 28, 1))
+    learner = fsl.experiments.open_run("runs/mine").learner      in another process
 
 Nothing here prints: an `Observer` is told what happens. Importing this does not import TensorFlow.
 """
@@ -13,6 +13,8 @@ from fslcore.experiments import recipes
 from fslcore.experiments.checkpoints import trained_learner
 from fslcore.experiments.choices import planned_recipe
 from fslcore.experiments.course import evaluate, resume, train
+from fslcore.experiments.failures import NotSaved
+from fslcore.experiments.opening import OpenedRun, open_run
 from fslcore.experiments.recipes import *  # noqa: F403 (each is listed there)
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 from fslcore.experiments.runs import Run
@@ -20,9 +22,12 @@ from fslcore.experiments.runs import Run
 __all__ = [
     "Diverged",
     "Interrupted",
+    "NotSaved",
     "Observer",
+    "OpenedRun",
     "Run",
     "evaluate",
+    "open_run",
     "planned_recipe",
     "resume",
     "train",

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,17 @@ import numpy as np
 
 from fslcore import files
 from fslcore.arguments import ArgumentError
+from fslcore.experiments import archives
+from fslcore.experiments.failures import NotSaved
 from fslcore.experiments.runs import FORMAT, Row, Run, check_format
 
 CHECKPOINT, WEIGHTS = "checkpoint.npz", "model.weights.h5"
+
+# What reading a damaged .npz can raise; NotImplementedError: it claims an unknown compression.
+_DAMAGES = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error),
+    *(AttributeError, NotImplementedError, RuntimeError, RecursionError, MemoryError, OverflowError),
+)
 
 
 @dataclasses.dataclass
@@ -35,9 +45,29 @@ class Progress:
     partial: Row = dataclasses.field(default_factory=dict)
 
 
-def save_weights(run: Path, learner: Any) -> Path:
-    """Writes the learner's weights for `load_weights`; returns the path."""
-    files.replace(run / WEIGHTS, lambda temporary: learner.save_weights(temporary))
+def save_weights(run: Path, learner: Any, step: int | None = None) -> Path:
+    """Writes the learner's weights for `load_weights`.
+
+    Args:
+        run: the run folder.
+        learner: the learner.
+        step: the training step that they are from.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        NotSaved: the file cannot be written.
+    """
+
+    def write(temporary: Path) -> None:
+        learner.save_weights(temporary)
+        archives.describe_weights(temporary, learner.weights, step)
+
+    try:
+        files.replace(run / WEIGHTS, write)
+    except (OSError, RuntimeError) as error:  # h5py raises either where the disk is full
+        raise NotSaved(run / WEIGHTS, error) from error
     return run / WEIGHTS
 
 
@@ -53,9 +83,11 @@ def load_weights(run: Path, learner: Any) -> None:
             "run", f"must have weights: {path} is missing, resume the training first", str(run)
         )
     # Their state is in the file of a trained learner, and Keras refuses to leave it there.
-    _build_optimizers(learner)
+    state = _state(learner)
     try:
+        archives.check_weights_file(path, sum(math.prod(variable.shape) for variable in state.values()))
         learner.load_weights(path)
+        archives.check_weights(path, learner.weights)
     except Exception as error:  # h5py and Keras raise OSError, KeyError, ValueError ... for damaged files
         raise ArgumentError(
             "run",
@@ -64,27 +96,57 @@ def load_weights(run: Path, learner: Any) -> None:
         ) from error
 
 
-def trained_learner(run: Run, image_shape: tuple[int, int, int]) -> Any:
-    """The learner of a run, with its trained weights.
+def trained_learner(run: Run, image_shape: tuple[int, int, int] | None = None) -> Any:
+    """The learner of a run, with its trained weights; those of its checkpoint, if it was killed later on.
 
     Args:
         run: the run.
-        image_shape: (height, width, channels) of the images that it was trained on.
+        image_shape: (height, width, channels) of the images that it was trained on; None: as its
+            `config.json` says.
 
     Raises:
         ArgumentError: there are no weights, or they do not fit the recipe.
     """
-    learner = run.recipe.build(image_shape)
-    load_weights(run.folder, learner)
+    image_shape = image_shape or run.config.get("image_shape")
+    if image_shape is None:
+        raise ArgumentError("image_shape", "must be given for a run of an earlier version", None)
+    height, width, channels = image_shape
+    learner = run.recipe.build((height, width, channels))
+    if _checkpoint_is_ahead(run.folder):
+        load_checkpoint(run.folder, learner)
+    else:
+        load_weights(run.folder, learner)
     return learner
 
 
+def _checkpoint_is_ahead(run: Path) -> bool:
+    """Whether training has come further than the file of weights, because it was killed before its end."""
+    if not (run / CHECKPOINT).exists():
+        return False
+    step = archives.weights_step(run / WEIGHTS)
+    if (run / WEIGHTS).exists() and step is None:
+        return False  # of an earlier version, or damaged
+    return load_progress(run).step > (step or 0)
+
+
+def is_measurable(run: Path) -> bool:
+    """Whether a run has weights, in their own file or in a checkpoint."""
+    return (run / WEIGHTS).exists() or load_progress(run).step > 0
+
+
 def save_checkpoint(run: Path, learner: Any, progress: Progress) -> None:
-    """Writes all state of a compiled learner: weights, moving averages, seeds, optimizer and progress."""
+    """Writes all state of a compiled learner: weights, moving averages, seeds, optimizer and progress.
+
+    Raises:
+        NotSaved: the file cannot be written.
+    """
     header = json.dumps({"format": FORMAT, **dataclasses.asdict(progress)}).encode()
     arrays: dict[str, Any] = {"header": np.frombuffer(header, np.uint8)}
     arrays |= {key: np.asarray(variable) for key, variable in _state(learner).items()}
-    files.replace(run / CHECKPOINT, lambda temporary: np.savez(temporary, **arrays))
+    try:
+        files.replace(run / CHECKPOINT, lambda temporary: np.savez(temporary, **arrays))
+    except OSError as error:
+        raise NotSaved(run / CHECKPOINT, error) from error
 
 
 def load_checkpoint(run: Path, learner: Any) -> Progress:
@@ -103,16 +165,11 @@ def load_checkpoint(run: Path, learner: Any) -> Progress:
     path = run / CHECKPOINT
     if not path.exists():
         return Progress()
-    progress, arrays = _read(path)
     state = _state(learner)
     shapes = {key: tuple(variable.shape) for key, variable in state.items()}
-    if shapes != {key: array.shape for key, array in arrays.items()}:
-        raise ArgumentError(
-            "run",
-            f"must have a checkpoint of its learner: {path} belongs to another model, whose variables have "
-            "other shapes",
-            str(run),
-        )
+    progress, arrays = _read(path, shapes=shapes)
+    if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
+        raise _damaged(path, ValueError("a number in it is not finite"))
     for key, variable in state.items():
         variable.assign(arrays[key])
     return progress
@@ -140,22 +197,69 @@ def is_finite(learner: Any) -> bool:
     return all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f")
 
 
-def _read(path: Path, wanted: Callable[[str], bool] = bool) -> tuple[Progress, dict[str, Any]]:
-    """The progress in a checkpoint, and those of its arrays whose names are wanted."""
+def _read(
+    path: Path,
+    wanted: Callable[[str], bool] = bool,
+    shapes: dict[str, tuple[int, ...]] | None = None,
+) -> tuple[Progress, dict[str, Any]]:
+    """The progress in a checkpoint, and those of its arrays whose names are wanted.
+
+    Args:
+        path: the file.
+        wanted: whether an array of a name is to be read.
+        shapes: the shapes that the arrays must have, by name.
+    """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files if wanted(name)}
-        header = json.loads(arrays.pop("header").tobytes())
+        # Before anything is unpacked.
+        held = {name: shape for name, (shape, _) in archives.forms(path).items()}
+        header = _header(path)
         found = header.pop("format")
-        progress = Progress(**header) if found == FORMAT else Progress()
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        progress = _progress(header) if found == FORMAT else Progress()
+    except _DAMAGES as error:
+        raise _damaged(path, error) from error
+    check_format(path, found)
+    del held["header"]
+    if shapes is not None and shapes != held:
         raise ArgumentError(
             "run",
-            f"must have a checkpoint to continue from: {path} is damaged ({_first_line(error)})",
+            f"must have a checkpoint of its learner: {path} belongs to another model, whose variables have "
+            "other shapes",
             str(path.parent),
-        ) from error
-    check_format(path, found)
-    return progress, arrays
+        )
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            return progress, {name: content[name] for name in held if wanted(name)}
+    except _DAMAGES as error:
+        raise _damaged(path, error) from error
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+        return dict(json.loads(content["header"].tobytes()))
+
+
+def _progress(header: dict[str, Any]) -> Progress:
+    """The progress in the header of a checkpoint, or a ValueError or TypeError."""
+    progress = Progress(**header)
+    rows = [*progress.history, progress.partial]
+    if not isinstance(progress.step, int) or progress.step < 0:
+        raise ValueError("step is no number of steps")
+    if not all(isinstance(value, (int, float)) for row in rows for value in dict(row).values()):
+        raise ValueError("its history is not one of numbers")
+    needed = {"epoch", "loss"}
+    if not all(needed <= row.keys() for row in progress.history) or not isinstance(progress.history, list):
+        raise ValueError("its history has no losses")
+    if progress.partial and not {"loss", "steps"} <= progress.partial.keys():
+        raise ValueError("its last epoch has no loss")
+    return progress
+
+
+def _damaged(path: Path, error: Exception) -> ArgumentError:
+    return ArgumentError(
+        "run",
+        f"must have a checkpoint to continue from: {path} is damaged ({_first_line(error)})",
+        str(path.parent),
+    )
 
 
 def _state(learner: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,16 +26,18 @@ def planned_recipe(learner: str, data: str, quick: bool = False, **chosen: Any) 
 
     Raises:
         ArgumentError: there is no such learner, a field belongs to another learner, a value is out of range,
-            or two do not go together.
+            two do not go together, or nothing could be learnt.
     """
     if learner not in RECIPES:
-        raise ArgumentError("learner", f"must be one of {', '.join(RECIPES)}", learner)
+        raise ArgumentError("learner", f"must be one of {', '.join(RECIPES)}{nearest(learner)}", learner)
     for name, value in _given(chosen).items():
         owners = owners_of(name)
         if learner not in owners:
             home = f"belongs to {listed(owners)}, not to" if owners else "must be a field of the recipe of"
             raise ArgumentError(name, f"{home} {learner}", value)
-    return RECIPES[learner].planned(str(data), quick, _given(chosen))
+    planned = RECIPES[learner].planned(str(data), quick, _given(chosen))
+    planned.check_learnable()
+    return planned
 
 
 def recipe(
@@ -92,6 +95,12 @@ def learners_of(kind: type[Recipe]) -> list[str]:
 def listed(names: list[str]) -> str:
     """The names as in "a, b and c"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def nearest(name: str) -> str:
+    """The learner whose name is most like one that does not exist, as a question in brackets."""
+    found = difflib.get_close_matches(str(name), RECIPES, n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def _given(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,20 +11,19 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fslcore.arguments import ArgumentError
-from fslcore.data import ImageStore
+from fslcore.arguments import ArgumentError, as_int64, check_at_least
+from fslcore.data import ImageStore, datasets
+from fslcore.experiments import completion, folders, memory, runs, selection
 from fslcore.experiments import parts as data_parts
-from fslcore.experiments import runs
 from fslcore.experiments.choices import planned_recipe
 from fslcore.experiments.recipes import Recipe
-from fslcore.experiments.recipes.recipe import smallest_class
+from fslcore.experiments.recipes.recipe import smallest_class, smallest_in_words
 from fslcore.experiments.renaming import renamed
-from fslcore.experiments.reporting import Diverged, Interrupted, Observer
+from fslcore.experiments.reporting import Observer
 from fslcore.experiments.runs import Run
 from fslcore.experiments.starting import fix_threads
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
-_MOST_EPISODES_OF_A_CURVE = 400
 _EPISODES, _QUICK_EPISODES = 1000, 200
 
 
@@ -48,6 +46,7 @@ def train(
     image_size: int = 28,
     quick: bool = False,
     tensorboard: bool = False,
+    min_images: int | None = None,
     eval_episodes: int | None = None,
     threads: int | None = None,
     observer: Observer | None = None,
@@ -60,11 +59,13 @@ def train(
         recipe: a recipe, which is trained as it is; or the name of a learner, a key of `RECIPES`, for its
             default recipe on this data.
         data: the name of a dataset, such as "glyphs", or a folder with one sub-folder per class.
-        out: run folder, new or empty; None: `runs/<learner>-<data>-<date-time>`.
+        out: run folder, new or empty, outside of the data; None: `runs/<learner>-<data>-<date-time>`.
         data_dir: where TensorFlow Datasets keeps omniglot; None: TFDS_DATA_DIR, or ~/tensorflow_datasets.
         image_size: height and width that the images are resized to.
         quick: with the name of a learner, take small sizes, for a trial.
         tensorboard: also write the curves for TensorBoard, into the run folder.
+        min_images: leave out the classes with fewer images; None: those from which the learner cannot learn,
+            and the few that have less than half of what is usual and than a step takes. The observer is told.
         eval_episodes: test episodes for each result; None: 1000, or 200 for a quick trial.
         threads: CPU threads; None: all, or those with which TensorFlow has started. The bits of the result
             depend on their number and on `recipe.layout`.
@@ -77,8 +78,9 @@ def train(
 
     Raises:
         ArgumentError: an argument is wrong. No folder is left behind.
-        Interrupted: by Ctrl-C in the training; `resume` continues.
+        Interrupted: by Ctrl-C, SIGTERM or SIGHUP in the training; `resume` continues.
         Diverged: the loss or a weight has become infinite or NaN.
+        NotSaved: a checkpoint cannot be written; `resume` continues from the one before.
 
     Example:
         >>> run = train("siamese", "glyphs", quick=True)  # doctest: +SKIP
@@ -89,46 +91,62 @@ def train(
     given = {name: value for name, value in chosen.items() if value is not None}
     if isinstance(recipe, str):
         recipe = planned_recipe(recipe, data_parts.place(data), quick, **given)
-        fit = True
+        fixed: set[str] | None = recipe.fixed(given)
     elif quick or given:
         name, value = next(iter({**given, "quick": quick}.items()))
         raise ArgumentError(name, "must be left out with a recipe, which has all its fields", value)
     else:
-        fit = False
-    _check_counts(eval_episodes=eval_episodes, threads=threads)
+        recipe.check_learnable()
+        fixed = None
+    _check_counts(eval_episodes=eval_episodes, threads=threads, min_images=min_images)
+    data_parts.check_data_dir(data, data_dir)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ImportError("`tensorboard` needs the package tensorboard: pip install tensorboard")
-    folder = Path(out) if out is not None else _default_folder(recipe.learner, data)
-    runs.check_new(folder)
+    folder = Path(out).expanduser() if out is not None else _default_folder(recipe.learner, data)
+    if out is not None:
+        runs.check_new(folder)
+    if str(data) not in datasets.names():
+        hint = "" if out is not None else "; give another one, or train in another folder"
+        folders.check_outside(folder, Path(data).expanduser(), "out", hint)
     with observer.starting():
         number = fix_threads(threads, recipe.layout, required=threads is not None)
-    parts = data_parts.load_parts(data, data_dir, image_size, observer.loading)
-    if fit:
+    whole = data_parts.load_parts(data, data_dir, image_size, observer.loading)
+    least = selection.least_images(recipe, whole, fixed, min_images)
+    parts = selection.selected(whole, least)
+    for sentence in selection.left_out_in_words(whole, least):
+        observer.left_out(sentence)
+    if fixed is not None:
         recipe = recipe.fitted(parts, given)
     # What cannot be trained, or measured in the end, must not leave a folder behind.
     recipe.check(parts["train"])
     recipe.protocols(parts["test"])
+    memory.check(recipe, parts)
     learner = recipe.build(parts["train"].image_shape)
-    recipe.batches(learner, parts["train"], first=0)
+    with renamed(**recipe.samplers):
+        recipe.batches(learner, parts["train"], first=0)
     config = {
         "recipe": recipe.to_json(),
         "data": data_parts.place(data),
         "data_dir": None if data_dir is None else str(data_dir),
         "image_size": image_size,
+        "image_shape": list(parts["train"].image_shape),
+        "min_images": least,
+        "classes": {name: list(part.class_names) for name, part in whole.items()},
         "split": data_parts.described(parts),
         "eval_episodes": eval_episodes or (_QUICK_EPISODES if quick else _EPISODES),
         "threads": number,
         "tensorboard": tensorboard,
     }
-    runs.create(folder, config)
-    run = Run.open(folder)
-    _carry_through(run, learner, parts, observer, callbacks)
+    # Runs that start in the same second with a default name get different ones.
+    run = Run.open((runs.create if out is not None else runs.create_numbered)(folder, config))
+    completion.carry_through(run, learner, parts, observer, callbacks)
     return run
 
 
 def resume(
     run: Run | PathLike,
     *,
+    data: PathLike | None = None,
     data_dir: PathLike | None = None,
     observer: Observer | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -140,6 +158,7 @@ def resume(
 
     Args:
         run: the run, or its folder.
+        data: where its data is now, unchanged; None: where it was.
         data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
         observer: is told what happens.
         callbacks: more Keras callbacks for the training.
@@ -151,14 +170,16 @@ def resume(
         ArgumentError: there is no such run, it is damaged, or its data is not what it was.
         Interrupted: as for `train`.
         Diverged: as for `train`.
+        NotSaved: as for `train`.
     """
     observer = observer or Observer()
     run = run if isinstance(run, Run) else Run.open(run)
     with observer.starting():
-        fix_threads(run.config["threads"], run.recipe.layout)
-    parts = data_parts.parts_of_run(run, data_dir, observer.loading)
+        fix_threads(run.config.get("threads"), run.recipe.layout)
+    parts = data_parts.parts_of_run(run, data, data_dir, observer.loading)
+    memory.check(run.recipe, parts)
     learner = run.recipe.build(parts["train"].image_shape)
-    _carry_through(run, learner, parts, observer, callbacks)
+    completion.carry_through(run, learner, parts, observer, callbacks)
     return run
 
 
@@ -172,13 +193,16 @@ def evaluate(
     seed: int = 0,
     transductive: bool = False,
     against: Run | PathLike | None = None,
+    data: PathLike | None = None,
     data_dir: PathLike | None = None,
+    min_images: int | None = None,
     threads: int | None = None,
     observer: Observer | None = None,
 ) -> list[Result]:
     """Measures the learner of a run on its test classes, beside nearest neighbours on pixels.
 
-    The results are also kept in the run's `metrics.json`.
+    The results are also kept in the run's `metrics.json`. A run that was killed is measured by its last
+    checkpoint.
 
     Args:
         run: the run, or its folder.
@@ -191,7 +215,11 @@ def evaluate(
             fitted to tasks, the queries by their own common statistics. Such results are not comparable with
             others.
         against: another run on the same data, to be measured on the same episodes.
+        data: where the data is now, or other data; None: where it was. If it is not as it was, the learner is
+            measured on those of its classes that it was not trained or validated on, by their names; the
+            observer is told.
         data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        min_images: leave out the test classes with fewer images; None: as in the training.
         threads: as for `train`.
         observer: is told what happens.
 
@@ -203,124 +231,81 @@ def evaluate(
     """
     observer = observer or Observer()
     run = run if isinstance(run, Run) else Run.open(run)
-    _check_counts(query=query, episodes=episodes, threads=threads)
+    _check_counts(shot=shot, query=query, episodes=episodes, threads=threads, min_images=min_images)
+    _check_counts(2, way=way)
+    _check_counts(0, seed=seed)
     others = [] if against is None else [_on_same_data(against, run)]
     with observer.starting():
         fix_threads(threads, run.recipe.layout, required=threads is not None)
-    test = data_parts.parts_of_run(run, data_dir, observer.loading)["test"]
+    test, changes = data_parts.unseen_part_of_run(run, data, data_dir, min_images, observer.loading)
     from fslcore.experiments import checkpoints, results
 
+    results.kept_results(run.folder)  # a damaged file is an error before the measuring, not after it
     protocols = run.recipe.protocols(test, way, shot)
     for recipe in (run.recipe, *(other.recipe for other in others)):
         _check_queries(recipe, test, query, max(shot for _, shot in protocols))
+    memory.check(run.recipe, {"test": test})
     learner = checkpoints.trained_learner(run, test.image_shape)
+    for sentence in changes:
+        observer.noticed(sentence)
     rivals = []
     for other in others:
         for protocol in protocols:
             other.recipe.protocols(test, *protocol)
         with renamed(run="against"):
             rivals.append((checkpoints.trained_learner(other, test.image_shape), other.recipe))
-    measured = results.measure(
-        learner,
-        run.recipe,
-        test,
-        protocols,
-        episodes,
-        seed,
-        query=query,
-        transductive=transductive,
-        against=rivals[0] if rivals else None,
-        progress=observer.measuring,
-    )
-    results.write_metrics(run.folder, measured, keep=True, against=others[0].folder if others else None)
-    observer.measured(run, measured, test)
-    return measured
-
-
-def _carry_through(
-    run: Run,
-    learner: Any,
-    parts: Mapping[str, ImageStore],
-    observer: Observer,
-    callbacks: Sequence[keras.callbacks.Callback],
-) -> None:
-    """Trains a run from where it is to its end, measures it and draws its pictures."""
-    from fslcore.experiments import checkpoints, pictures, results, training
-
-    folder, recipe, test = run.folder, run.recipe, parts["test"]
-    title = f"{recipe.learner} on {Path(run.config['data']).name}"
-    observer.begun(run, parts)
-    started = time.monotonic()
-    try:
-        history = training.train(
+    with renamed(n_way="way", k_shot="shot", n_query="query", n_unlabelled="unlabelled"):
+        measured = results.measure(
             learner,
-            recipe,
-            parts["train"],
-            folder,
-            results.validator(learner, recipe, parts["val"]),
-            (*_curves(run), *callbacks),
-            observer,
+            run.recipe,
+            test,
+            protocols,
+            episodes,
+            seed,
+            query=query,
+            transductive=transductive,
+            against=rivals[0] if rivals else None,
+            progress=observer.measuring,
         )
-    except Interrupted as stop:
-        checkpoints.save_weights(folder, learner)
-        pictures.draw_history(folder, recipe, stop.progress.history, title)
-        raise
-    except Diverged as stop:
-        stop.kept = checkpoints.load_checkpoint(folder, learner)
-        if stop.kept.step:
-            checkpoints.save_weights(folder, learner)
-            pictures.draw_history(folder, recipe, stop.kept.history, title)
-        raise
-    checkpoints.save_weights(folder, learner)
-    pictures.draw_history(folder, recipe, history, title)
-    observer.trained(run, time.monotonic() - started, test)
-    episodes = run.config["eval_episodes"]
-    measured = results.measure(
-        learner,
-        recipe,
-        test,
-        recipe.protocols(test),
-        episodes,
-        recipe.key("test"),
-        progress=observer.measuring,
-    )
-    results.write_metrics(folder, measured, keep=False)
-    pictures.draw(folder, learner, recipe, parts["train"], test, min(episodes, _MOST_EPISODES_OF_A_CURVE))
     observer.measured(run, measured, test)
-
-
-def _curves(run: Run) -> list[keras.callbacks.Callback]:
-    """The callback that writes the curves for TensorBoard, if they were asked for."""
-    # Runs from before the option have no such entry.
-    if not run.config.get("tensorboard"):
-        return []
-    import keras
-
-    return [keras.callbacks.TensorBoard(run.folder / "tensorboard", write_graph=False)]
+    usual = run.recipe.usual_protocols(test) if way is None and shot is None else protocols
+    for sentence in selection.shortfalls(run.recipe, test, protocols, usual, query):
+        observer.noticed(sentence)
+    with completion.unsaved_if_failing(run.folder / runs.METRICS, observer):
+        results.write_metrics(run.folder, measured, keep=True, against=others[0].folder if others else None)
+    return measured
 
 
 def _on_same_data(against: Run | PathLike, run: Run) -> Run:
     with renamed(run="against"):
         other = against if isinstance(against, Run) else Run.open(against)
-    if other.config["split"] != run.config["split"]:
+    # Runs of different learners may have left out different classes of the same training part.
+    shared = "classes" if "classes" in run.config and "classes" in other.config else "split"
+    mine, its = run.config, other.config
+    if its["split"]["test"] != mine["split"]["test"] or its[shared] != mine[shared]:
         raise ArgumentError(
             "against", f"must be a run on the same classes and images as {run.folder}", str(other.folder)
         )
     return other
 
 
-def _check_counts(**counts: int | None) -> None:
+def _check_counts(least: int = 1, /, **counts: int | None) -> None:
     for name, value in counts.items():
-        if value is not None and value < 1:
-            raise ArgumentError(name, "must be at least 1", value)
+        if value is None:
+            continue
+        check_at_least(name, as_int64(name, value), least)
 
 
 def _check_queries(recipe: Recipe, test: ImageStore, query: int | None, shot: int) -> None:
     most = smallest_class(test) - shot - recipe.unlabelled_images
     if query is not None and query > most:
-        raise ArgumentError("query", f"must be at most {most} beside `shot={shot}` on {test!r}", query)
+        raise ArgumentError(
+            "query",
+            f"must be at most {most} beside `shot={shot}` on {test!r}: {smallest_in_words(test)}",
+            query,
+        )
 
 
 def _default_folder(learner: str, data: PathLike) -> Path:
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{learner}-{Path(data).name}-{now}"
+    return Path("runs") / f"{learner}-{Path(data).expanduser().resolve().name}-{now}"

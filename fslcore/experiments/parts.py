@@ -8,18 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore, datasets, default_split, load
 from fslcore.data.datasets import Progress
+from fslcore.experiments import folders
 from fslcore.experiments.renaming import renamed
 from fslcore.experiments.runs import Run
+from fslcore.experiments.selection import selected
+
+PathLike = str | os.PathLike[str]
+
+# The datasets that are kept in a folder of TensorFlow Datasets.
+_IN_DATA_DIR = ("omniglot",)
+_MOST_NAMES = 5
 
 
 def load_parts(
-    data: str | os.PathLike[str],
-    data_dir: str | os.PathLike[str] | None,
-    image_size: int,
-    progress: Progress,
+    data: PathLike, data_dir: PathLike | None, image_size: int, progress: Progress
 ) -> dict[str, ImageStore]:
     """The classes for training, validation and test: "train", "val" and "test".
 
@@ -32,46 +39,93 @@ def load_parts(
     Raises:
         ArgumentError: there is no such dataset, or it is too small to be divided.
     """
-    with renamed(name_or_path="data"):
-        store = load(data, image_size=image_size, data_dir=data_dir, progress=progress)
-    try:
-        return default_split(store)
-    except ArgumentError as error:
-        raise ArgumentError(
-            "data", f"must have classes for training, validation and test ({error})", data
-        ) from error
+    return _divided(_loaded(data, data_dir, image_size, progress), data)
 
 
 def parts_of_run(
-    run: Run, data_dir: str | os.PathLike[str] | None, progress: Progress
+    run: Run, data: PathLike | None, data_dir: PathLike | None, progress: Progress
 ) -> dict[str, ImageStore]:
-    """The parts that a run was trained with.
+    """The parts that a run was trained with, for more training.
 
     Args:
         run: the run.
+        data: where the data is now; None: where it was.
         data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
         progress: as for `load_parts`.
 
     Raises:
         ArgumentError: the data is not what it was.
     """
-    config = run.config
-    parts = load_parts(config["data"], data_dir or config["data_dir"], config["image_size"], progress)
+    at = _place_of(run, data)
+    store = _of_the_run(run, at, data, data_dir, progress)
+    parts = selected(_divided(store, at), run.config.get("min_images", {}))
     for name, found in described(parts).items():
-        expected = config["split"][name]
+        expected = run.config["split"][name]
         if found != expected:
             raise ArgumentError(
-                "run",
-                f"must find the data that it was trained with: the {name} part of {config['data']} must have "
-                f"{_in_words(expected)}, and it has {_in_words(found)}",
-                str(run.folder),
+                "run" if data is None else "data",
+                f"must find the data that it was trained with: the {name} part of {at} must have "
+                f"{_in_words(expected)}, and it has {_in_words(found)} (`data` says where the data is now; "
+                "for other data, begin a new run)",
+                str(run.folder if data is None else data),
             )
     return parts
 
 
-def place(data: str | os.PathLike[str]) -> str:
+def unseen_part_of_run(
+    run: Run,
+    data: PathLike | None,
+    data_dir: PathLike | None,
+    min_images: int | None,
+    progress: Progress,
+) -> tuple[ImageStore, list[str]]:
+    """The classes to measure the learner of a run on, none of which it has been trained on.
+
+    Args:
+        run: the run.
+        data: what to measure on; None: the data of the run, where it was.
+        data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        min_images: the images that a class must have; None: as in the training.
+        progress: as for `load_parts`.
+
+    Returns:
+        The store; and sentences that say how it differs from the test part of the run, if it does.
+
+    Raises:
+        ArgumentError: the data has no such class, or the run does not tell which they are.
+    """
+    at = _place_of(run, data)
+    store = _of_the_run(run, at, data, data_dir, progress)
+    least = run.config.get("min_images", {})
+    try:
+        parts = _divided(store, at)
+        found = described(selected(parts, least))
+    except ArgumentError:  # too small to be divided, or without classes of the size that training took
+        parts, found = None, None
+    if parts is not None and found == run.config["split"]:
+        test, notes = parts["test"], list[str]()
+    else:
+        test, notes = _unseen(run, store, at)
+    if min_images is None:
+        min_images = min(least.get("test", 1), int(test.images_per_class.max()))
+    with renamed(n="min_images"):
+        return test.with_min_images(min_images), notes
+
+
+def place(data: PathLike) -> str:
     """The data as `config.json` names it: a dataset by its name, a folder by its absolute path."""
-    return str(data) if data in datasets.names() else str(Path(data).resolve())
+    return str(data) if data in datasets.names() else str(Path(data).expanduser().resolve())
+
+
+def check_data_dir(data: PathLike, data_dir: PathLike | None) -> None:
+    """Raises ArgumentError for a `data_dir` that the data would not heed."""
+    if data_dir is not None and str(data) not in _IN_DATA_DIR:
+        raise ArgumentError(
+            "data_dir",
+            f"must be left out for `data={str(data)!r}`: it says where TensorFlow Datasets keeps "
+            f"{', '.join(_IN_DATA_DIR)}",
+            str(data_dir),
+        )
 
 
 def described(parts: Mapping[str, ImageStore]) -> dict[str, dict[str, Any]]:
@@ -80,6 +134,98 @@ def described(parts: Mapping[str, ImageStore]) -> dict[str, dict[str, Any]]:
         name: {"classes": part.n_classes, "images": len(part), "hash": part.content_hash}
         for name, part in parts.items()
     }
+
+
+def _loaded(
+    data: PathLike,
+    data_dir: PathLike | None,
+    image_size: int,
+    progress: Progress,
+    channels: int | None = None,
+) -> ImageStore:
+    with renamed(name_or_path="data"):
+        return load(data, image_size=image_size, channels=channels, data_dir=data_dir, progress=progress)
+
+
+def _divided(store: ImageStore, data: PathLike) -> dict[str, ImageStore]:
+    try:
+        return default_split(store)
+    except ArgumentError as error:
+        raise ArgumentError(
+            "data", f"must have classes for training, validation and test ({error})", str(data)
+        ) from error
+
+
+def _place_of(run: Run, data: PathLike | None) -> str:
+    return run.config["data"] if data is None else place(data)
+
+
+def _of_the_run(
+    run: Run, at: str, data: PathLike | None, data_dir: PathLike | None, progress: Progress
+) -> ImageStore:
+    """All images of a place, with the size and the channels that the learner was trained with."""
+    config = run.config
+    check_data_dir(at, data_dir)
+    if at not in datasets.names():
+        if not Path(at).is_dir():
+            raise ArgumentError(
+                "run" if data is None else "data",
+                f"must find its data: there is no folder {at} (`data` says where it is now)",
+                str(run.folder if data is None else data),
+            )
+        folders.check_outside(run.folder, Path(at), "run", "; move the run out of it")
+    kept = config.get("data_dir") if at == config["data"] else None
+    where = (at, data_dir or kept, config["image_size"], progress)
+    with renamed(**({"data": "run"} if data is None else {})):
+        store = _loaded(*where)
+        expected = config.get("image_shape")
+        # One coloured picture makes all of a folder coloured.
+        if expected is not None and store.image_shape[2] != expected[2]:
+            store = _loaded(*where, channels=expected[2])
+        return store
+
+
+def _unseen(run: Run, store: ImageStore, at: str) -> tuple[ImageStore, list[str]]:
+    """The classes of a store that are not those of the run's training and validation, and what is new."""
+    names = run.config.get("classes")
+    if names is None:
+        raise ArgumentError(
+            "run",
+            f"must be of a version that keeps the names of its classes, or {at} must be as it was: otherwise "
+            "it is not known which classes have been trained on",
+            str(run.folder),
+        )
+    seen = {*names["train"], *names["val"]}
+    foreign = at in datasets.names() and at != run.config["data"]
+    candidates = _divided(store, at)["test"] if foreign else store
+    fresh = np.array([name not in seen for name in candidates.class_names])
+    if not fresh.any():
+        raise ArgumentError(
+            "data", "must have classes that the learner of the run has not been trained on", at
+        )
+    test = candidates.take(fresh[candidates.labels], f"{store.name}/test")
+    return test, [_change_in_words(names, store, test, at)]
+
+
+def _change_in_words(names: Mapping[str, Any], store: ImageStore, test: ImageStore, at: str) -> str:
+    known = [name for part in names.values() for name in part]
+    more = [name for name in store.class_names if name not in {*known}]
+    gone = [name for name in known if name not in {*store.class_names}]
+    parts = []
+    for count, what in ((more, "more"), (gone, "fewer")):
+        if count:
+            parts.append(f"{len(count)} class{'' if len(count) == 1 else 'es'} {what} ({_listed(count)})")
+    difference = " and ".join(parts) or "other images in the same classes"
+    return (
+        f"{at} is not the data that the run was trained with: {difference}; measured on its "
+        f"{test.n_classes} classes that are in neither training nor validation, {len(test)} images with the "
+        f"hash {test.content_hash}"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMES])
+    return shown + (", ..." if len(names) > _MOST_NAMES else "")
 
 
 def _in_words(part: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from fslcore.arguments import ArgumentError
@@ -19,9 +20,14 @@ def renamed(**names: str) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        if error.argument not in names:
+        # An argument may be a sum, "k_shot + n_query", and a requirement may name others in backticks.
+        name = re.sub(r"[a-z_]+", lambda found: names.get(found[0], found[0]), error.argument)
+        requirement = re.sub(
+            r"`([a-z_]+)", lambda found: f"`{names.get(found[1], found[1])}", error.requirement
+        )
+        if (name, requirement) == (error.argument, error.requirement):
             raise
-        name, described = names[error.argument], error.described
+        described = error.described
         if described == f"{error.argument}={error.received!r}":
             described = f"{name}={error.received!r}"
-        raise ArgumentError(name, error.requirement, error.received, described=described) from error
+        raise ArgumentError(name, requirement, error.received, described=described) from error

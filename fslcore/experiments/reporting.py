@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from fslcore.data import ImageStore
+from fslcore.experiments.failures import reason
 
 if TYPE_CHECKING:
     from fslcore.experiments.checkpoints import Progress
@@ -41,19 +45,38 @@ class Observer:
         """Test episodes are done: `done` of `total`, first with `done=0`."""
 
     def measured(self, run: Run, results: Sequence[Result], test: ImageStore) -> None:
-        """The results are in `metrics.json`."""
+        """The results are known; they are written to `metrics.json` next."""
+
+    def finished(self, run: Run) -> None:
+        """After a training: everything that could be written is in the run folder."""
+
+    def noticed(self, text: str) -> None:
+        """Something is measured otherwise than usual, such as with fewer queries; `text` is a sentence."""
+
+    def left_out(self, text: str) -> None:
+        """Classes are left out, because they have too few images; a sentence says which. This one warns."""
+        warnings.warn(text, stacklevel=2)
+
+    def unsaved(self, path: Path, error: Exception) -> None:
+        """A file could not be written; what was computed is still reported. This one warns."""
+        warnings.warn(f"{path} could not be written: {reason(error)}", stacklevel=2)
+
+    def undrawn(self, path: Path, error: Exception) -> None:
+        """A picture, or all those of a run, could not be drawn; nothing else is lost. This one warns."""
+        warnings.warn(f"{path} could not be drawn: {reason(error)}", stacklevel=2)
 
 
 class Interrupted(Exception):
-    """Training was stopped by Ctrl-C, after a complete step; the checkpoint has been written.
+    """Training was stopped by a signal, after a complete step; the checkpoint has been written.
 
     Attributes:
         progress: how far the run has come.
+        signal: SIGINT, which is Ctrl-C, SIGTERM or SIGHUP.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, signal: int = SIGINT) -> None:
         super().__init__(f"interrupted after step {progress.step}; the run can be resumed")
-        self.progress = progress
+        self.progress, self.signal = progress, signal
 
 
 class Diverged(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 
 from fslcore.data import ImageStore
 from fslcore.evaluation import PixelNearestNeighbour, Report, evaluate, paired_difference
-from fslcore.experiments import runs
+from fslcore.experiments import folders, runs
 from fslcore.experiments.recipes import Recipe
 
 
@@ -120,15 +120,36 @@ def write_metrics(run: Path, results: Sequence[Result], keep: bool, against: Pat
 
     Raises:
         ArgumentError: the file is to be kept but is damaged.
+        OSError: it cannot be written.
     """
     entries = [_entry(result, against) for result in results]
-    if keep and (run / runs.METRICS).exists():
-        new = {_protocol(entry) for entry in entries}
-        old = runs.read_json(run / runs.METRICS)["results"]
-        entries = [entry for entry in old if _protocol(entry) not in new] + entries
-    runs.write_json(
-        run / runs.METRICS, {"format": runs.FORMAT, "results": entries, "versions": runs.versions()}
-    )
+    # Two processes that measure a run at the same time must not forget each other's results.
+    with folders.locked(run / runs.CONFIG, wait=True):
+        if keep:
+            new = {_protocol(entry) for entry in entries}
+            entries = [entry for entry in kept_results(run) if _protocol(entry) not in new] + entries
+        folders.sweep(run, runs.METRICS)
+        runs.write_json(
+            run / runs.METRICS, {"format": runs.FORMAT, "results": entries, "versions": runs.versions()}
+        )
+
+
+def kept_results(run: Path) -> list[dict[str, Any]]:
+    """The results in `metrics.json`; none if there is no such file.
+
+    Raises:
+        ArgumentError: the file is damaged.
+    """
+    path = run / runs.METRICS
+    if not path.exists():
+        return []
+    try:
+        results = list(runs.read_json(path)["results"])
+        for entry in results:
+            _protocol(entry)
+    except (KeyError, TypeError) as error:
+        raise runs.damaged(path, repr(error)) from error
+    return results
 
 
 def _entry(result: Result, against: Path | None) -> dict[str, Any]:

@@ -15,19 +15,22 @@ a part of one. Nothing here imports TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from fslcore import files
 from fslcore.arguments import ArgumentError
+from fslcore.experiments import folders
 from fslcore.experiments.choices import recipe_from_json
 from fslcore.experiments.recipes import Recipe
 
@@ -58,14 +61,16 @@ class Run:
         Raises:
             ArgumentError: `folder` is no run folder, it is damaged, or it is of another version.
         """
+        folder = Path(folder).expanduser()
         config = read_config(folder)
         try:
             recipe = recipe_from_json(config["recipe"])
-        except (ArgumentError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ArgumentError(
                 "run", f"must have a {CONFIG} with a recipe that this fslcore knows: {error}", str(folder)
             ) from error
-        return cls(Path(folder), config, recipe)
+        check_entries(folder, config)
+        return cls(folder, config, recipe)
 
     @property
     def results(self) -> list[dict[str, Any]]:
@@ -107,14 +112,30 @@ def create(path: str | os.PathLike[str], config: Mapping[str, Any]) -> Path:
     run = Path(path)
     check_new(run)
     run.mkdir(parents=True, exist_ok=True)
-    write_json(run / CONFIG, {"format": FORMAT, **config, "versions": versions()})
+    # Another process may have made it since the check: only one of them writes the file.
+    text = _as_json({"format": FORMAT, **config, "versions": versions()})
+    if not folders.create_exclusively(run / CONFIG, text):
+        raise _not_new(run)
+    folders.sweep(run)
     return run
+
+
+def create_numbered(path: Path, config: Mapping[str, Any]) -> Path:
+    """As `create`; if there is something at `path` already, in the first of `path-2`, `path-3`, ..."""
+    for number in itertools.count(1):
+        with contextlib.suppress(ArgumentError):
+            return create(path if number == 1 else path.with_name(f"{path.name}-{number}"), config)
+    raise AssertionError
 
 
 def check_new(run: Path) -> None:
     """Raises ArgumentError unless there is nothing at the path, or an empty folder."""
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise ArgumentError("out", "must be a new or an empty folder", str(run))
+    if not folders.is_new(run):
+        raise _not_new(run)
+
+
+def _not_new(run: Path) -> ArgumentError:
+    return ArgumentError("out", "must be a new or an empty folder", str(run))
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -125,13 +146,43 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     run = Path(path)
     if not (run / CONFIG).is_file():
-        raise ArgumentError("run", f"must be a folder that a training has written, with a {CONFIG}", str(run))
+        begun = run.is_dir() and folders.is_new(run) and any(run.iterdir())
+        raise ArgumentError(
+            "run",
+            f"must be a folder that a training has written, with a {CONFIG}"
+            + (" (this one ended before that: begin it again)" if begun else ""),
+            str(run),
+        )
     return read_json(run / CONFIG)
+
+
+def check_entries(run: Path, config: Mapping[str, Any]) -> None:
+    """Checks the entries of a `config.json` beside its recipe.
+
+    Raises:
+        ArgumentError: one is missing, is not known, or is of another type.
+    """
+    problems = [f"the entry {name!r} is not known" for name in config if name not in _ENTRIES]
+    for name, (kind, fits) in _ENTRIES.items():
+        if name not in config:
+            if name not in _LATER_ENTRIES:
+                problems.append(f"the entry {name!r} is missing")
+        elif not fits(config[name]):
+            problems.append(f"{name!r} must be {kind}, and is {str(config[name])[:80]!r}")
+    if problems:
+        raise damaged(run / CONFIG, problems[0])
+
+
+def damaged(path: Path, why: object) -> ArgumentError:
+    """The error about a file of a run that is not as it was written."""
+    return ArgumentError(
+        "run", f"must have a {path.name} as fslcore writes it: {path} is damaged ({why})", str(path.parent)
+    )
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes an object, atomically. NaN is refused: it is no JSON."""
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    text = _as_json(content)
     files.replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
@@ -146,12 +197,8 @@ def read_json(path: Path) -> dict[str, Any]:
         found = content["format"]
     except FileNotFoundError:
         raise ArgumentError("run", f"must have a {path.name}: {path} is missing", str(path.parent)) from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise ArgumentError(
-            "run",
-            f"must have a {path.name} as fslcore writes it: {path} is damaged ({error!r})",
-            str(path.parent),
-        ) from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise damaged(path, repr(error)) from error
     check_format(path, found)
     return dict(content)
 
@@ -175,3 +222,59 @@ def write_history(run: Path, rows: Sequence[Row]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     files.replace(run / HISTORY, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+
+
+def _as_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _whole(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _split(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(part, dict)
+        and _whole(part.get("classes"))
+        and _whole(part.get("images"))
+        and isinstance(part.get("hash"), str)
+        for part in (value.get(name) for name in _PARTS)
+    )
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(_whole(value.get(name)) for name in _PARTS)
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(part), list) and all(isinstance(name, str) for name in value[part])
+        for part in _PARTS
+    )
+
+
+_PARTS = ("train", "val", "test")
+# What config.json holds: the kind of each entry in words, and its check.
+_ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "format": ("a number", _whole),
+    "recipe": ("a recipe", lambda value: isinstance(value, dict)),
+    "data": ("a name or a path", lambda value: isinstance(value, str)),
+    "data_dir": ("a path or null", lambda value: value is None or isinstance(value, str)),
+    "image_size": ("a number of pixels", _whole),
+    "image_shape": (
+        "height, width and channels",
+        lambda value: isinstance(value, list) and len(value) == 3 and all(map(_whole, value)),
+    ),
+    "min_images": ("a number for each part", _numbers),
+    "classes": ("the names of the classes of each part", _names),
+    "split": ("the sizes and the hash of each part", _split),
+    "eval_episodes": ("a number of episodes", _whole),
+    "threads": ("a number of threads", _whole),
+    "tensorboard": ("true or false", lambda value: isinstance(value, bool)),
+    "versions": ("the versions of packages", lambda value: isinstance(value, dict)),
+}
+# Runs of earlier versions do not have these.
+_LATER_ENTRIES = {
+    *("data_dir", "image_shape", "min_images", "classes", "eval_episodes", "threads", "tensorboard"),
+    "versions",
+}

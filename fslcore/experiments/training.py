@@ -22,6 +22,7 @@ import keras
 from fslcore.data import ImageStore
 from fslcore.evaluation import Report
 from fslcore.experiments import checkpoints, runs
+from fslcore.experiments.failures import NotSaved
 from fslcore.experiments.recipes import Recipe
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 
@@ -37,8 +38,8 @@ def train(
 ) -> list[runs.Row]:
     """Trains from the run's checkpoint, or from the start, to the end of the recipe.
 
-    A checkpoint is written after every epoch, and at the next full step after Ctrl-C; a second Ctrl-C stops
-    at once.
+    A checkpoint is written after every epoch, and at the next full step after Ctrl-C, SIGTERM or SIGHUP; a
+    second Ctrl-C stops at once.
 
     Args:
         learner: as `Recipe.build` returns it.
@@ -53,7 +54,8 @@ def train(
         The history, one row per epoch.
 
     Raises:
-        Interrupted: by Ctrl-C.
+        Interrupted: by Ctrl-C, SIGTERM or SIGHUP.
+        NotSaved: the checkpoint or the history cannot be written.
         Diverged: the loss, or a weight, has become infinite or NaN.
         ArgumentError: the checkpoint cannot be used, or the store cannot serve the recipe.
     """
@@ -63,7 +65,7 @@ def train(
     # Keras knows whole epochs only: the rest of an interrupted one is a call of its own.
     stages = [(epoch, epoch + 1, recipe.steps_per_epoch - done)] if done else []
     stages.append((epoch + len(stages), recipe.epochs, recipe.steps_per_epoch))
-    with _stopped_by_ctrl_c(recorder):
+    with _stopped_by_signals(recorder):
         for first, end, steps in stages:
             if first < end:
                 learner.fit(
@@ -76,6 +78,10 @@ def train(
                     verbose=0,
                 )
     return recorder.progress.history
+
+
+# Windows has no SIGHUP.
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class _Recorder(keras.callbacks.Callback):
@@ -93,7 +99,7 @@ class _Recorder(keras.callbacks.Callback):
         self.run, self.progress, self.validate, self.observer = run, progress, validate, observer
         self.steps_per_epoch = steps_per_epoch
         self.before = self.first = progress.step
-        self.stop = False
+        self.stop = 0  # the signal that asked for it
         self.started = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
@@ -109,7 +115,7 @@ class _Recorder(keras.callbacks.Callback):
             self._check_variables()
             self.progress.partial = self._means(logs or {}, steps=batch + 1)
             self._save()
-            raise Interrupted(self.progress)
+            raise Interrupted(self.progress, self.stop)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._check_variables()
@@ -128,7 +134,7 @@ class _Recorder(keras.callbacks.Callback):
             logs.update(row)
         self.observer.epoch_ended(row)
         if self.stop:
-            raise Interrupted(self.progress)
+            raise Interrupted(self.progress, self.stop)
 
     def _means(self, logs: dict[str, float], steps: float) -> runs.Row:
         """Means over the whole epoch so far, from those of this call of `fit` and of the run before it."""
@@ -146,23 +152,36 @@ class _Recorder(keras.callbacks.Callback):
             raise Diverged(self.first, self.progress.step)
 
     def _save(self) -> None:
-        runs.write_history(self.run, self.progress.history)
         checkpoints.save_checkpoint(self.run, self.model, self.progress)
+        try:
+            runs.write_history(self.run, self.progress.history)
+        except OSError as error:
+            raise NotSaved(self.run / runs.HISTORY, error) from error
 
 
 @contextlib.contextmanager
-def _stopped_by_ctrl_c(recorder: _Recorder) -> Iterator[None]:
-    """Lets the first SIGINT stop the training after a step: an exception would leave half a step."""
+def _stopped_by_signals(recorder: _Recorder) -> Iterator[None]:
+    """Lets a signal stop the training after a step: an exception would leave half a step."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals, and only it receives them
         return
 
-    def stop(*_: Any) -> None:
-        recorder.stop = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def stop(number: int, _: Any) -> None:
+        recorder.stop = number
+        restore()  # the next one stops at once
 
-    previous = signal.signal(signal.SIGINT, stop)
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    # A signal that is ignored stays so: nohup ignores SIGHUP.
+    handlers = {number: signal.getsignal(number) for number in _STOPPING}
+    previous = {
+        number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
+    }
+    for number in previous:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        restore()

@@ -17,6 +17,7 @@ Whatever the policy of the model, these two cast inputs to float32, and their sc
 layer of your own keeps its own policy.
 """
 
+from fslcore import _backend as _backend
 from fslcore.layers.centroids import CentroidsMatrix
 from fslcore.layers.convolution import ConvBlock
 from fslcore.layers.gram import GramMatrix

@@ -5,6 +5,7 @@ EmbeddingLearner  compares embeddings     Siamese, Prototypical, MatchingNetwork
 AdaptiveLearner   is fitted to each task  Reptile; EpisodicLearner: MAML, MetaGAN
 """
 
+from fslcore import _backend as _backend
 from fslcore.learners.adaptive import AdaptiveLearner
 from fslcore.learners.embedding import EmbeddingLearner
 from fslcore.learners.episodic import EpisodicLearner

@@ -11,6 +11,7 @@ Labels are class ids [batch] or [batch, 1], or for the first two also one-hot ro
 whatever the policy of the model. A batch without a triplet has loss 0 and gradient 0.
 """
 
+from fslcore import _backend as _backend
 from fslcore.losses.addons import (
     TripletHardLoss,
     TripletSemiHardLoss,

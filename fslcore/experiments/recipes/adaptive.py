@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -39,6 +39,7 @@ class AdaptiveRecipe(Recipe):
 
     # Figures from a few dozen small tasks jump too much from epoch to epoch for a trend to be seen.
     noisy: ClassVar[bool] = True
+    halved: ClassVar[int] = 2
 
     way: int = field(
         "Classes of a task. The trained network tells this number of classes apart.", TASKS, above=0
@@ -79,7 +80,17 @@ class AdaptiveRecipe(Recipe):
         if shot is not None:
             return [(self.way, shot)]
         most = smallest_class(store) - self.unlabelled_images - 1
-        return [(self.way, shot) for shot in sorted({*_SHOTS, self.shot}) if shot <= most]
+        return [(way, shot) for way, shot in self.usual_protocols(store) if shot <= most]
+
+    def usual_protocols(self, store: ImageStore) -> list[tuple[int, int]]:
+        """As for every recipe."""
+        del store
+        return [(self.way, shot) for shot in sorted({*_SHOTS, self.shot})]
+
+    def images_measured(self, fixed: Collection[str] | None = None) -> int:
+        """As for every recipe: the shot of the recipe is always measured."""
+        shot = self.shot if fixed is None or "shot" in fixed else 1
+        return shot + 1 + self.unlabelled_images
 
     def validation(self, store: ImageStore) -> Validation | None:
         """As for every recipe."""

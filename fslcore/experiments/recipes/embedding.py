@@ -52,8 +52,12 @@ class EmbeddingRecipe(Recipe):
             self._check_measurable(store, *chosen)
             return [chosen]
         smallest = smallest_class(store)
-        possible = [(way, shot) for way, shot in _PROTOCOLS if way <= store.n_classes and shot < smallest]
-        return possible or [(min(store.n_classes, 5), 1)]
+        return [(way, shot) for way, shot in self.usual_protocols(store) if shot < smallest]
+
+    def usual_protocols(self, store: ImageStore) -> list[tuple[int, int]]:
+        """As for every recipe."""
+        possible = [(way, shot) for way, shot in _PROTOCOLS if way <= store.n_classes]
+        return possible or [(store.n_classes, 1)]
 
     def validation(self, store: ImageStore) -> Validation | None:
         """As for every recipe."""

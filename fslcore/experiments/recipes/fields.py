@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import numbers
 from typing import Any
 
@@ -95,3 +96,5 @@ def check(recipe: Any) -> None:
             raise ArgumentError(name, f"must be {expected}", value)
         if not about.allows(value):
             raise ArgumentError(name, f"must be {about.requirement}", value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ArgumentError(name, "must be a finite number", value)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -37,6 +37,7 @@ Shape = tuple[int, int, int]
 Images = npt.NDArray[np.float32]
 
 _MOST_QUERIES = 15
+_SEEDS = 2**32  # that Keras takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,9 @@ class Recipe:
         rates: fields to lower when training diverges.
         quick: sizes of a quick trial.
         images_used: fields that add up to the images per class of a training step, each with its factor.
+        least_used: those of them that must be more than 1, or nothing can be learnt, with their least values.
+        samplers: what the samplers of batches call fields: their name for an argument -> the field.
+        halved: how many times the network's first layer makes images smaller before it has all its channels.
         noisy: whether the figures of an epoch are too noisy to be drawn without smoothing.
         way: classes of a training episode, batch or task.
         epochs: number of epochs; each ends with validation and a checkpoint.
@@ -77,6 +81,15 @@ class Recipe:
     rates: ClassVar[tuple[str, ...]] = ("learning_rate",)
     quick: ClassVar[Mapping[str, int]]
     images_used: ClassVar[Mapping[str, int]]
+    least_used: ClassVar[Mapping[str, int]] = {}
+    samplers: ClassVar[Mapping[str, str]] = {
+        "n_way": "way",
+        "k_shot": "shot",
+        "n_query": "query",
+        "n_unlabelled": "unlabelled",
+        "tasks": "meta_batch",
+    }
+    halved: ClassVar[int] = 1
     noisy: ClassVar[bool] = False
 
     way: int = field("Classes of a training step.", TASKS, above=0)
@@ -98,6 +111,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         fields.check(self)
+        if self.seed >= _SEEDS:
+            raise ArgumentError("seed", f"must be below 2^32 ({_SEEDS:,})", self.seed)
 
     def key(self, stream: random.Stream) -> int:
         """The key of a random stream of the run; see `fslcore.random`."""
@@ -125,6 +140,10 @@ class Recipe:
         default = cls.default(dataset)
         return dataclasses.replace(default, **{**(cls.quick if quick else {}), **chosen})
 
+    def fixed(self, chosen: Mapping[str, Any]) -> set[str]:
+        """The fields that `fitted` does not change."""
+        return {*chosen}
+
     def fitted(self: Self, parts: Mapping[str, ImageStore], chosen: Mapping[str, Any]) -> Self:
         """The recipe with sizes that the data can serve; chosen ones are not changed."""
         sizes: dict[str, Any] = {name: n for name, n in self.shrunk(parts).items() if name not in chosen}
@@ -134,24 +153,58 @@ class Recipe:
         """The sizes that the data can serve, at most those of the recipe."""
         return {"way": min(self.way, self._classes(parts["train"]))}
 
+    def check_learnable(self) -> None:
+        """Checks that the recipe can learn something, whatever the data.
+
+        Raises:
+            ArgumentError: a size is too small for that.
+        """
+        if self.way < 2:
+            raise ArgumentError(
+                "way", "must be at least 2: with one class there is nothing to tell apart", self.way
+            )
+
     def check(self, store: ImageStore) -> None:
-        """Checks that a training part has enough classes and images.
+        """Checks that a training part has enough classes and images, and that they can teach something.
 
         Raises:
             ArgumentError: it has too few.
         """
-        most = self._classes(store)
+        most, least = self._classes(store), self.images_needed(fixed=())
+        if most < 2:
+            raise ArgumentError("data", "must have 2 or more classes for training", store)
+        if smallest_class(store) < least:
+            raise ArgumentError(
+                "data", f"must have classes of {least} or more images for training {self.learner}", store
+            )
+        self.check_learnable()
         if self.way > most:
             raise ArgumentError("way", f"must be at most {most}, the classes for training", self.way)
-        used = {name: factor for name, factor in self.images_used.items() if getattr(self, name)}
-        total = sum(factor * getattr(self, name) for name, factor in used.items())
+        total = self.images_needed()
         if total > smallest_class(store):
-            names = (name if factor == 1 else f"{factor} * {name}" for name, factor in used.items())
+            names = (name if factor == 1 else f"{factor} * {name}" for name, factor in self._used().items())
             raise ArgumentError(
                 " + ".join(names),
                 f"must be at most {smallest_class(store)}, the images of the smallest class for training",
                 total,
             )
+
+    def images_needed(self, fixed: Collection[str] | None = None) -> int:
+        """Images that each training class must have.
+
+        Args:
+            fixed: the fields that must stay as they are, where the others can shrink to the least that
+                learns; None: all of them.
+        """
+        return sum(
+            factor * (getattr(self, name) if fixed is None or name in fixed else self.least_used.get(name, 1))
+            for name, factor in self._used().items()
+        )
+
+    def images_measured(self, fixed: Collection[str] | None = None) -> int:
+        """Images that each test class must have, or the learner cannot be measured on it; as above."""
+        del fixed
+        return 2 + self.unlabelled_images
 
     # ---- training
 
@@ -217,6 +270,10 @@ class Recipe:
         """
         raise NotImplementedError
 
+    def usual_protocols(self, store: ImageStore) -> list[tuple[int, int]]:
+        """The (way, shot) that are measured where each class of the store has enough images."""
+        raise NotImplementedError
+
     def queries(self, store: ImageStore, shot: int) -> int:
         """Queries per class beside `shot` examples: 15, or what the smallest class has."""
         return max(1, min(_MOST_QUERIES, smallest_class(store) - shot - self.unlabelled_images))
@@ -252,6 +309,10 @@ class Recipe:
         """The recipe as it stands in `config.json`."""
         return {"learner": self.learner, **dataclasses.asdict(self)}
 
+    def _used(self) -> dict[str, int]:
+        """The fields that take images, each with its factor."""
+        return {name: factor for name, factor in self.images_used.items() if getattr(self, name)}
+
     def _classes(self, store: ImageStore) -> int:
         return store.n_classes * (4 if self.rotations else 1)
 
@@ -266,14 +327,30 @@ class Recipe:
             )
         for name, value in (("way", way), ("shot", shot)):
             if value is not None and value > most[name]:
+                why = self._few_images(store, value, way or 2) if name == "shot" else ""
                 raise ArgumentError(
-                    name, f"must be at most {most[name]} to measure the learner on {store!r}", value
+                    name, f"must be at most {most[name]} to measure the learner on {store!r}{why}", value
                 )
+
+    def _few_images(self, store: ImageStore, shot: int, way: int) -> str:
+        """Which class keeps a store from being measured with that many examples, and what helps."""
+        needed = shot + self.unlabelled_images + 1
+        why = f": {smallest_in_words(store)}"
+        if np.count_nonzero(store.images_per_class >= needed) < way:
+            return why
+        return f"{why} (`min_images={needed}` leaves out the classes that are too small)"
 
 
 def smallest_class(store: ImageStore) -> int:
     """Images of the smallest class."""
     return int(store.images_per_class.min())
+
+
+def smallest_in_words(store: ImageStore) -> str:
+    """The smallest class with its size, as in "the class 'oak' has 3 images"."""
+    images = smallest_class(store)
+    name = store.class_names[int(store.images_per_class.argmin())]
+    return f"the class {name!r} has {images} image{'' if images == 1 else 's'}"
 
 
 def shared_out(shot: int, query: int, images: int) -> dict[str, int]:

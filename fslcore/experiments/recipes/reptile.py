@@ -44,6 +44,12 @@ class ReptileRecipe(AdaptiveRecipe):
     rates: ClassVar[tuple[str, ...]] = ("inner_learning_rate", "meta_step")
     quick: ClassVar[Mapping[str, int]] = {"epochs": 3, "steps_per_epoch": 100}
     images_used: ClassVar[Mapping[str, int]] = {"train_shots": 1}
+    samplers: ClassVar[Mapping[str, str]] = {
+        **AdaptiveRecipe.samplers,
+        "k_shot": "train_shots",
+        "steps": "inner_steps",
+        "batch": "inner_batch",
+    }
 
     preset: str | None = field(
         "A published setting, of 100,000 or 200,000 steps; keras-example of 2,000. It decides everything "
@@ -112,6 +118,10 @@ class ReptileRecipe(AdaptiveRecipe):
                     value,
                 )
         return dataclasses.replace(published, **{**(cls.quick if quick else {}), **chosen})
+
+    def fixed(self, chosen: Mapping[str, Any]) -> set[str]:
+        """As for every recipe; the sizes of a preset are not changed."""
+        return {*chosen} if self.preset is None else {field.name for field in dataclasses.fields(self)}
 
     def fitted(self, parts: Mapping[str, ImageStore], chosen: Mapping[str, Any]) -> ReptileRecipe:
         """As for every recipe; the sizes of a preset are not changed."""

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes.embedding import EmbeddingRecipe
 from fslcore.experiments.recipes.fields import TASKS, TRAINING, field
@@ -28,6 +29,8 @@ class SiameseRecipe(EmbeddingRecipe):
     learner: ClassVar[str] = "siamese"
     summary: ClassVar[str] = "Learn to compare two images. Classes can be added later without training."
     images_used: ClassVar[Mapping[str, int]] = {"shot": 1}
+    least_used: ClassVar[Mapping[str, int]] = {"shot": 2}
+    samplers: ClassVar[Mapping[str, str]] = {"classes": "way", "samples": "shot"}
 
     loss: str = field(
         "triplet: semi-hard triplets of embeddings. crossentropy: a trainable kernel says for every pair of "
@@ -36,7 +39,7 @@ class SiameseRecipe(EmbeddingRecipe):
         default="triplet",
         choices=("triplet", "crossentropy"),
     )
-    shot: int = field("Images per class of a batch.", TASKS, above=0)
+    shot: int = field("Images per class of a batch, 2 or more.", TASKS, above=0)
 
     @classmethod
     def default(cls, dataset: str) -> SiameseRecipe:
@@ -50,6 +53,16 @@ class SiameseRecipe(EmbeddingRecipe):
         if dataset == "omniglot":
             return cls(way=32, shot=4, epochs=50, steps_per_epoch=100, rotations=True)
         return cls(way=32, shot=4, epochs=20, steps_per_epoch=50, learning_rate=1e-3)
+
+    def check_learnable(self) -> None:
+        """As for every recipe."""
+        super().check_learnable()
+        if self.shot < 2:
+            raise ArgumentError(
+                "shot",
+                "must be at least 2: a batch with one image of each class has no two that are alike",
+                self.shot,
+            )
 
     def shrunk(self, parts: Mapping[str, ImageStore]) -> dict[str, int]:
         """As for every recipe."""
