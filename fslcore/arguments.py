@@ -141,10 +141,14 @@ def check_conv_block(strides: int, pool_size: int, epsilon: float, precision: st
     for argument, value in (("strides", strides), ("pool_size", pool_size)):
         if as_int64(argument, value) not in (1, 2):
             raise ArgumentError(argument, "must be 1 or 2", value)
-    if as_float("epsilon", epsilon) <= 0:
+    try:
+        number = as_float("epsilon", epsilon)
+    except ArgumentError:
+        number = 0.0
+    if number <= 0:
         raise ArgumentError("epsilon", "must be positive and finite", epsilon)
     check_one_of("precision", precision, CONV_PRECISIONS)
-    return int(strides), int(pool_size), float(epsilon)
+    return int(strides), int(pool_size), number
 
 
 def check_store(shape: tuple[int | None, ...], dtype: str) -> None:
