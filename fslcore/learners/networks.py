@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_int64
 from fslcore.data import ImageStore
 from fslcore.layers import FusedBatchNormalization
 
@@ -48,9 +48,9 @@ def random_variables(layer: keras.Layer) -> list[Any]:
 
 
 def check_at_least(least: int, **sizes: int | None) -> None:
-    """Raises ArgumentError for a size below `least`; None is no size."""
+    """Raises ArgumentError for a size below `least`, or that is no whole number; None is no size."""
     for argument, value in sizes.items():
-        if value is not None and value < least:
+        if value is not None and as_int64(argument, value) < least:
             raise ArgumentError(argument, f"must be at least {least}", value)
 
 
