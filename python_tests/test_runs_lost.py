@@ -22,7 +22,7 @@ from fslcore.experiments import PrototypicalRecipe, checkpoints, folders, pictur
 
 RECIPE = PrototypicalRecipe(way=4, shot=1, query=2, epochs=2, steps_per_epoch=2, seed=5)
 OPTIONS = ("--data", "letters", "--image-size", 16, "--way", 4, "--query", 2, "--eval-episodes", 5)
-SHORT = (*OPTIONS, "--epochs", 2, "--steps-per-epoch", 2, "--seed", 5)
+SHORT = (*OPTIONS, "--epochs", 2, "--steps-per-epoch", 2, "--seed", 5, "--learning-rate", 2e-3)
 
 
 @pytest.fixture(scope="module")
