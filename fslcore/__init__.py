@@ -95,10 +95,10 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"fslcore.{_HOMES[name]}"), name)
-    if name in __all__:
+    if name in __all__ or name == "jax":  # not for `import *`, which must work without JAX
         return importlib.import_module(f"fslcore.{name}")
     raise AttributeError(f"module 'fslcore' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, "jax"])

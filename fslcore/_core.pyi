@@ -20,6 +20,10 @@ class Classes:
     @property
     def count(self) -> int: ...
 
+def sample_episodes_of(
+    classes: Classes, seed: int, first_episode: int, /, **attributes: int
+) -> tuple[npt.NDArray[Any], ...]: ...
+
 class Op(Protocol):
     def __call__(self, *arrays: Any, **attributes: Any) -> tuple[npt.NDArray[Any], ...]: ...
 

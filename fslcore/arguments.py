@@ -168,29 +168,49 @@ def check_permutations(n: Any, count: Any) -> tuple[int, int]:
     return n, count
 
 
-def as_matrix(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """The argument as a float array of two axes, or a ValueError that names it."""
-    array = np.asarray(value)
-    if array.ndim != 2:
-        raise ValueError(f"{name} must have 2 axes, received shape {list(array.shape)}")
+def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    """The argument as an array, or an ArgumentError: NumPy would drop a mask without a word."""
+    if np.ma.is_masked(value):
+        raise ArgumentError(name, "must have no masked entries", described="a masked array")
+    return np.asarray(value)
+
+
+def as_numbers(name: str, value: npt.ArrayLike, axes: int) -> npt.NDArray[Any]:
+    """The argument as an array of real numbers with so many axes, or a ValueError that names it."""
+    array = as_array(name, value)
+    if array.ndim != axes:
+        raise ValueError(f"{name} must have {_axes(axes)}, received shape {list(array.shape)}")
     # NumPy does not count bfloat16 (from ml_dtypes, as in JAX and TensorFlow) among its floats.
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise ValueError(f"{name} must hold real numbers, received {array.dtype}")
     return array
 
 
+def as_matrix(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    """The argument as a float array of two axes, or a ValueError that names it."""
+    return as_numbers(name, value, 2)
+
+
 def as_integers(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     """The argument as an integer array, or a ValueError that names it; an empty list counts as integers."""
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.size == 0:
         return array.astype(np.int64)
     if array.dtype.kind not in "iub":
         raise ValueError(f"{name} must hold integers, received {array.dtype}")
+    if array.dtype == np.uint64 and (greatest := int(array.max())) >= 2**63:
+        raise ArgumentError(name, "must be below 2^63", greatest)
     return array
 
 
+def _axes(count: int) -> str:
+    return "1 axis" if count == 1 else f"{count} axes"
+
+
 def as_float(name: str, value: Any) -> float:
-    """The argument as a Python float, or an ArgumentError."""
+    """The argument as a Python float, or an ArgumentError; text is no number."""
+    if isinstance(value, str | bytes | bytearray) or value is np.ma.masked:
+        raise ArgumentError(name, "must be a number", value)
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -218,7 +238,4 @@ def as_labels(labels: npt.ArrayLike) -> npt.NDArray[Any]:
 
 def as_weights(weights: npt.ArrayLike | None) -> npt.NDArray[Any]:
     """The weights as a float32 array of one axis, empty for None, or a ValueError."""
-    array = np.asarray(() if weights is None else weights, np.float32)
-    if array.ndim != 1:
-        raise ValueError(f"weights must have 1 axis, received shape {list(array.shape)}")
-    return array
+    return as_numbers("weights", () if weights is None else weights, 1).astype(np.float32)

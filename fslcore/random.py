@@ -64,7 +64,7 @@ def key(stream: Stream, seed: int) -> int:
 
 
 def minibatch_order(
-    n_images: int, steps: int, batch: int, *, seed: int, first: Any = 0, count: int = 1
+    n_images: int, steps: int, batch: int, *, seed: int, first: Any = 0, count: Any = 1
 ) -> tf.Tensor:
     """Mini-batches of shuffled images, as numbers of images.
 
@@ -74,7 +74,7 @@ def minibatch_order(
         batch: Images of a mini-batch.
         seed: Seed; the numbers come from its stream "order".
         first: Index of the first row; may be a tensor. Row i is a function of the seed and `first + i`.
-        count: Number of rows.
+        count: Number of rows; may be a tensor.
 
     Returns:
         int32 [count, steps, batch]: in each row the numbers 0 to n_images - 1 in random order, followed by
@@ -84,24 +84,31 @@ def minibatch_order(
 
     from fslcore import ops
 
+    if tf.is_tensor(count):
+        rows = tf.cast(first, tf.int64) + tf.range(tf.cast(count, tf.int64))
+        return tf.map_fn(
+            lambda row: minibatch_order(n_images, steps, batch, seed=seed, first=row)[0],
+            rows,
+            fn_output_signature=tf.TensorSpec([steps, batch], tf.int32),
+        )
     passes = -(-steps * batch // n_images)
     orders = ops.permutations(n_images, count * passes, key("order", seed), first * passes)
     rows = tf.reshape(orders, [count, passes * n_images])[:, : steps * batch]
     return tf.reshape(rows, [count, steps, batch])
 
 
-def episode_seeds(seed: int, first: int, count: int) -> tf.Tensor:
+def episode_seeds(seed: int, first: int, count: Any) -> tf.Tensor:
     """Seeds of `tf.random.stateless_normal`, one for each of the episodes first, first + 1, ...
 
     Args:
         seed: Key of the stream, such as `key("noise", seed)`.
         first: Index of the first episode.
-        count: Number of episodes.
+        count: Number of episodes; may be a tensor.
 
     Returns:
         int64 [count, 2]: the key and the index of the episode.
     """
     import tensorflow as tf
 
-    episodes = tf.range(first, first + count, dtype=tf.int64)
+    episodes = tf.cast(first, tf.int64) + tf.range(tf.cast(count, tf.int64))
     return tf.stack([tf.fill([count], tf.cast(seed, tf.int64)), episodes], axis=1)

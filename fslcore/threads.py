@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import os
-
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
+from fslcore.cpus import available_cpus
 
 LAYOUTS = ("ops", "tasks")
 
@@ -19,7 +18,8 @@ def set_threads(threads: int | None = None, layout: str = "ops") -> int:
     the gradient of a convolution's filter differs by up to 4e-6 from run to run.
 
     Args:
-        threads: number of CPU threads; None: as many as this process may run on.
+        threads: number of CPU threads; None: as many as this process may run on, or its
+            container gives it time for.
         layout: "ops": one op at a time, on all threads. Best for large batches, those of `Siamese` and
             `Prototypical`, and for `Reptile` if `fslcore.ops.fit_classifiers` runs all its tasks as one op.
             "tasks": as many ops at a time as there are threads, each on one. Best for the many small steps of
@@ -40,7 +40,7 @@ def set_threads(threads: int | None = None, layout: str = "ops") -> int:
         raise ArgumentError("layout", f"must be one of {', '.join(LAYOUTS)}", layout)
     if threads is not None and threads < 1:
         raise ArgumentError("threads", "must be at least 1", threads)
-    threads = threads or available_threads()
+    threads = threads or available_cpus()
     within, between = (threads, 1) if layout == "ops" else (1, threads)
     tf.config.threading.set_intra_op_parallelism_threads(within)
     tf.config.threading.set_inter_op_parallelism_threads(between)
@@ -50,14 +50,9 @@ def set_threads(threads: int | None = None, layout: str = "ops") -> int:
 
 def parallel_tasks() -> int:
     """How many tasks a learner runs side by side: as many as TensorFlow runs ops side by side."""
-    return tf.config.threading.get_inter_op_parallelism_threads() or available_threads()
+    return tf.config.threading.get_inter_op_parallelism_threads() or available_cpus()
 
 
 def one_thread_per_op() -> bool:
     """Whether several ops at a time have one thread each, as in the layout "tasks"."""
     return tf.config.threading.get_intra_op_parallelism_threads() == 1 and parallel_tasks() > 1
-
-
-def available_threads() -> int:
-    """The CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

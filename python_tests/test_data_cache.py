@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
+import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore, cache
 
 
@@ -158,3 +165,115 @@ def test_file_fingerprint_follows_size_and_time(tmp_path):
     path.write_bytes(b"four")
     os.utime(path, ns=(0, 1))
     assert len({before, touched, cache.file_fingerprint([path])}) == 3
+
+
+def with_right_checksum(content):
+    return b"fslcore1" + hashlib.blake2b(content, digest_size=32).digest() + content
+
+
+def odd(**changes):
+    """A cached file whose checksum is right and whose arrays are not."""
+    header = {"source": "source", "class_names": ["a", "b"], "group_names": [], "name": "toy"}
+    changed = changes.pop("header", {})
+    header = {key: value for key, value in {**header, **(changed or {})}.items() if value != "gone"}
+    arrays = {
+        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
+        "images": np.zeros((2, 3, 3, 1), np.uint8),
+        "labels": np.array([0, 1], np.int32),
+        **changes,
+    }
+    if changed is None:
+        del arrays["header"]
+    file = io.BytesIO()
+    np.savez(file, **{name: array for name, array in arrays.items() if array is not None})
+    return with_right_checksum(file.getvalue())
+
+
+ODD = {
+    "no archive": with_right_checksum(b"no archive"),
+    "nothing": with_right_checksum(b""),
+    **{f"no {name}": odd(**{name: None}) for name in ("header", "images", "labels")},
+    **{f"no {key}": odd(header={key: "gone"}) for key in ("source", "class_names", "group_names", "name")},
+    "the beginning of an archive": with_right_checksum(b"PK"),
+    "names of another number": odd(header={"class_names": ["a"]}),
+    "names that are missing": odd(header={"class_names": ["a", None]}),
+    "names that are numbers": odd(header={"class_names": 3}),
+    "labels that are not sorted": odd(labels=np.array([1, 0], np.int32)),
+    "labels of another number": odd(labels=np.array([0, 1, 1], np.int32)),
+    "images of another type": odd(images=np.zeros((2, 3, 3, 1))),
+    "images that are objects": odd(images=np.array([None, None], object)),
+    "groups of another number": odd(groups=np.array([0], np.int32)),
+    "notes that are a number": odd(header={"notes": 3}),
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_odd_content_with_a_right_checksum_is_rebuilt(store, tmp_path, content):
+    (tmp_path / "toy.store").write_bytes(content)
+    assert_rebuilt(tmp_path / "toy.store", store, r"toy\.store has odd content .*; it is rebuilt")
+
+
+def test_the_odd_content_would_be_read_if_it_were_not_odd(tmp_path):
+    (tmp_path / "toy.store").write_bytes(odd())
+    assert cache.read(tmp_path / "toy.store", "source").class_names == ("a", "b")
+
+
+def test_notes_are_kept_with_the_store(store, tmp_path):
+    def build(notes):
+        notes.append("one of two was left out")
+        return store
+
+    for _ in range(2):
+        notes = []
+        cache.load_or_build("toy", "source", lambda notes=notes: build(notes), tmp_path, notes)
+        assert notes == ["one of two was left out"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_cache_that_cannot_be_written_is_said_with_what_would_help(store, tmp_path, monkeypatch, number):
+    def fails(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(np, "savez", fails)
+    message = f"could not keep toy in the cache .*toy.store: {os.strerror(number)}.*FSLCORE_CACHE_DIR names"
+    with pytest.warns(UserWarning, match=message):
+        assert cache.load_or_build("toy", "source", lambda: store, tmp_path) is store
+    assert not list(tmp_path.iterdir())
+
+
+def test_temporaries_of_killed_processes_are_swept(store, tmp_path):
+    program = (
+        "import os, signal, sys, numpy as np\n"
+        "from fslcore.data import ImageStore, cache\n"
+        "np.savez = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "store = ImageStore(np.zeros((2, 3, 3, 1), np.uint8), [0, 1])\n"
+        "cache.load_or_build('other', None, lambda: store, sys.argv[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert done.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    cache.load_or_build("toy", "source", lambda: store, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.store"]
+
+
+def test_four_processes_build_one_cache(tmp_path):
+    program = (
+        "import sys, numpy as np\n"
+        "from fslcore.data import ImageStore, cache\n"
+        "images = np.arange(400 * 64 * 64, dtype=np.uint32).astype(np.uint8).reshape(400, 64, 64, 1)\n"
+        "store = ImageStore(images, np.arange(400) // 2)\n"
+        "for i in range(20):\n"
+        "    print(cache.load_or_build('toy', str(i), lambda: store, sys.argv[1]).content_hash)"
+    )
+    command = [sys.executable, "-W", "error", "-c", program, str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    printed = [process.communicate()[0].split() for process in running]
+    assert [process.returncode for process in running] == [0] * 4
+    assert len({digest for digests in printed for digest in digests}) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.store"]
+
+
+@pytest.mark.parametrize("wrong", ["~no-such-user/cache", 3])
+def test_a_cache_folder_that_is_none(wrong):
+    with pytest.raises(ArgumentError, match="cache_dir must be a folder"):
+        cache.directory(wrong)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -245,4 +246,53 @@ def test_default_split_of_any_store():
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_default_split_of_a_folder_that_bears_a_datasets_name(name):
-    assert default_split(store_of([2] * 5, name=name))["train"].n_classes == 3
+    assert default_split(store_of([2] * 8, name=name))["train"].n_classes == 5
+
+
+@pytest.mark.parametrize("n_classes", range(1, 8))
+def test_a_default_split_with_nothing_to_tell_apart_is_refused(n_classes):
+    store = store_of([2] * n_classes)
+    with pytest.raises(ArgumentError, match=f"store must have at least 8 classes .* received {n_classes} in"):
+        default_split(store)
+    assert [part.n_classes for part in default_split(store_of([2] * 8)).values()] == [5, 1, 2]
+    if n_classes >= 4:
+        with pytest.raises(ArgumentError, match=r"store\.split\(train=2, test=2\)"):
+            default_split(store)
+        store.split(train=2, test=2)
+
+
+@pytest.mark.parametrize("total", range(1, 20))
+@pytest.mark.parametrize(
+    "parts", [{"train": 0.6, "val": 0.2, "test": 0.2}, {"a": 0.1}, {"a": 0.9, "b": 0.1}, {"a": 1, "b": 0.25}]
+)
+def test_a_fraction_of_nothing_says_how_many_there_must_be(total, parts):
+    try:
+        store_of([1] * total).split(**parts)
+    except ArgumentError as error:
+        if "together" in str(error):
+            return
+        least = int(re.search(r"there must be (\d+) or more; \w+=1 is a count$", str(error))[1])
+        assert least > total
+        store_of([1] * (least + 1)).split(**parts)
+
+
+def test_classes_with_few_images_are_named_with_what_helps():
+    store = store_of([9, 2, 1, 3, 9, 2, 2, 3])
+    message = (
+        r"class 'class 2' of .* has 1; 6 of 8 classes have too few \(also 'class 1' 2, 'class 5' 2, "
+        r"'class 6' 2, 'class 3' 3, \.\.\.\)\. Leave them out with \.with_min_images\(4\)"
+    )
+    for draw in (lambda s: s.episodes(2, 1, 3), lambda s: s.pk_batches(2, 4)):
+        with pytest.raises(ArgumentError, match=message):
+            draw(store)
+        draw(store.with_min_images(4))
+    with pytest.raises(ArgumentError, match=r"Choose at most 1, or up to 9 after \.with_min_images\(9\)"):
+        store.episodes(2, 1, 15)
+    with pytest.raises(ArgumentError, match=r"Choose at most 3$"):
+        store_of([3, 3]).episodes(2, 1, 15)
+
+
+@pytest.mark.parametrize("n", [-1, 2.0, "2", True, None, float("nan")])
+def test_with_min_images_takes_a_count(n):
+    with pytest.raises(ArgumentError, match="n must be an integer of 0 or more"):
+        store_of([2, 2]).with_min_images(n)

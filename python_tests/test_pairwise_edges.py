@@ -52,12 +52,30 @@ def test_a_zero_row_is_at_cosine_distance_one(any_backend):
     np.testing.assert_array_equal(got[:, 0], [1, 1, 1])
 
 
-@pytest.mark.parametrize("length", [1e-25, 1e25])
+# The largest, 3e38, has a reciprocal that is flushed to 0.
+@pytest.mark.parametrize("length", [1.3e-38, 1e-25, 1e25, 8.6e37, 1e38, 3e38])
 def test_cosine_does_not_overflow_where_the_squares_do(backend, length):
-    # float32 reaches from 1e-38 to 3e38: the squares, 1e-50 and 1e50, are beyond it.
+    # float32 reaches from 1e-38 to 3e38: the squares are beyond it.
     x, y = signs(0, 3, 16) * np.float32(length), signs(1, 4, 16) * np.float32(length)
     error = np.abs(backend.pairwise(x, y, "cosine") - oracles.pairwise(x, y, "cosine"))
     assert np.all(error <= gamma(40))
+
+
+@pytest.mark.parametrize("length", [1e20, 1e38, 3e38])
+def test_the_gradient_of_cosine_is_finite_for_huge_rows(backend, length):
+    x, y, grad = signs(0, 3, 16) * np.float32(length), signs(1, 4, 16), normal(2, 3, 4)
+    dx, dy = backend.pairwise_grad(x, y, grad, "cosine")
+    want_x, want_y = oracles.pairwise_grad(x, y, grad, "cosine")[:2]
+    np.testing.assert_allclose(dy, want_y, rtol=0, atol=gamma(40) * np.abs(grad).sum())
+    # What is below the smallest normal number may be flushed.
+    np.testing.assert_allclose(dx, want_x, rtol=0, atol=2.0**-126 + gamma(40) * np.abs(want_x).max())
+
+
+def test_numbers_below_the_normal_ones_count_as_zero(backend):
+    x = np.float32([[1e-39, 0, 1e-42], [1, 2, 3]])
+    np.testing.assert_array_equal(backend.pairwise(x, x, "cosine")[0], [1, 1])
+    dx, _ = backend.pairwise_grad(x, x, np.ones((2, 2), np.float32), "cosine")
+    np.testing.assert_array_equal(dx[0], [0, 0, 0])
 
 
 @pytest.mark.parametrize(("bias", "value"), [(-200.0, 0.0), (200.0, 1.0)])

@@ -173,6 +173,32 @@ def test_a_nan_row_spoils_the_loss_and_the_pair_it_is_in(backend, mining, metric
 
 
 @in_each_mining
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_nan_row_in_no_triplet_has_no_gradient(backend, mining, metric):
+    # Alone in its class, and a NaN is mined only if there is nothing else.
+    x, labels = normal(0, 11, 4), np.array([*np.repeat(np.arange(5), 2), 5])
+    want = triplet_loss(backend, mining, x[:10], labels[:10], 0.5, metric)
+    x[10, 2] = np.nan
+    negative = mine(backend, mining, x, labels, metric)[2]
+    assert 10 not in negative
+    loss, grad, num_pairs = triplet_loss(backend, mining, x, labels, 0.5, metric)
+    assert int(num_pairs) == 10
+    np.testing.assert_array_equal(grad[10], np.zeros(4))
+    np.testing.assert_array_equal(loss, want.loss)
+    np.testing.assert_array_equal(grad[:10], want.grad)
+
+
+@pytest.mark.parametrize("mining", MININGS)
+def test_the_loss_of_huge_rows_under_cosine(backend, mining):
+    x, labels = normal(0, 12, 5), np.repeat(np.arange(4), 3)
+    huge = x / np.abs(x).max() * np.float32(3e38)
+    small = huge * np.float32(2.0**-60)
+    want, got = (triplet_loss(backend, mining, rows, labels, 0.5, "cosine") for rows in (small, huge))
+    np.testing.assert_allclose(got.loss, want.loss, rtol=1e-6)
+    assert np.isfinite(got.grad).all()
+
+
+@in_each_mining
 def test_a_batch_of_nan_rows_has_a_nan_loss(backend, mining):
     x = np.full((6, 3), np.nan, np.float32)
     assert np.isnan(float(triplet_loss(backend, mining, x, np.array([5, 5, 5, 2, 2, 2])).loss))

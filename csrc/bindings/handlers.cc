@@ -113,6 +113,7 @@ std::string Receive(ffi::RemainingArgs args, ffi::RemainingRets rets, const ffi:
     call->inputs.push_back(inputs[i].untyped_data());
   }
   if (problem.empty()) problem = CheckCall<O>(received->attributes, call->input_shapes, &call->output_shapes);
+  if (problem.empty()) problem = CheckInXla<O>(call->input_shapes, call->output_shapes);
   if (problem.empty())
     problem = CheckCount("results", outputs.size(), call->output_shapes.size() + (O::kCounts ? 1 : 0));
   if (!problem.empty()) return problem;
@@ -136,11 +137,15 @@ ffi::Error Invalid(const std::string& problem) {
   return problem.empty() ? ffi::Error::Success() : ffi::Error::InvalidArgument(problem);
 }
 
+ffi::Error Thrown(bool exhausted, const std::string& problem) {
+  return ffi::Error(exhausted ? ffi::ErrorCode::kResourceExhausted : ffi::ErrorCode::kInternal, problem);
+}
+
 // ---- platforms -------------------------------------------------------------------------------------------
 
 template <class O>
-ffi::Error OnCpu(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
-                 ffi::Dictionary dictionary) {
+ffi::Error RunOnCpu(ffi::ThreadPool& pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
+                    const ffi::Dictionary& dictionary) {
   Received<O> received;
   CpuCall call;
   call.executor = {static_cast<int>(pool.num_threads()),
@@ -162,6 +167,12 @@ ffi::Error OnCpu(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRe
   return Invalid(O::Run(received.attributes, call));
 }
 
+template <class O>
+ffi::Error OnCpu(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets rets,
+                 ffi::Dictionary dictionary) {
+  return Caught([&] { return RunOnCpu<O>(pool, args, rets, dictionary); }, Thrown);
+}
+
 #define FSLCORE_HANDLER(Op, function)      \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(           \
       fslcore_##function##_cpu, OnCpu<Op>, \
@@ -172,8 +183,8 @@ FSLCORE_XLA_OPS(FSLCORE_HANDLER)
 #ifdef FSLCORE_WITH_CUDA
 
 template <class O>
-ffi::Error OnGpu(cuda::Stream stream, ffi::ScratchAllocator scratch, ffi::RemainingArgs args,
-                 ffi::RemainingRets rets, ffi::Dictionary dictionary) {
+ffi::Error RunOnGpu(cuda::Stream stream, ffi::ScratchAllocator& scratch, ffi::RemainingArgs args,
+                    ffi::RemainingRets rets, const ffi::Dictionary& dictionary) {
   Received<O> received;
   GpuCall call;
   call.stream = stream;
@@ -190,6 +201,12 @@ ffi::Error OnGpu(cuda::Stream stream, ffi::ScratchAllocator scratch, ffi::Remain
   }
   problem = O::Run(received.attributes, call);
   return problem.empty() ? ffi::Error::Success() : ffi::Error::Internal(problem);
+}
+
+template <class O>
+ffi::Error OnGpu(cuda::Stream stream, ffi::ScratchAllocator scratch, ffi::RemainingArgs args,
+                 ffi::RemainingRets rets, ffi::Dictionary dictionary) {
+  return Caught([&] { return RunOnGpu<O>(stream, scratch, args, rets, dictionary); }, Thrown);
 }
 
 #define FSLCORE_HANDLER(Op, function)                                         \

@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "bindings/ops.h"
@@ -30,14 +33,47 @@ using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
 // its threads end with it, and in a forked child they do not exist and could not be joined.
 std::shared_ptr<ThreadPool>& g_pool = *new std::shared_ptr<ThreadPool>(std::make_shared<ThreadPool>(1));
 
+// The pool stays as it is if the system does not give so many threads.
 void SetThreads(int threads) {
+  std::shared_ptr<ThreadPool> pool;
+  try {
+    pool = std::make_shared<ThreadPool>(threads);
+  } catch (const std::system_error& error) {
+    throw std::runtime_error("threads must be as many as the system allows this process to start, received " +
+                             std::to_string(threads) + ": " + error.code().message());
+  }
   if (g_pool->process() != getpid()) new std::shared_ptr<ThreadPool>(g_pool);  // leaked on purpose
-  g_pool = std::make_shared<ThreadPool>(threads);
+  g_pool = std::move(pool);
 }
 
 std::shared_ptr<ThreadPool> Pool() {
   if (g_pool->process() != getpid()) SetThreads(g_pool->threads());
   return g_pool;
+}
+
+// Runs body without the GIL. At the end of the process Python ends a thread that asks for the GIL, by
+// unwinding its stack: a C++ program would be aborted, and its exit code lost. Such a thread sleeps here,
+// with its arrays and its memory, until the process has ended.
+template <class Body>
+auto WithoutGil(const Body& body) {
+  class Released {
+   public:
+    Released() : state_(PyEval_SaveThread()) {}
+    ~Released() {
+      try {
+        PyEval_RestoreThread(state_);
+      } catch (...) {  // in no version of Python by anything else
+        for (;;) pause();
+      }
+    }
+    Released(const Released&) = delete;
+    Released& operator=(const Released&) = delete;
+
+   private:
+    PyThreadState* state_;
+  };
+  const Released released;
+  return body();
 }
 
 void Require(const std::string& problem) {
@@ -49,10 +85,21 @@ void Require(const std::string& problem) {
 // Reads attributes from keyword arguments.
 struct KeywordReader {
   const py::kwargs& keywords;
+  size_t known = 0;  // of the keywords
+
+  template <class Attributes>
+  static Attributes Read(const py::kwargs& keywords) {
+    Attributes attributes;
+    KeywordReader reader = {keywords};
+    attributes.Visit(reader);
+    if (reader.known != keywords.size()) throw py::type_error("the op has no such attribute");
+    return attributes;
+  }
 
   template <class T, class... Allowed>
   void operator()(bindings::Key key, T& value, const Allowed&...) {
     if (key.optional && !keywords.contains(key.name)) return;
+    ++known;
     const py::object given = keywords[key.name];
     if constexpr (std::is_enum_v<T>)
       Require(bindings::ReadName(key.name, given.cast<std::string>(), &value));
@@ -70,10 +117,20 @@ py::array WithType(bindings::Type type, const Body& body) {
   return body(static_cast<uint8_t*>(nullptr));
 }
 
-// C-contiguous, of the type that the op takes.
-py::array AsArray(const py::handle& given, bindings::Type type) {
-  return WithType(type, [&](auto* null) {
-    return Array<std::remove_pointer_t<decltype(null)>>(py::reinterpret_borrow<py::object>(given));
+// C-contiguous, of the type that the op takes. No conversion may lose a fraction, an imaginary part or a
+// mask.
+py::array AsArray(const py::handle& given, const bindings::Argument& argument) {
+  return WithType(argument.type, [&](auto* null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    if (!Array<T>::check_(given)) {
+      const py::module_ numpy = py::module_::import("numpy");
+      const auto type = py::array(py::reinterpret_borrow<py::object>(given)).dtype();
+      if (!numpy.attr("can_cast")(type, py::dtype::of<T>(), "same_kind").template cast<bool>())
+        throw py::value_error(std::string(argument.name) + " must be of a type that can be cast to " +
+                              py::str(py::dtype::of<T>()).template cast<std::string>() + ", received " +
+                              py::str(type).template cast<std::string>());
+    }
+    return Array<T>(py::reinterpret_borrow<py::object>(given));
   });
 }
 
@@ -86,16 +143,13 @@ template <class O>
 py::tuple RunOp(const py::args& arguments, const py::kwargs& keywords) {
   if (arguments.size() != std::size(O::kInputs))
     throw py::type_error("the op takes " + std::to_string(std::size(O::kInputs)) + " arrays");
-  typename O::Attributes attributes;
-  KeywordReader reader = {keywords};
-  attributes.Visit(reader);
-
+  const auto attributes = KeywordReader::Read<typename O::Attributes>(keywords);
   const auto pool = Pool();
   bindings::CpuCall call;
   call.executor = pool->executor();
   std::vector<py::array> inputs;
   for (size_t i = 0; i < std::size(O::kInputs); ++i) {
-    inputs.push_back(AsArray(arguments[i], O::kInputs[i].type));
+    inputs.push_back(AsArray(arguments[i], O::kInputs[i]));
     call.input_shapes.emplace_back(inputs[i].shape(), inputs[i].shape() + inputs[i].ndim());
     call.inputs.push_back(inputs[i].data());
   }
@@ -111,30 +165,49 @@ py::tuple RunOp(const py::args& arguments, const py::kwargs& keywords) {
     call.outputs.push_back(output.mutable_data());
     outputs[i] = std::move(output);
   }
-  std::string problem;
-  {
-    py::gil_scoped_release release;
-    problem = O::Run(attributes, call);
-  }
-  Require(problem);
+  Require(WithoutGil([&] { return O::Run(attributes, call); }));
   return outputs;
 }
 
-// The same op on labels that are grouped already.
-py::tuple SampleEpisodesOf(const Classes& classes, int64_t seed, int64_t first_episode,
+// ---- classes ---------------------------------------------------------------------------------------------
+
+Classes ClassesOf(const Array<int64_t>& labels) {
+  Require(labels.ndim() == 1 ? "" : "labels must have 1 axis");
+  return Classes(Vector<const int64_t>{labels.data(), labels.size()});
+}
+
+// `Classes.__new__(Classes)` makes an object without a value, to which pybind11 would give memory that nobody
+// has written.
+const Classes& Made(const py::object& classes) {
+  if (!py::isinstance<Classes>(classes) ||
+      !reinterpret_cast<py::detail::instance*>(classes.ptr())->get_value_and_holder().holder_constructed())
+    throw py::type_error("classes must be made by group_labels");
+  return classes.cast<const Classes&>();
+}
+
+// Labels whose classes are these: pickle keeps them.
+Array<int64_t> LabelsOf(const py::object& object) {
+  const Classes& classes = Made(object);
+  Array<int64_t> labels(classes.labels());
+  int64_t* data = labels.mutable_data();
+  for (int64_t c = 0; c < classes.count(); ++c)
+    for (const int32_t* member = classes.begin(c); member != classes.end(c); ++member) data[*member] = c;
+  return labels;
+}
+
+// sample_episodes on labels that are grouped already.
+py::tuple SampleEpisodesOf(const py::object& grouped, int64_t seed, int64_t first_episode,
                            const py::kwargs& keywords) {
-  bindings::SampleEpisodesAttributes attributes;
-  KeywordReader reader = {keywords};
-  attributes.Visit(reader);
+  const Classes& classes = Made(grouped);
+  const auto attributes = KeywordReader::Read<bindings::SampleEpisodesAttributes>(keywords);
   const EpisodeShape& shape = attributes.shape;
   Require(CheckEpisodes(classes, shape, attributes.episodes, seed, first_episode));
   Array<int32_t> out({attributes.episodes, shape.n_way, shape.samples()});
   int32_t* data = out.mutable_data();
   const auto pool = Pool();
-  {
-    py::gil_scoped_release release;
+  WithoutGil([&] {
     SampleEpisodes(pool->executor(), classes, shape, attributes.episodes, seed, first_episode, data);
-  }
+  });
   return py::make_tuple(out);
 }
 
@@ -142,15 +215,13 @@ py::tuple SampleEpisodesOf(const Classes& classes, int64_t seed, int64_t first_e
 
 double MultiplyAddRateOfPool() {
   const auto pool = Pool();
-  py::gil_scoped_release release;
-  return MultiplyAddRate(pool->executor());
+  return WithoutGil([&] { return MultiplyAddRate(pool->executor()); });
 }
 
 double CopyRateOfPool(int64_t bytes) {
   if (bytes < 1) throw py::value_error("bytes must be at least 1, received " + std::to_string(bytes));
   const auto pool = Pool();
-  py::gil_scoped_release release;
-  return CopyRate(pool->executor(), bytes);
+  return WithoutGil([&] { return CopyRate(pool->executor(), bytes); });
 }
 
 }  // namespace
@@ -181,11 +252,10 @@ PYBIND11_MODULE(_core, m) {
   m.def("num_threads", [] { return g_pool->threads(); });
   m.def("set_num_threads", SetThreads);
   py::class_<Classes>(m, "Classes")
-      .def(py::init([](const Array<int64_t>& labels) {
-        return Classes(Vector<const int64_t>{labels.data(), labels.size()});
-      }))
-      .def_property_readonly("count", &Classes::count);
-  m.def("sample_episodes", SampleEpisodesOf);  // tried before the one below
+      .def(py::init(&ClassesOf))
+      .def(py::pickle(&LabelsOf, &ClassesOf))
+      .def_property_readonly("count", [](const py::object& classes) { return Made(classes).count(); });
+  m.def("sample_episodes_of", SampleEpisodesOf);
 #define FSLCORE_DEFINE(Op, function) m.def(#function, RunOp<bindings::Op>);
   FSLCORE_NUMPY_OPS(FSLCORE_DEFINE)
 #undef FSLCORE_DEFINE

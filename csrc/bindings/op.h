@@ -12,6 +12,9 @@
 // Front ends do the rest: they read the attributes, call Check, allocate or check the outputs, run.
 #pragma once
 #include <cstdint>
+#include <exception>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -100,6 +103,9 @@ using Shapes = std::vector<Sizes>;
 // that front ends recognise the axis.
 inline constexpr int64_t kUnknown = -1;
 
+// A size that an attribute sets: a graph may hold one that Check will refuse.
+inline int64_t Known(int64_t size) { return size < 0 ? kUnknown : size; }
+
 // One call of an op: all tensors in order.
 struct Call {
   Shapes input_shapes, output_shapes;
@@ -161,16 +167,60 @@ struct Op {
   static std::vector<int> Forwardable(size_t /*output*/, size_t /*inputs*/) { return {}; }
 };
 
+// That all products of sizes fit 64 bits, those of arrays without elements included. Sizes may be unknown.
+template <class O>
+std::string CheckInputs(const Shapes& inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Sizes sizes;
+    for (int64_t size : inputs[i])
+      if (size > 0) sizes.push_back(size);
+    if (!CheckElements("", sizes).empty())
+      return NameAt(O::kInputs, i) +
+             " must have fewer than 2^58 elements, empty axes aside, received shape " + ShapeText(inputs[i]);
+  }
+  return "";
+}
+
+// Inside XLA, the sizes of dynamic axes are int32.
+template <class O>
+std::string CheckInXla(const Shapes& inputs, const Shapes& outputs) {
+  if (O::kRows >= 0 && inputs[O::kRows][0] > kMostPositions)
+    return NameAt(O::kInputs, O::kRows) + " must have fewer than 2^31 rows inside XLA, received shape " +
+           ShapeText(inputs[O::kRows]);
+  if (O::kCounts && outputs[0][0] > kMostPositions)
+    return "inside XLA the op has room for fewer than 2^31 results, but may have " +
+           std::to_string(outputs[0][0]) + "; call it outside XLA or with a smaller batch";
+  return "";
+}
+
 // All that sizes tell, for every front end: checks the inputs, then finds the shapes of the outputs. Returns
 // an error message, empty if all is well.
 template <class O>
 std::string CheckCall(const typename O::Attributes& attributes, const Shapes& inputs, Shapes* outputs) {
-  std::string problem = O::Check(attributes, inputs);
+  std::string problem = CheckInputs<O>(inputs);
+  if (problem.empty()) problem = O::Check(attributes, inputs);
   if (!problem.empty()) return problem;
   *outputs = O::OutputShapes(attributes, inputs);
   for (size_t i = 0; i < outputs->size() && problem.empty(); ++i)
     problem = CheckElements(NameAt(O::kOutputs, i), (*outputs)[i]);
   return problem;
+}
+
+// ---- exceptions ------------------------------------------------------------------------------------------
+
+// What the core throws, in words. Front ends in which an exception may not travel return it as their own
+// error; `exhausted` tells whether memory was lacking.
+template <class Body, class Failed>
+auto Caught(const Body& body, const Failed& failed) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return failed(/*exhausted=*/true, "there is no memory left for what the op computes");
+  } catch (const std::length_error&) {  // a vector with more elements than any memory holds
+    return failed(/*exhausted=*/true, "there is no memory left for what the op computes");
+  } catch (const std::exception& error) {
+    return failed(/*exhausted=*/false, error.what());
+  }
 }
 
 }  // namespace fslcore::bindings

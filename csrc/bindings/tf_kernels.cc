@@ -25,6 +25,10 @@ fslcore::Executor ExecutorOf(OpKernelContext* context) {
           [pool = workers->workers](std::function<void()> task) { pool->Schedule(std::move(task)); }};
 }
 
+absl::Status Thrown(bool exhausted, const std::string& problem) {
+  return exhausted ? absl::ResourceExhaustedError(problem) : absl::InternalError(problem);
+}
+
 // What a kernel does on every device.
 template <class O>
 class Kernel : public OpKernel {
@@ -32,8 +36,13 @@ class Kernel : public OpKernel {
   explicit Kernel(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, ReadAttributes(context, &attributes_));
   }
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, bindings::Caught([&] { return Run(context); }, Thrown));
+  }
 
  protected:
+  virtual absl::Status Run(OpKernelContext* context) = 0;
+
   absl::Status TakeInputs(OpKernelContext* context, bindings::Call* call) const {
     for (int i = 0; i < context->num_inputs(); ++i) {
       const Tensor& input = context->input(i);
@@ -63,17 +72,19 @@ template <class O>
 class CpuKernel : public Kernel<O> {
  public:
   using Kernel<O>::Kernel;
-  void Compute(OpKernelContext* context) override {
+
+ private:
+  absl::Status Run(OpKernelContext* context) override {
     bindings::CpuCall call;
     call.executor = ExecutorOf(context);
-    OP_REQUIRES_OK(context, this->TakeInputs(context, &call));
+    TF_RETURN_IF_ERROR(this->TakeInputs(context, &call));
     if constexpr (O::kRows >= 0) call.rows = call.input_shapes[O::kRows][0];
     if constexpr (O::kCounts) {
       const int64_t count = O::Count(this->attributes_, call);
       for (fslcore::Sizes& sizes : call.output_shapes) sizes[0] = count;
     }
-    OP_REQUIRES_OK(context, this->AllocateOutputs(context, &call));
-    OP_REQUIRES_OK(context, Invalid(O::Run(this->attributes_, call)));
+    TF_RETURN_IF_ERROR(this->AllocateOutputs(context, &call));
+    return Invalid(O::Run(this->attributes_, call));
   }
 };
 
@@ -101,21 +112,23 @@ template <class O>
 class GpuKernel : public Kernel<O> {
  public:
   using Kernel<O>::Kernel;
-  void Compute(OpKernelContext* context) override {
+
+ private:
+  absl::Status Run(OpKernelContext* context) override {
     bindings::GpuCall call;
     call.stream = static_cast<fslcore::cuda::Stream>(
         context->op_device_context()->stream()->platform_specific_handle().stream);
-    OP_REQUIRES_OK(context, this->TakeInputs(context, &call));
+    TF_RETURN_IF_ERROR(this->TakeInputs(context, &call));
     Tensor workspace;
-    const int64_t bytes = O::Workspace(this->attributes_, call);
-    OP_REQUIRES_OK(context, context->allocate_temp(DT_UINT8, TensorShape({bytes}), &workspace));
+    TensorShape bytes;
+    TF_RETURN_IF_ERROR(TensorShape::BuildTensorShape({O::Workspace(this->attributes_, call)}, &bytes));
+    TF_RETURN_IF_ERROR(context->allocate_temp(DT_UINT8, bytes, &workspace));
     call.workspace = workspace.data();
-    if constexpr (O::kCounts) OP_REQUIRES_OK(context, CountRows(context, &call));
-    OP_REQUIRES_OK(context, this->AllocateOutputs(context, &call));
-    OP_REQUIRES_OK(context, Ran(O::Run(this->attributes_, call)));
+    if constexpr (O::kCounts) TF_RETURN_IF_ERROR(CountRows(context, &call));
+    TF_RETURN_IF_ERROR(this->AllocateOutputs(context, &call));
+    return Ran(O::Run(this->attributes_, call));
   }
 
- private:
   absl::Status CountRows(OpKernelContext* context, bindings::GpuCall* call) const {
     Tensor counted;
     TF_RETURN_IF_ERROR(context->allocate_temp(DT_INT64, TensorShape({}), &counted));

@@ -84,7 +84,8 @@ class Unknowns {
   DimensionHandle SizeOf(InferenceContext* c, int64_t number) const {
     if (number >= 0) return c->MakeDim(number);
     if (number == bindings::kUnknown) return c->UnknownDim();
-    return sizes_[static_cast<size_t>(bindings::kUnknown - number - 1)];
+    const auto place = static_cast<size_t>(bindings::kUnknown - number - 1);
+    return place < sizes_.size() ? sizes_[place] : c->UnknownDim();
   }
 
  private:
@@ -117,6 +118,7 @@ absl::Status InferShapes(InferenceContext* c) {
     }
     inputs.push_back(sizes);
   }
+  TF_RETURN_IF_ERROR(Invalid(bindings::CheckInputs<O>(inputs)));
   const bindings::Shapes outputs = O::OutputShapes(attributes, inputs);
   for (size_t i = 0; i < outputs.size(); ++i) {
     std::vector<DimensionHandle> sizes;

@@ -16,14 +16,17 @@ namespace fslcore {
 
 class ThreadPool {
  public:
+  // Throws std::system_error if the system does not give so many threads, and leaves none behind.
   explicit ThreadPool(int threads) : threads_(threads) {
-    for (int i = 1; i < threads; ++i)  // the caller is the first
-      workers_.emplace_back([this] { queue_.Serve(kSpins); });
+    try {
+      for (int i = 1; i < threads; ++i)  // the caller is the first
+        workers_.emplace_back([this] { queue_.Serve(kSpins); });
+    } catch (...) {
+      End();
+      throw;
+    }
   }
-  ~ThreadPool() {
-    queue_.End();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~ThreadPool() { End(); }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -34,6 +37,11 @@ class ThreadPool {
   }
 
  private:
+  void End() {
+    queue_.End();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
   int threads_;
   pid_t process_ = getpid();
   TaskQueue queue_;

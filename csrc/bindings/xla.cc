@@ -115,6 +115,7 @@ class XlaKernel : public XlaOpKernel {
       inputs.push_back(std::move(input));
     }
     TF_RETURN_IF_ERROR(Invalid(bindings::CheckCall<O>(attributes_, bounds, &outputs)));
+    TF_RETURN_IF_ERROR(Invalid(bindings::CheckInXla<O>(bounds, outputs)));
     const std::vector<xla::XlaOp> results = Call(context, inputs, outputs);
     const bindings::Shapes marks = O::OutputShapes(attributes_, marked);
     for (size_t i = 0; i < outputs.size(); ++i) {

@@ -8,6 +8,8 @@ namespace fslcore::cuda {
 
 constexpr int kWarpSize = 32, kThreads = 256;
 constexpr unsigned kWholeWarp = ~0u;
+constexpr float kSmallestNormal =
+    1.17549435e-38f;  // its reciprocal is finite; the core flushes what is below
 
 inline Grid OneThreadEach(int64_t n) { return {DivideUp(n, kThreads), kThreads}; }
 inline Grid OneWarpEach(int64_t n) { return {DivideUp(n, kThreads / kWarpSize), kThreads}; }

@@ -75,12 +75,15 @@ def _backend() -> list[Finding]:
 
 def _core() -> list[Finding]:
     from fslcore import kernels
+    from fslcore.cpus import cpu_quota
 
     forced = os.environ.get("FSLCORE_SIMD")
     simd = kernels.simd_level() + (f" (FSLCORE_SIMD={forced})" if forced else "")
+    quota = cpu_quota()
+    limit = "" if quota is None else f", of which a quota allows the time of {quota:g}"
     return [
         Finding("SIMD level", "ok", simd),
-        Finding("threads", "ok", f"{kernels.num_threads()} of {os.cpu_count()} CPUs"),
+        Finding("threads", "ok", f"{kernels.num_threads()} of {os.cpu_count()} CPUs" + limit),
     ]
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import tensorflow as tf
@@ -40,12 +41,23 @@ def pk_batches(
     Raises:
         ArgumentError: An argument is out of range, there are fewer than `classes` classes, or a class has
             fewer than `samples` images. Raised here, not when the dataset is iterated.
+
+    Warns:
+        UserWarning: `classes` or `samples` is 1, and all images of a batch are of one class or of different
+            ones.
     """
     check_count("samples", samples, 1)
     check_count("first", first, 0)
     if count is not None:
         check_count("batches", count, 1)
     source.check("classes", classes, "samples", samples, rotations)
+    for argument, value in (("classes", classes), ("samples", samples)):
+        if value == 1:
+            warnings.warn(
+                f"{argument}=1: no image has both another of its class and one of another class beside it, "
+                "so that losses over pairs or triplets of a batch can teach nothing",
+                stacklevel=3,
+            )
     tables = source.tables(classes, samples, seed, first, count, rotations)
     class_of_row, n_classes = constant(source.labels), len(source.class_names)
 

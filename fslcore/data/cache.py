@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +19,7 @@ import numpy as np
 import platformdirs
 
 from fslcore import files
+from fslcore.arguments import ArgumentError
 from fslcore.data.store import ImageStore
 
 _MAGIC = b"fslcore1"
@@ -27,9 +28,11 @@ _DIGEST_BYTES = 32
 
 def directory(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """The cache folder: the argument, else the variable FSLCORE_CACHE_DIR, else the user's cache."""
-    return Path(
-        cache_dir or os.environ.get("FSLCORE_CACHE_DIR") or platformdirs.user_cache_dir("fslcore")
-    ).expanduser()
+    chosen = cache_dir or os.environ.get("FSLCORE_CACHE_DIR") or platformdirs.user_cache_dir("fslcore")
+    try:
+        return Path(chosen).expanduser()
+    except (RuntimeError, TypeError) as error:  # "~" of an unknown user; no path at all
+        raise ArgumentError("cache_dir", f"must be a folder ({error})", chosen) from error
 
 
 def digest(value: Any) -> str:
@@ -54,6 +57,7 @@ def load_or_build(
     source: str | None,
     build: Callable[[], ImageStore],
     cache_dir: str | os.PathLike[str] | None = None,
+    notes: list[str] | None = None,
 ) -> ImageStore:
     """Returns the store cached under `key`, or builds and caches it.
 
@@ -64,27 +68,34 @@ def load_or_build(
             rebuilt.
         build: Makes the store.
         cache_dir: See `directory`.
+        notes: Sentences that `build` has appended; they are kept with the store, and appended again when it
+            is read.
 
     Returns:
         The store. There is a warning if the cached file cannot be used or the cache cannot be written.
     """
     path = directory(cache_dir) / f"{key}.store"
-    store = read(path, source)
+    store = read(path, source, notes)
     if store is None:
         store = build()
         try:
-            write(path, store, source)
+            write(path, store, source, notes or ())
         except OSError as error:
-            warnings.warn(f"could not keep {store.name} in the cache {path}: {error}", stacklevel=2)
+            warnings.warn(
+                f"could not keep {store.name} in the cache {path}: {error.strerror or error}; cache_dir or "
+                "FSLCORE_CACHE_DIR names another folder",
+                stacklevel=2,
+            )
     return store
 
 
-def read(path: Path, source: str | None = None) -> ImageStore | None:
+def read(path: Path, source: str | None = None, notes: list[str] | None = None) -> ImageStore | None:
     """Reads a cached store.
 
     Args:
         path: The file.
         source: Fingerprint that the file must carry; None accepts any.
+        notes: Takes the sentences that are kept with the store.
 
     Returns:
         The store; None if there is no file, if it was made from another source, or (with a warning) if it
@@ -96,26 +107,37 @@ def read(path: Path, source: str | None = None) -> ImageStore | None:
             if damage:
                 warnings.warn(f"the cached file {path} {damage}; it is rebuilt", stacklevel=2)
                 return None
-            with np.load(file, allow_pickle=False) as arrays:
-                header = json.loads(arrays["header"].tobytes())
-                if source is not None and header["source"] != source:
-                    return None
-                return ImageStore(
-                    arrays["images"],
-                    arrays["labels"],
-                    arrays.get("groups"),
-                    header["class_names"],
-                    header["group_names"],
-                    header["name"],
-                )
+            return _parsed(file, source, notes)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         warnings.warn(f"the cached file {path} cannot be read ({error}); it is rebuilt", stacklevel=2)
         return None
+    except Exception as error:  # whatever content can lead to: it was not written by this version
+        warnings.warn(f"the cached file {path} has odd content ({error!r}); it is rebuilt", stacklevel=2)
+        return None
 
 
-def write(path: Path, store: ImageStore, source: str | None) -> None:
+def _parsed(file: BinaryIO, source: str | None, notes: list[str] | None) -> ImageStore | None:
+    with np.load(file, allow_pickle=False) as arrays:
+        header = json.loads(arrays["header"].tobytes())
+        if source is not None and header["source"] != source:
+            return None
+        store = ImageStore(
+            arrays["images"],
+            arrays["labels"],
+            arrays.get("groups"),
+            header["class_names"],
+            header["group_names"],
+            header["name"],
+        )
+        said = [str(note) for note in header.get("notes", ())]
+        if notes is not None:
+            notes += said
+        return store
+
+
+def write(path: Path, store: ImageStore, source: str | None, notes: Sequence[str] = ()) -> None:
     """Writes a store so that other processes see either the old file or the whole new one.
 
     Raises:
@@ -129,6 +151,7 @@ def write(path: Path, store: ImageStore, source: str | None) -> None:
         "class_names": store.class_names,
         "group_names": store.group_names,
         "name": store.name,
+        "notes": list(notes),
     }
 
     def save(temporary: Path) -> None:
@@ -139,10 +162,9 @@ def write(path: Path, store: ImageStore, source: str | None) -> None:
             content = _content_digest(file)
             file.seek(len(_MAGIC))
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    files.sweep(path.parent)
     files.replace(path, save)
 
 

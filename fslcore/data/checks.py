@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError
 
+_MOST_CHANNELS = 4  # more than these, beside a first axis of so few, are the width
+
 
 def check_count(argument: str, value: Any, least: int) -> None:
     """Raises ArgumentError unless the value is an integer of at least `least`; bool is no integer here."""
@@ -17,11 +19,28 @@ def check_count(argument: str, value: Any, least: int) -> None:
         raise ArgumentError(argument, f"must be an integer of {least} or more", value)
 
 
+def as_images(images: npt.ArrayLike) -> npt.NDArray[Any]:
+    """The images as an array, or an ArgumentError if they are masked or differ in size."""
+    _check_unmasked("images", images)
+    try:
+        return np.asarray(images)
+    except ValueError as error:
+        raise ArgumentError(
+            "images", "must all have one size, [N, H, W, C]", images, described=f"images that do not: {error}"
+        ) from error
+
+
 def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """The images as a contiguous array uint8 [N, H, W, C], or an ArgumentError."""
-    images = np.asarray(images)
+    """The images as a contiguous array uint8 [N, H, W, C], or an ArgumentError that says what would help."""
+    images = as_images(images)
     if images.dtype != np.uint8 or images.ndim != 4:
-        raise ArgumentError("images", "must be uint8 [N, H, W, C]", images, described=_form(images))
+        remedy = _remedy(images)
+        raise ArgumentError(
+            "images",
+            "must be uint8 [N, H, W, C]",
+            images,
+            described=form(images) + (remedy and f": {remedy}"),
+        )
     if not images.size:
         raise ArgumentError(
             "images",
@@ -29,15 +48,31 @@ def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
             images,
             described=f"shape {list(images.shape)}",
         )
+    _, first, second, last = images.shape
+    if first <= _MOST_CHANNELS < min(second, last):
+        raise ArgumentError(
+            "images",
+            "must have their channels last, [N, H, W, C]",
+            images,
+            described=f"shape {list(images.shape)}, which has them first: pass images.transpose(0, 2, 3, 1)",
+        )
     return np.ascontiguousarray(images)
 
 
 def checked_indices(argument: str, values: npt.ArrayLike, n_images: int) -> npt.NDArray[np.int32]:
     """One integer per image as int32 [n_images], or an ArgumentError."""
+    _check_unmasked(argument, values)
     values = np.asarray(values)
     if not np.issubdtype(values.dtype, np.integer) or values.shape != (n_images,):
         raise ArgumentError(
-            argument, f"must be integers, one per image [{n_images}]", values, described=_form(values)
+            argument, f"must be integers, one per image [{n_images}]", values, described=form(values)
+        )
+    if n_images and not -(2**31) <= values.min() <= values.max() < 2**31:
+        raise ArgumentError(
+            argument,
+            "must be integers of 32 bits",
+            values,
+            described=f"values from {values.min()} to {values.max()}",
         )
     return np.ascontiguousarray(values, dtype=np.int32)
 
@@ -59,14 +94,36 @@ def check_sorted(labels: npt.NDArray[np.int32]) -> None:
     )
 
 
-def distinct(argument: str, values: npt.ArrayLike) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    """The sorted distinct values [N] as strings, and the index of each value among them, int32 [N]."""
-    values = np.asarray(values)
-    if values.ndim != 1 or values.dtype.kind not in "iuUO":
-        raise ArgumentError(argument, "must be integers or strings [N]", values, described=_form(values))
-    names, index = np.unique(values, return_inverse=True)
-    return tuple(str(name) for name in names), index.astype(np.int32)
-
-
-def _form(array: npt.NDArray[Any]) -> str:
+def form(array: npt.NDArray[Any]) -> str:
+    """Type and shape of an array, for messages."""
     return f"{array.dtype} {list(array.shape)}"
+
+
+def _check_unmasked(argument: str, values: Any) -> None:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        masked = int(np.ma.getmaskarray(values).sum())
+        raise ArgumentError(argument, "must have no masked values", values, described=f"{masked} of them")
+
+
+def _remedy(images: npt.NDArray[Any]) -> str:
+    """How to make uint8 of other values exactly, or what is wrong with them."""
+    kind = images.dtype.kind
+    if kind == "b":
+        return "pass images.astype(np.uint8) * 255 if True is white"
+    if kind not in "iuf" or not images.size or images.dtype == np.uint8:
+        return ""
+    least, most = images.min(), images.max()
+    values = f"values from {least} to {most}"
+    if kind == "f" and not np.isfinite([least, most]).all():
+        return f"{int(np.count_nonzero(~np.isfinite(images)))} values are NaN or infinite"
+    if least < 0:
+        return f"{values}; shift and scale them to 0..255"
+    if most <= 1:
+        whole = "np.rint(images * 255)" if kind == "f" else "(images * 255)"
+        return f"{values}; pass {whole}.astype(np.uint8) if 1 is white"
+    if most <= 255:
+        return f"{values}; pass {'np.rint(images)' if kind == 'f' else 'images'}.astype(np.uint8)"
+    if kind in "iu":
+        shift = int(most).bit_length() - 8
+        return f"{values}; pass (images >> {shift}).astype(np.uint8)"
+    return f"{values}; scale them to 0..255"

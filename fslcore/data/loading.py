@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from fslcore.arguments import check_one_of
 from fslcore.data import datasets
 from fslcore.data.datasets.dataset import Progress, Request, split_by_class
 from fslcore.data.store import ImageStore
@@ -18,28 +19,33 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    on_error: str = "raise",
 ) -> ImageStore:
     """Loads a dataset, from the cache if it is there.
 
     Args:
         name_or_path: One of `fslcore.data.datasets.names()`, such as "glyphs" (drawn, needs no download) or
             "omniglot" (through TensorFlow Datasets), or a folder with one sub-folder of images per class. A
-            folder with the name of a dataset is written "./glyphs".
+            folder with the name of a dataset is written "./glyphs". One warning says what of a folder is left
+            out, and what had to be guessed.
         image_size: Height and width of the images in pixels, at least 8.
         channels: For a folder, 1 or 3; by default grayscale if all its files are. The named datasets have 1.
         data_dir: For omniglot, the TFDS data folder; the environment variable TFDS_DATA_DIR, then
-            ~/tensorflow_datasets if None.
+            ~/tensorflow_datasets if None. None for the others.
         cache_dir: Folder of the cache; the environment variable FSLCORE_CACHE_DIR, then the user's cache if
             None.
         progress: Called as `progress(done, total, what)` while images are read or drawn, first with
             `done=0`, last with `done=total`; `what` says what is being done, such as "drawing glyphs". Not
             called if the cache serves the dataset.
+        on_error: What to do about files of a folder that cannot be read: "raise" names them all in one error,
+            "skip" leaves them out with a warning.
 
     Returns:
         The whole dataset; `default_split` divides it into train, val and test.
 
     Raises:
-        ArgumentError: An argument is out of range, or the folder is not as described. It is a ValueError.
+        ArgumentError: An argument is out of range, the folder is not as described, files of it cannot be
+            read, or the images would not fit into memory. It is a ValueError.
         FileNotFoundError: omniglot is not prepared, and it cannot be downloaded.
 
     Example:
@@ -48,8 +54,9 @@ def load(
         ...     pass
     """
     dataset = datasets.find(name_or_path)
-    dataset.check(image_size, channels)
-    return dataset.load(Request(image_size, channels, data_dir, cache_dir, progress))
+    dataset.check(image_size, channels, data_dir)
+    check_one_of("on_error", on_error, ("raise", "skip"))
+    return dataset.load(Request(image_size, channels, data_dir, cache_dir, progress, on_error))
 
 
 def default_split(store: ImageStore) -> dict[str, ImageStore]:
@@ -67,7 +74,7 @@ def default_split(store: ImageStore) -> dict[str, ImageStore]:
         A dict with the stores "train", "val" and "test".
 
     Raises:
-        ArgumentError: The store is too small to be divided in three.
+        ArgumentError: The store has fewer than 8 classes, so that the test part would have only one.
     """
     dataset = datasets.of(store)
     return split_by_class(store) if dataset is None else dataset.split(store)

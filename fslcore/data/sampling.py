@@ -24,6 +24,8 @@ from fslcore.data.checks import check_count
 # Tables drawn per call of the sampler, which must sort the labels into classes each time (4N of them with
 # rotations): 64 tables share that cost, and 64 tables of 5 x 20 indices are only 26 kB.
 _CHUNK = 64
+_NAMED = 4  # classes in a message
+_LARGE = 2**26  # bytes of images: another copy of so many is worth avoiding
 _PREFETCHED = 4  # elements: two would do for steps of a steady length
 
 
@@ -71,15 +73,7 @@ class Source:
         sizes = np.bincount(self.labels)
         small = np.flatnonzero(sizes < n_images)
         if small.size:
-            smallest = small[np.argmin(sizes[small])]
-            raise ArgumentError(
-                each,
-                "must be at most the number of images of each class",
-                n_images,
-                described=f"{each} = {n_images}: class {self.class_names[smallest]!r} of {self.name} has "
-                f"{sizes[smallest]}; {small.size} of {len(sizes)} classes have too few. "
-                f"Leave them out with .with_min_images({n_images})",
-            )
+            raise self._too_few(each, n_images, sizes, small)
         height, width, _ = self.image_shape
         if rotations and height != width:
             raise ArgumentError(
@@ -88,6 +82,28 @@ class Source:
                 rotations,
                 described=f"{height}x{width}",
             )
+
+    def _too_few(
+        self, each: str, n_images: int, sizes: npt.NDArray[Any], small: npt.NDArray[Any]
+    ) -> ArgumentError:
+        """The error for classes with fewer images than a draw needs, the smallest first."""
+        first, *others = small[np.argsort(sizes[small], kind="stable")].tolist()
+        named = ", ".join(f"{self.class_names[i]!r} {sizes[i]}" for i in others[:_NAMED])
+        also = f" (also {named}{', ...' if len(others) > _NAMED else ''})" if others else ""
+        enough = int(np.count_nonzero(sizes >= n_images))
+        if enough:
+            remedy = f"Leave them out with .with_min_images({n_images}), or choose fewer"
+        else:
+            most = sizes.max()
+            remedy = f"Choose at most {sizes[first]}"
+            remedy += f", or up to {most} after .with_min_images({most})" if most > sizes[first] else ""
+        return ArgumentError(
+            each,
+            "must be at most the number of images of each class",
+            n_images,
+            described=f"{each} = {n_images}: class {self.class_names[first]!r} of {self.name} has "
+            f"{sizes[first]}; {small.size} of {len(sizes)} classes have too few{also}. {remedy}",
+        )
 
     def tables(
         self, n_way: int, n_images: int, seed: int, first: int, count: int | None, rotations: bool
@@ -118,6 +134,8 @@ class Source:
 
         # Chunks are counted from `first`, not from 0: any other beginning would need a part of a chunk.
         tables = tf.data.Dataset.counter(first, _CHUNK).map(unconverted(chunk)).unbatch()
+        if self.images.shape.num_elements() >= _LARGE:
+            tables = _as_built(tables)
         return tables if count is None else tables.take(count)
 
     def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
@@ -145,6 +163,13 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """
     options = tf.data.Options()
     options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def _as_built(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without tf.data's rewriting, for which it would write all images into a graph first."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
     return dataset.with_options(options)
 
 

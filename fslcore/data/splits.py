@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError
 
+_MOST_TRIED = 10_000  # how many there might have to be, for an error message
+
 
 def partition(
     total: int, parts: Mapping[str, int | float], seed: int, unit: str = "labels"
@@ -49,20 +51,18 @@ def partition(
 
 
 def _sizes(total: int, parts: Mapping[str, int | float], unit: str) -> dict[str, int]:
-    sizes = {}
-    fractions = 0.0
     for part, size in parts.items():
         if isinstance(size, (bool, np.bool_)) or not isinstance(size, (int, float, np.integer, np.floating)):
             raise ArgumentError(part, "must be a count (int) or a fraction (float)", size)
-        if isinstance(size, (float, np.floating)):
-            if not 0 < size <= 1:
-                raise ArgumentError(part, "must be a fraction above 0 and at most 1", size)
-            start, fractions = fractions, fractions + float(size)
-            sizes[part] = round(fractions * total) - round(start * total)
-        else:
-            sizes[part] = int(size)
+        if _is_fraction(size) and not 0 < size <= 1:
+            raise ArgumentError(part, "must be a fraction above 0 and at most 1", size)
+    sizes = _rounded(total, parts)
+    for part, size in parts.items():
         if sizes[part] < 1:
-            raise ArgumentError(part, f"must get at least one of the {total} {unit}", size)
+            described = f"{part}={size!r}" + (_advice(part, parts, total) if _is_fraction(size) else "")
+            raise ArgumentError(
+                part, f"must get at least one of the {total} {unit}", size, described=described
+            )
     if sum(sizes.values()) > total:
         wanted = ", ".join(f"{part}={size}" for part, size in parts.items())
         raise ArgumentError(
@@ -72,3 +72,27 @@ def _sizes(total: int, parts: Mapping[str, int | float], unit: str) -> dict[str,
             described=f"{wanted}, together {sum(sizes.values())}",
         )
     return sizes
+
+
+def _rounded(total: int, parts: Mapping[str, int | float]) -> dict[str, int]:
+    sizes, fractions = {}, 0.0
+    for part, size in parts.items():
+        if _is_fraction(size):
+            start, fractions = fractions, fractions + float(size)
+            sizes[part] = round(fractions * total) - round(start * total)
+        else:
+            sizes[part] = int(size)
+    return sizes
+
+
+def _is_fraction(size: int | float) -> bool:
+    return isinstance(size, (float, np.floating))
+
+
+def _advice(part: str, parts: Mapping[str, int | float], total: int) -> str:
+    """How many there must be so that no fraction is rounded to nothing."""
+    fractions = {name: size for name, size in parts.items() if _is_fraction(size)}
+    tried = range(total + 1, _MOST_TRIED)
+    least = next((n for n in tried if min(_rounded(n, fractions).values()) > 0), None)
+    needed = "" if least is None else f", for which there must be {least} or more;"
+    return f"{needed} {part}=1 is a count"

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError
-from fslcore.data.checks import check_sorted, checked_images, checked_indices, distinct
+from fslcore.data.arrays import rows_of, tensor_of
+from fslcore.data.checks import as_images, check_count, check_sorted, checked_images, checked_indices
+from fslcore.data.labelling import distinct, names_of
 from fslcore.data.splits import partition
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class ImageStore:
         name: Where the images come from, such as "omniglot/test"; for messages and reports.
 
     The arrays are not copied if they have the right type already; they must not be changed afterwards.
+    `take` and `split` copy the images they choose, unless these follow each other.
 
     Raises:
         ArgumentError: An array has the wrong type or shape, the labels are not sorted or leave a class empty,
@@ -60,7 +63,7 @@ class ImageStore:
         labels = checked_indices("labels", self.labels, len(images))
         check_sorted(labels)
         n_classes = int(labels[-1]) + 1
-        groups, group_names = None, tuple(str(name) for name in self.group_names)
+        groups, group_names = None, names_of("group_names", self.group_names)
         if self.groups is not None:
             groups = checked_indices("groups", self.groups, len(images))
             group_names = group_names or tuple(str(i) for i in range(int(groups.max()) + 1))
@@ -78,7 +81,7 @@ class ImageStore:
                 group_names,
                 described=f"{len(group_names)} names",
             )
-        class_names = tuple(str(name) for name in self.class_names) or tuple(map(str, range(n_classes)))
+        class_names = names_of("class_names", self.class_names) or tuple(map(str, range(n_classes)))
         if len(class_names) != n_classes:
             raise ArgumentError(
                 "class_names",
@@ -107,25 +110,29 @@ class ImageStore:
         """Builds a store from images in any order.
 
         Args:
-            images: uint8 [N, H, W, C], or [N, H, W] for one channel.
-            labels: [N], integers or strings. The sorted distinct values become the classes and their names.
-            groups: [N], integers or strings, or None.
+            images: uint8 [N, H, W, C], or [N, H, W] for one channel. If they are sorted by class they are
+                not copied, so they may be a memory map that is larger than the memory.
+            labels: [N], all integers or all strings. The sorted distinct values become the classes and their
+                names.
+            groups: [N], all integers or all strings, or None.
             name: Name of the store.
 
         Returns:
             A store; images of one class keep their order.
 
         Raises:
-            ArgumentError: As for the class.
+            ArgumentError: As for the class; or a label or a group is missing (None, NaN, NA, NaT, masked, an
+                empty string), or integers, strings and other values are mixed.
         """
-        images = np.asarray(images)
+        images = as_images(images)
         if images.ndim == 3:
             images = images[..., np.newaxis]
         class_names, class_index = distinct("labels", labels)
         group_names, group_index = distinct("groups", groups) if groups is not None else ((), None)
-        if len(class_index) == len(images):
+        if len(class_index) == len(images) and np.any(class_index[1:] < class_index[:-1]):
+            images = checked_images(images)  # before they are copied
             order = np.argsort(class_index, kind="stable")
-            images, class_index = images[order], class_index[order]
+            images, class_index = rows_of(images, order), class_index[order]
             if group_index is not None and len(group_index) == len(order):
                 group_index = group_index[order]
         return cls(images, class_index, group_index, class_names, group_names, name)
@@ -175,11 +182,12 @@ class ImageStore:
 
     @cached_property
     def image_tensor(self) -> tf.Tensor:
-        """The images as one eager tensor on the CPU, made once and shared by all datasets of this store."""
-        import tensorflow as tf
+        """The images as one eager tensor on the CPU, made once and shared by all datasets of this store.
 
-        with tf.init_scope(), tf.device("CPU:0"):
-            return tf.constant(self.images)
+        It lies on the memory of `images` where that begins at a multiple of 64 bytes, as a memory map of a
+        .npy file does; otherwise it is a copy.
+        """
+        return tensor_of(self.images)
 
     def take(self, rows: npt.ArrayLike, name: str | None = None) -> ImageStore:
         """Returns a store with only some of the images.
@@ -218,7 +226,7 @@ class ImageStore:
             kept, groups = np.unique(self.groups[rows], return_inverse=True)
             group_names = tuple(self.group_names[i] for i in kept)
         return ImageStore(
-            self.images[rows],
+            rows_of(self.images, rows),
             labels.astype(np.int32),
             None if groups is None else groups.astype(np.int32),
             tuple(self.class_names[i] for i in classes),
@@ -230,8 +238,9 @@ class ImageStore:
         """Returns the store without the classes that have fewer than `n` images.
 
         Raises:
-            ArgumentError: No class has that many images.
+            ArgumentError: n is no number of images, or no class has that many.
         """
+        check_count("n", n, 0)
         enough = self.images_per_class >= n
         if not enough.any():
             largest = self.images_per_class.max()

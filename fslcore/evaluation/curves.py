@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.evaluation.episodes import Episodes
-from fslcore.evaluation.protocol import Embedder, embed_all, scores_of_embeddings
+from fslcore.evaluation.protocol import Adapter, Embedder, check_learner, embed_all, scores_of_embeddings
 from fslcore.evaluation.report import Report
 
 
@@ -46,13 +46,20 @@ def accuracy_versus_way(
         raise ArgumentError(
             "ways", f"must hold a number up to the {store.n_classes} classes of the store", ways
         )
-    drawn = [Episodes.draw(store, n_way, k_shot, n_query, 0, episodes, seed) for n_way in possible]
+    drawn = [Episodes(store, n_way, k_shot, n_query, 0, episodes, seed) for n_way in possible]
     curves = {}
+    for learner in learners.values():
+        check_learner(learner, store)
+        if isinstance(learner, Adapter):
+            raise ArgumentError(
+                "learners", "must compare embeddings: one that adapts has one `n_way`", learner
+            )
     for name, learner in learners.items():
         embeddings = embed_all(learner, store, batch_size)
         curves[name] = [
             each.report(
-                learner, scores_of_embeddings(learner, (embeddings[table] for table in each.tables), k_shot)
+                learner,
+                scores_of_embeddings(learner, (embeddings[table] for (table,) in each.tables()), k_shot),
             )
             for each in drawn
         ]

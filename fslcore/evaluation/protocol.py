@@ -12,13 +12,15 @@ import numpy.typing as npt
 from fslcore import kernels
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
-from fslcore.evaluation.episodes import Episodes
+from fslcore.evaluation.episodes import Episodes, check_whole_number
 from fslcore.evaluation.report import Report
 
 FloatArray = npt.NDArray[np.float32]
 
-# Episodes given to a learner that adapts in one call: enough for it to work on several side by side.
+# Episodes given to a learner that adapts in one call: enough for it to work on several side by side, as long
+# as their images take no more than this many bytes.
 _ADAPTED_AT_A_TIME = 50
+_ADAPTED_BYTES = 2**26
 
 
 class Embedder(Protocol):
@@ -91,7 +93,7 @@ def evaluate(
     Args:
         learner: a trained learner, or `PixelNearestNeighbour()`.
         store: images of classes that the learner has not been trained on.
-        n_way: classes of an episode.
+        n_way: classes of an episode, at least 2: of one class every answer is right.
         k_shot: labelled examples per class.
         n_query: queries per class, at least 1.
         episodes: number of episodes, at least 1.
@@ -103,7 +105,7 @@ def evaluate(
             changes either way.
         n_unlabelled: images per class that a learner is given without their labels; for `MetaGAN`. Support
             and queries are the same as without them.
-        batch_size: images embedded at a time.
+        batch_size: images embedded at a time, or fewer where the learner divides them to save memory.
         progress: called with the number of episodes done, after each.
 
     Returns:
@@ -111,13 +113,14 @@ def evaluate(
 
     Raises:
         ArgumentError: an argument is out of range, `store` has fewer classes than `n_way` or a class with
-            fewer images than an episode needs, the learner cannot be evaluated transductively, or it adapts
-            and its network is for another `n_way`.
+            fewer images than an episode needs, `learner` is no learner, is for images of another shape or
+            embeds an image as something else than finite numbers, it cannot be evaluated transductively, or
+            it adapts and its network is for another `n_way`.
     """
-    if batch_size < 1:
-        raise ArgumentError("batch_size", "must be at least 1", batch_size)
+    check_whole_number("batch_size", batch_size, 1)
     # Drawn first, so that a protocol that the store cannot serve does not cost the embedding of all images.
-    drawn = Episodes.draw(store, n_way, k_shot, n_query, n_unlabelled, episodes, seed, transductive)
+    drawn = Episodes(store, n_way, k_shot, n_query, n_unlabelled, episodes, seed, transductive)
+    check_learner(learner, store)
     if isinstance(learner, Adapter):
         if n_way != learner.n_way:
             raise ArgumentError(
@@ -131,22 +134,60 @@ def evaluate(
             n_unlabelled,
         )
     elif transductive:
-        embedded = (_embed_together(learner, store, table) for table in drawn.tables)
+        embedded = (_embed_together(learner, store, table) for (table,) in drawn.tables())
         scores = scores_of_embeddings(learner, embedded, k_shot)
     else:
         embeddings = embed_all(learner, store, batch_size)
-        scores = scores_of_embeddings(learner, (embeddings[table] for table in drawn.tables), k_shot)
+        scores = scores_of_embeddings(learner, (embeddings[table] for (table,) in drawn.tables()), k_shot)
     return drawn.report(learner, _counted(scores, progress, episodes))
+
+
+def check_learner(learner: Any, store: ImageStore) -> None:
+    """Raises ArgumentError unless it is a learner, and for images of the shape of the store's."""
+    embeds = all(callable(getattr(learner, name, None)) for name in ("embed", "class_scores"))
+    if isinstance(learner, type) or not (embeds or isinstance(learner, Adapter)):
+        raise ArgumentError(
+            "learner",
+            "must have the methods `embed` and `class_scores`, or `score_episodes` and `n_way`",
+            described=f"the class {learner.__name__}"
+            if isinstance(learner, type)
+            else type(learner).__name__,
+        )
+    network = getattr(learner, "encoder", None) if embeds else getattr(learner, "network", None)
+    shape = getattr(network, "input_shape", None)
+    known = shape if isinstance(shape, tuple) and len(shape) == 4 else (None, *store.image_shape)
+    if any(a not in (None, b) for a, b in zip(known[1:], store.image_shape, strict=True)):
+        raise ArgumentError(
+            "store", f"must hold images {list(known[1:])} for this learner", list(store.image_shape)
+        )
 
 
 def embed_all(learner: Embedder, store: ImageStore, batch_size: int) -> FloatArray:
     """Every image of the store embedded alone, float32 `[N, D]`."""
     starts = range(0, len(store), batch_size)
     rows = (np.arange(start, min(start + batch_size, len(store))) for start in starts)
-    parts = [
-        np.asarray(learner.embed(kernels.gather_images(store.images, part)), np.float32) for part in rows
-    ]
-    return np.concatenate(parts)
+    return np.concatenate(
+        [_checked(learner.embed(kernels.gather_images(store.images, part)), part) for part in rows]
+    )
+
+
+def _checked(embeddings: Any, rows: npt.NDArray[Any]) -> FloatArray:
+    """The embeddings of rows of a store, float32 `[B, D]`, or an ArgumentError."""
+    embeddings = np.asarray(embeddings, np.float32)
+    if embeddings.ndim != 2 or len(embeddings) != len(rows):
+        raise ArgumentError(
+            "learner",
+            f"must embed {len(rows)} images as [{len(rows)}, D]",
+            described=f"shape {list(embeddings.shape)}",
+        )
+    wrong = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if wrong.size:
+        raise ArgumentError(
+            "learner",
+            "must embed every image as finite numbers",
+            described=f"NaN or infinity for {wrong.size} of {len(rows)} images, such as {rows[wrong[0]]}",
+        )
+    return embeddings
 
 
 def scores_of_embeddings(
@@ -160,8 +201,11 @@ def scores_of_embeddings(
 def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.NDArray[Any]]:
     """Scores of each episode by a learner that is fitted to it."""
     parts = [episodes.k_shot, episodes.k_shot + episodes.n_query]
-    for first in range(0, len(episodes.tables), _ADAPTED_AT_A_TIME):
-        rows = episodes.tables[first : first + _ADAPTED_AT_A_TIME]
+    height, width, channels = episodes.store.image_shape
+    per_class = episodes.k_shot + episodes.n_query + episodes.n_unlabelled
+    of_one = 4 * episodes.n_way * per_class * height * width * channels
+    at_a_time = max(1, min(_ADAPTED_AT_A_TIME, _ADAPTED_BYTES // of_one))
+    for chunk, rows in enumerate(episodes.tables(at_a_time)):
         images = kernels.gather_images(episodes.store.images, rows)
         support, query, unlabelled = np.split(images, parts, axis=2)
         yield from np.asarray(
@@ -171,7 +215,7 @@ def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.
                 unlabelled=unlabelled if unlabelled.shape[2] else None,
                 transductive=episodes.transductive,
                 seed=episodes.seed,
-                first=first,
+                first=chunk * at_a_time,
             )
         )
 
@@ -186,7 +230,7 @@ def _embed_together(learner: Embedder, store: ImageStore, table: npt.NDArray[np.
             raise
         # The caller of `evaluate` knows it by this name.
         raise ArgumentError("transductive", error.requirement, True) from error
-    return np.asarray(embeddings, np.float32).reshape(*table.shape, -1)
+    return _checked(embeddings, table.ravel()).reshape(*table.shape, -1)
 
 
 def _counted(

@@ -5,8 +5,11 @@ The functions have the names, arguments and meaning of `fslcore.kernels`, on JAX
 `jax.jit`, `jax.grad` and loops. Inputs of another floating type are cast to float32. Labels, indices and
 seeds are int64, so functions that take them need `jax.config.update("jax_enable_x64", True)`.
 
-Errors are ValueError where Python sees what is wrong, else JAX's XlaRuntimeError with the same message. On a
+Errors are ValueError where Python sees what is wrong, else JAX's error with the same message. On a
 GPU, values out of range raise no error; the results are -1 for positions and NaN for images.
+
+Gradients are of the first order; a second derivative raises NotImplementedError. `jax.vmap` calls the kernel
+once for each element. fslcore/docs/jax.md says more.
 
 The library is the one of the installed package. The environment variable FSLCORE_LIBRARY names another, such
 as one that was built for JAX alone.

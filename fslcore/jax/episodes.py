@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fslcore.arguments import check_episode_counts, check_permutations
-from fslcore.jax.handlers import Array, call, integers
+from fslcore.jax.handlers import Array, call, integers, number
 
 
 def sample_episodes(
@@ -35,7 +35,7 @@ def sample_episodes(
     """
     n_way, k_shot, n_query, episodes = check_episode_counts(n_way, k_shot, n_query, episodes)
     result = jax.ShapeDtypeStruct((episodes, n_way, k_shot + n_query), jnp.int32)
-    numbers = integers("seed", seed, 0), integers("first_episode", first_episode, 0)
+    numbers = number("seed", seed), number("first_episode", first_episode)
     counts = {"n_way": n_way, "k_shot": k_shot, "n_query": n_query, "episodes": episodes}
     return call("sample_episodes", result, integers("labels", labels, 1), *numbers, **counts)
 
@@ -54,5 +54,5 @@ def permutations(n: int, count: int, seed: Array | int, first: Array | int = 0) 
     """
     n, count = check_permutations(n, count)
     result = jax.ShapeDtypeStruct((count, n), jnp.int32)
-    numbers = integers("seed", seed, 0), integers("first", first, 0)
+    numbers = number("seed", seed), number("first", first)
     return call("permutations", result, *numbers, n=n, count=count)

@@ -7,12 +7,15 @@ import ctypes
 import functools
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from fslcore.arguments import ArgumentError, as_array, as_integers, check_at_least
 
 Array = Any
 
@@ -33,6 +36,18 @@ def call(name: str, results: Any, *arrays: Any, **attributes: Any) -> Any:
     return jax.ffi.ffi_call(f"fslcore_{name}", results, vmap_method="sequential")(*arrays, **typed)
 
 
+def first_order_only(function: str) -> Callable[..., Any]:
+    """The rule of a derivative that the kernels do not have: it refuses."""
+
+    def refuse(*_: Any) -> Any:
+        raise NotImplementedError(
+            f"fslcore.jax.{function} has first-order gradients only; stop the gradient of its gradient, or "
+            "write the function in jax.numpy"
+        )
+
+    return refuse
+
+
 def like(*arrays: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
     """The shapes and types of arrays, as those of results."""
     return tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays)
@@ -40,8 +55,13 @@ def like(*arrays: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
 
 def floats(name: str, value: Any, axes: int) -> Array:
     """The argument as a float32 array with so many axes, or a ValueError that names it."""
-    array = jnp.asarray(value, jnp.float32)
-    return _with_axes(name, array, axes)
+    try:
+        array = jnp.asarray(value if _holds_jax(value) else as_array(name, value))
+    except TypeError:  # text, objects
+        raise ArgumentError(name, "must hold real numbers", value) from None
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ValueError(f"{name} must hold real numbers, received {array.dtype.name}")
+    return _with_axes(name, array.astype(jnp.float32), axes)
 
 
 def integers(name: str, value: Any, axes: int | None = None) -> Array:
@@ -51,10 +71,24 @@ def integers(name: str, value: Any, axes: int | None = None) -> Array:
             f"{name} must hold 64-bit integers, received a JAX without them: "
             'call jax.config.update("jax_enable_x64", True) first'
         )
-    array = jnp.asarray(value)
+    array = jnp.asarray(value if _holds_jax(value) else as_integers(name, value))
+    if array.dtype == jnp.uint64 and not isinstance(array, jax.core.Tracer):
+        as_integers(name, array)  # those above 2^63 would become negative
     if not jnp.issubdtype(array.dtype, jnp.integer) and array.size != 0:
         raise ValueError(f"{name} must hold integers, received {array.dtype.name}")
     return _with_axes(name, array.astype(jnp.int64), axes)
+
+
+def number(name: str, value: Any) -> Array:
+    """A seed or the number of a draw as an int64 scalar, or a ValueError that names it."""
+    scalar = integers(name, value, 0)
+    if not _holds_jax(value):  # that of a JAX array is not waited for
+        check_at_least(name, int(value), 0)
+    return scalar
+
+
+def _holds_jax(value: Any) -> bool:
+    return any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value))
 
 
 def _with_axes(name: str, array: Array, axes: int | None) -> Array:

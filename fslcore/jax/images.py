@@ -6,7 +6,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fslcore.arguments import as_float, as_size, check_store
+from fslcore.arguments import as_array, as_float, as_size, check_store
 from fslcore.jax.handlers import Array, call, integers
 
 
@@ -31,11 +31,19 @@ def gather_images(
     Returns:
         float32 [*indices.shape, height, width, channels]; `size` sets height and width if it is given.
     """
-    store = jnp.asarray(store)
+    store = store if isinstance(store, jax.Array) else as_array("store", store)
     check_store(store.shape, store.dtype.name)
+    store = jnp.asarray(store)
     indices = integers("indices", indices)
     rotations = integers("rotations", () if rotations is None else rotations)
+    if rotations.shape != (0,) and indices.shape[: rotations.ndim] != rotations.shape:
+        raise ValueError(
+            f"rotations must have the leading axes of indices {list(indices.shape)}, "
+            f"received {list(rotations.shape)}"
+        )
     height, width = as_size(size)
+    if height and store.shape[0] > 0 and store.size == 0:
+        raise ValueError(f"store must have pixels to resize, received images of {list(store.shape[1:])}")
     image = (height or store.shape[1], width or store.shape[2], store.shape[3])
     return call(
         "gather_images",

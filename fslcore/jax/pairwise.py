@@ -8,9 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fslcore.arguments import check_pairwise, check_precision
-from fslcore.jax.handlers import Array, call, floats, like
+from fslcore.jax.handlers import Array, call, first_order_only, floats, like
 
 
 def pairwise(
@@ -68,8 +69,12 @@ def pairwise_grad(
         `(dx [n, dim], dy [m, dim])`, for `weighted_manhattan` also `dweights [dim]` and the scalar `dbias`.
     """
     inputs, attributes = _pairwise_arguments(x, y, metric, weights, bias, activation, precision)
-    saved = (*inputs, _pairwise(*inputs, *attributes))
-    gradients = _pairwise_backward(*attributes, saved, floats("grad", grad, 2))
+    grad, pairs = floats("grad", grad, 2), (inputs[0].shape[0], inputs[1].shape[0])
+    if grad.shape != pairs:
+        raise ValueError(
+            f"grad must be {list(pairs)}, one number per pair of rows, received {list(grad.shape)}"
+        )
+    gradients = _pairwise_grad(*inputs, grad, _pairwise(*inputs, *attributes), *attributes)
     return gradients if metric == "weighted_manhattan" else gradients[:2]
 
 
@@ -89,20 +94,48 @@ def _pairwise_forward(*arguments: Any) -> tuple[Array, tuple[Array, ...]]:
 
 def _pairwise_backward(metric: str, activation: str, precision: str, saved: Any, grad: Array) -> Any:
     *inputs, out = saved
-    attributes = {"metric": metric, "activation": activation, "precision": precision}
-    return tuple(call("pairwise_grad", like(*inputs), *inputs, grad, out, **attributes))
+    return _pairwise_grad(*inputs, grad, out, metric, activation, precision)
 
 
 _pairwise.defvjp(_pairwise_forward, _pairwise_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
+def _pairwise_grad(
+    x: Array,
+    y: Array,
+    weights: Array,
+    bias: Array,
+    grad: Array,
+    out: Array,
+    metric: str,
+    activation: str,
+    precision: str,
+) -> tuple[Array, ...]:
+    attributes = {"metric": metric, "activation": activation, "precision": precision}
+    inputs = x, y, weights, bias
+    return tuple(call("pairwise_grad", like(*inputs), *inputs, grad, out, **attributes))
+
+
+_pairwise_grad.defvjp(lambda *arguments: (_pairwise_grad(*arguments), None), first_order_only("pairwise"))
 
 
 def _pairwise_arguments(
     x: Array, y: Array, metric: str, weights: Array, bias: Array, activation: str | None, precision: str
 ) -> tuple[tuple[Array, ...], tuple[str, str, str]]:
     check_precision(precision)
-    bias_given = isinstance(bias, jax.Array) or bias != 0
+    bias_given = isinstance(bias, jax.Array | np.ndarray) or bias != 0
     check_pairwise(metric, weights is not None, bias_given, activation)
     x = floats("x", x, 2)
     y = x if y is None else floats("y", y, 2)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"x and y must have the same number of columns, received x: {list(x.shape)}, y: {list(y.shape)}"
+        )
     weights = floats("weights", () if weights is None else weights, 1)
+    if metric == "weighted_manhattan" and weights.shape != x.shape[1:]:
+        raise ValueError(
+            f"weights must hold one number per column of x ({x.shape[1]}) for weighted_manhattan, "
+            f"received {weights.shape[0]}"
+        )
     return (x, y, weights, floats("bias", bias, 0)), (metric, activation or "none", precision)

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
-from fslcore.arguments import PAIR_MININGS, as_float, check_triplets
-from fslcore.jax.handlers import Array, call, floats, integers, like
+from fslcore.arguments import PAIR_MININGS, ArgumentError, as_float, check_triplets
+from fslcore.jax.handlers import Array, call, first_order_only, floats, integers, like
 from fslcore.results import TripletResult
 
 
@@ -45,10 +46,13 @@ def mine_triplets(
     Returns:
         A `MinedTriplets`, by anchor, then by positive.
     """
-    check_triplets(mining, metric)
-    x, labels = floats("x", x, 2), integers("labels", labels, 1)
+    x, labels = _batch(x, labels, mining, metric)
     batch = x.shape[0]
     most = 0 if batch == 1 else batch * (batch - 1) if mining in PAIR_MININGS else batch
+    if most >= 2**31:
+        raise ArgumentError(
+            "x", f"must have fewer rows for mining={mining!r}: at most 46341", described=f"{batch} rows"
+        )
     indices = (jax.ShapeDtypeStruct((most,), jnp.int32),) * 3
     results = (*indices, jax.ShapeDtypeStruct((), jnp.int32))
     rows = jnp.int32(batch)
@@ -70,8 +74,7 @@ def triplet_loss(
     Returns:
         A `TripletResult` of arrays; `loss` is differentiable with respect to `x`.
     """
-    check_triplets(mining, metric)
-    inputs = floats("x", x, 2), integers("labels", labels, 1)
+    inputs = _batch(x, labels, mining, metric)
     return TripletResult(*_triplets(*inputs, mining, metric, as_float("margin", margin)))
 
 
@@ -97,6 +100,16 @@ def triplet_hard(x: Array, labels: Array, margin: float = 1.0, metric: str = "sq
     return triplet_loss(x, labels, "hard", margin, metric)
 
 
+def _batch(x: Array, labels: Array, mining: str, metric: str) -> tuple[Array, Array]:
+    check_triplets(mining, metric)
+    x, labels = floats("x", x, 2), integers("labels", labels, 1)
+    if x.shape[0] != labels.shape[0]:
+        raise ValueError(
+            f"labels must hold one label per row of x ({x.shape[0]}), received {labels.shape[0]}"
+        )
+    return x, labels
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _triplets(x: Array, labels: Array, mining: str, metric: str, margin: float) -> Any:
     results = (jax.ShapeDtypeStruct((), jnp.float32), *like(x), jax.ShapeDtypeStruct((), jnp.int64))
@@ -104,14 +117,17 @@ def _triplets(x: Array, labels: Array, mining: str, metric: str, margin: float) 
     return tuple(call("triplet_loss", results, x, labels, jnp.int32(x.shape[0]), **attributes))
 
 
-def _triplets_forward(*arguments: Any) -> tuple[Any, Array]:
-    results = _triplets(*arguments)
+def _triplets_forward(x: Any, labels: Any, *attributes: Any) -> tuple[Any, Array]:
+    results = _triplets(x.value, labels.value, *attributes)
     return results, results[1]
 
 
 def _triplets_backward(*arguments: Any) -> tuple[Array, None]:
-    *_, grad, upstream = arguments
-    return upstream[0] * grad, None
+    *_, grad, (of_loss, of_grad, _) = arguments
+    if not isinstance(of_grad, SymbolicZero):  # the result `grad`, or a derivative of the second order
+        _refuse()
+    return jnp.zeros_like(grad) if isinstance(of_loss, SymbolicZero) else of_loss * grad, None
 
 
-_triplets.defvjp(_triplets_forward, _triplets_backward)
+_refuse = first_order_only("triplet_loss")
+_triplets.defvjp(_triplets_forward, _triplets_backward, symbolic_zeros=True)

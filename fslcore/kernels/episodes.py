@@ -57,15 +57,12 @@ def sample_episodes(
         ValueError: If there are fewer than `n_way` classes, or a class has fewer than `k_shot + n_query`.
     """
     n_way, k_shot, n_query, episodes = check_episode_counts(n_way, k_shot, n_query, episodes)
-    (indices,) = _core.sample_episodes(
-        labels if isinstance(labels, Classes) else as_labels(labels),
-        as_int64("seed", seed),
-        as_int64("first_episode", first_episode),
-        n_way=n_way,
-        k_shot=k_shot,
-        n_query=n_query,
-        episodes=episodes,
-    )
+    numbers = as_int64("seed", seed), as_int64("first_episode", first_episode)
+    counts = {"n_way": n_way, "k_shot": k_shot, "n_query": n_query, "episodes": episodes}
+    if isinstance(labels, Classes):
+        (indices,) = _core.sample_episodes_of(labels, *numbers, **counts)
+    else:
+        (indices,) = _core.sample_episodes(as_labels(labels), *numbers, **counts)
     return indices
 
 

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import numpy.typing as npt
 
 from fslcore import _core
-from fslcore.arguments import as_float, as_integers, as_size, check_store
+from fslcore.arguments import as_array, as_float, as_integers, as_size, check_store
 from fslcore.kernels.types import FloatArray
 
 
@@ -39,7 +38,7 @@ def gather_images(
         ValueError: For an index out of range, an odd turn of images that are not square, or shapes that do
             not match.
     """
-    store = np.asarray(store)
+    store = as_array("store", store)
     check_store(store.shape, store.dtype.name)
     indices = as_integers("indices", indices)
     rotations = as_integers("rotations", () if rotations is None else rotations)

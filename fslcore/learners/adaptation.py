@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from fslcore.learners.inner import CompiledLoop, InnerLoop, Snapshot, Tensors
 from fslcore.learners.normalization import averages_of_one_batch
-from fslcore.learners.tasks import flat_with_labels
+from fslcore.learners.tasks import added, flat_with_labels
 from fslcore.threads import one_thread_per_op, parallel_tasks
 
 Adapted = tuple[Tensors, Tensors]
@@ -62,12 +62,38 @@ def adapted(learner: Adaptable, task: NewTask) -> Adapted:
     """Weights and state of a classifier for one task."""
     images, labels = flat_with_labels(task.support)
     context = learner.task_context(task.support, task.unlabelled, task.seed)
-    end = learner.inner_loop().fit(learner.start(), images, labels, task.order, context)
+    return fitted(learner, images, labels, task.order, context)
+
+
+def fitted(
+    learner: Adaptable, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, context: Any = None
+) -> Adapted:
+    """Weights and state of a classifier for images `[n, H, W, C]` and their labels `[n]`.
+
+    The order, int32 `[steps, batch]`, says which of them each step sees.
+    """
+    end = learner.inner_loop().fit(learner.start(), images, labels, order, context)
     return _normalized(learner, images, context, end.weights, end.state)
 
 
-def scores(learner: Adaptable, tasks: NewTask, query: tf.Tensor, transductive: bool) -> tf.Tensor:
-    """Logits `[episodes, n_way * n_query, n_way]` of the queries `[episodes, n_way, n_query, H, W, C]`."""
+def outputs(
+    network: keras.Model, weights: Tensors, state: Tensors, images: tf.Tensor, transductive: bool = False
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Float32 logits `[B, n_way]` of images, and the sum of the losses that layers add to that of the labels."""
+    logits, _, terms = network.stateless_call(
+        weights, state, images, training=transductive, return_losses=True
+    )
+    return tf.cast(logits, tf.float32), tf.cast(added(terms), tf.float32)
+
+
+def scores(
+    learner: Adaptable, tasks: NewTask, query: tf.Tensor, transductive: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Scores the queries `[episodes, n_way, n_query, H, W, C]`.
+
+    Returns:
+        Logits float32 `[episodes, n_way * n_query, n_way]`, and the losses `[episodes]` that layers add.
+    """
     loop = learner.compiled_loop()
     # Where each op has one thread, one op for each episode uses all threads, and one op for all uses one.
     if loop is None or one_thread_per_op():
@@ -75,18 +101,21 @@ def scores(learner: Adaptable, tasks: NewTask, query: tf.Tensor, transductive: b
     else:
         of_episode = _all_by_one_op(learner, loop, tasks)
 
-    def score(i: tf.Tensor, logits: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+    def score(
+        i: tf.Tensor, logits: tf.TensorArray, penalties: tf.TensorArray
+    ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
         weights, state = of_episode(i)
         images, _ = flat_with_labels(query[i])
-        of_query, _ = learner.network.stateless_call(weights, state, images, training=transductive)
-        return i + 1, logits.write(i, of_query)
+        of_query, penalty = outputs(learner.network, weights, state, images, transductive)
+        return i + 1, logits.write(i, of_query), penalties.write(i, penalty)
 
     episodes = tf.shape(query)[0]
     logits = tf.TensorArray(tf.float32, episodes, element_shape=(None, learner.n_way))
-    _, logits = tf.while_loop(
-        lambda i, _: i < episodes, score, (0, logits), parallel_iterations=parallel_tasks()
+    penalties = tf.TensorArray(tf.float32, episodes, element_shape=())
+    _, logits, penalties = tf.while_loop(
+        lambda i, *_: i < episodes, score, (0, logits, penalties), parallel_iterations=parallel_tasks()
     )
-    return logits.stack()
+    return logits.stack(), penalties.stack()
 
 
 def _one_by_one(learner: Adaptable, tasks: NewTask) -> Callable[[tf.Tensor], Adapted]:
@@ -117,6 +146,5 @@ def _normalized(
     """Weights and state; the state holds the statistics of the support if queries are normalised by them."""
     if learner.normalization == "batch":
         together = learner.real_images(images, context)
-        with averages_of_one_batch(learner.network):
-            _, state = learner.network.stateless_call(weights, state, together, training=True)
+        state = averages_of_one_batch(learner.network, weights, state, together)
     return weights, state

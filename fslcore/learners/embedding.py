@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -10,7 +11,11 @@ import tensorflow as tf
 
 from fslcore import ops
 from fslcore.arguments import ArgumentError
+from fslcore.learners.fitting import bound
+from fslcore.learners.inference import GraphEncoder, images_at_a_time
 from fslcore.learners.networks import random_variables
+from fslcore.learners.watching import Watch
+from fslcore.replicas import count_replicas
 
 
 class EmbeddingLearner(keras.Model):
@@ -41,8 +46,60 @@ class EmbeddingLearner(keras.Model):
                 encoder,
             )
         self.encoder = encoder
+        self._graph = GraphEncoder()
+        self._watch: Watch | None = None
+        self._trained: tuple[int, ...] = ()
         # A step that XLA compiles for a GPU cannot contain kernels that run on the CPU.
         self.supports_jit = not tf.config.list_physical_devices("GPU") or "cuda" in ops.native_libraries()
+
+    @functools.wraps(keras.Model.compile, assigned=(), updated=())
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Keras' `compile`, with a default for `loss`."""
+        options = self.compile_options(bound(keras.Model.compile, args, kwargs))
+        if options.get("loss") is None:
+            if options.get("loss_weights") is not None:
+                raise ArgumentError("loss_weights", "must be None without a `loss`", options["loss_weights"])
+            self.loss = None  # Keras would keep the loss of an earlier call
+        super().compile(**options)
+
+    def compile_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with which Keras compiles the learner, for those that `compile` was given."""
+        return options
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles the learner as the one that was saved, and makes the variables of its optimizer."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    @functools.wraps(keras.Model.fit, assigned=(), updated=())
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `fit`, with a warning if batches can teach nothing."""
+        arguments = bound(keras.Model.fit, args, kwargs)
+        self.check_fit(arguments)
+        self._make_watch()
+        callbacks = arguments.get("callbacks")
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            # The last: the logs of the others are as they were.
+            callbacks = [*tf.nest.flatten([] if callbacks is None else callbacks), self._watch]
+        return super().fit(**{**arguments, "callbacks": callbacks})
+
+    def check_fit(self, arguments: dict[str, Any]) -> None:
+        """Raises ArgumentError for an argument of `fit` that the learner does not support."""
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Keras' `make_train_function`, which layers that were frozen since the last one make anew."""
+        self._make_watch()
+        trained = tuple(map(id, self.trainable_variables))
+        force, self._trained = force or trained != self._trained, trained
+        return super().make_train_function(force)
+
+    def new_watch(self) -> Watch:
+        """What counts the training batches that can teach nothing."""
+        raise NotImplementedError
+
+    def watch(self, x: Any, y: Any, y_pred: Any, loss: tf.Tensor | None) -> None:
+        """Counts a training batch; `loss` is None where layers add to it."""
 
     def encode(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Runs the encoder as Keras does in training, including updates of the moving averages.
@@ -74,7 +131,7 @@ class EmbeddingLearner(keras.Model):
         """
         images = tf.convert_to_tensor(images)
         if not training:
-            return self.encode(images)
+            return self._embed_alone(images)
         if random_variables(self.encoder):
             raise ArgumentError(
                 "training",
@@ -82,13 +139,7 @@ class EmbeddingLearner(keras.Model):
                 "(Dropout, noise, augmentation) have embeddings that depend on the batch alone",
                 training,
             )
-        embeddings, _discarded_updates = self.encoder.stateless_call(
-            self.encoder.trainable_variables,
-            self.encoder.non_trainable_variables,
-            images,
-            training=True,
-        )
-        return _flatten(embeddings)
+        return self._as_graph(self._embed_together, images, "together")
 
     def compute_loss(
         self,
@@ -100,11 +151,22 @@ class EmbeddingLearner(keras.Model):
     ) -> tf.Tensor:
         """The compiled loss, or the default loss of the learner, plus the regularisation losses."""
         if self.loss is not None:
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
-        return tf.add_n([self.default_loss(x, y, y_pred, sample_weight), *self.losses])
+            loss = total = super().compute_loss(x, y, y_pred, sample_weight, training)
+        else:
+            loss = self.default_loss(x, y, y_pred, sample_weight)
+            # As Keras does: the replicas of a strategy add up what each of them adds.
+            share = [tf.reduce_sum(tf.cast(each, loss.dtype)) / count_replicas() for each in self.losses]
+            total = tf.add_n([loss, *share])
+        if training and self._watch is not None:
+            self.watch(x, y, y_pred, loss if not self.losses else None)
+        return total
 
     def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
-        """The loss of a learner that was compiled without one; arguments as for `compute_loss`."""
+        """The loss of a learner that was compiled without one; arguments as for `compute_loss`.
+
+        Under a strategy it is scaled as a `keras.losses.Loss` scales it, so that the sum over the replicas is
+        the loss of the batch.
+        """
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
@@ -115,6 +177,33 @@ class EmbeddingLearner(keras.Model):
     def from_config(cls, config: dict[str, Any]) -> EmbeddingLearner:
         """Builds the learner that `get_config` described, with fresh weights."""
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+    def _make_watch(self) -> None:
+        if self._watch is None:
+            with self.distribute_strategy.scope():
+                self._watch = self.new_watch()
+
+    def _embed_alone(self, images: tf.Tensor) -> tf.Tensor:
+        if not tf.executing_eagerly():
+            return self.encode(images)
+        count = images_at_a_time(images.shape[1:])
+        starts = range(0, max(1, len(images)), count)
+        parts = [self._as_graph(self.encode, images[i : i + count], "alone") for i in starts]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+    def _embed_together(self, images: tf.Tensor) -> tf.Tensor:
+        embeddings, _discarded_updates = self.encoder.stateless_call(
+            self.encoder.trainable_variables,
+            self.encoder.non_trainable_variables,
+            images,
+            training=True,
+        )
+        return _flatten(embeddings)
+
+    def _as_graph(self, function: Any, images: tf.Tensor, name: str) -> tf.Tensor:
+        if not tf.executing_eagerly() or (self.compiled and self.run_eagerly):
+            return function(images)
+        return self._graph(self.encoder, function, images, name)
 
 
 def _flatten(embeddings: tf.Tensor) -> tf.Tensor:

@@ -11,9 +11,12 @@ import tensorflow as tf
 
 from fslcore.data import ImageStore
 from fslcore.learners.adaptive import AdaptiveLearner
-from fslcore.learners.inner import InnerOptimizer, Snapshot, Tensors
-from fslcore.learners.networks import check_at_least, check_images, check_store
-from fslcore.learners.tasks import accuracy, flat_with_labels, mean_over_tasks, settle
+from fslcore.learners.compiling import without_weights
+from fslcore.learners.inner import InnerOptimizer, Snapshot, Tensors, all_gradients
+from fslcore.learners.networks import check_at_least, check_images, check_store, check_trainable
+from fslcore.learners.outer import apply_gradients
+from fslcore.learners.tasks import accuracy, flat_with_labels, mean_over_tasks, settle, task_count
+from fslcore.learners.validation import Measured, of_episodes
 from fslcore.random import minibatch_order
 
 
@@ -40,14 +43,16 @@ class TaskResult(NamedTuple):
     """What one task adds to a training step.
 
     Attributes:
-        gradients: for each of `TrainingTask.values`.
-        metrics: values for the `metrics` of the learner.
+        gradients: for each of `TrainingTask.values`, of the loss as the optimizer scales it.
+        metrics: values for the `trackers` of the learner.
         state: the values of `state_variables` after the task.
+        logits: `[n_way * n_query, n_way]` of the queries.
     """
 
     gradients: list[Tensors]
     metrics: Tensors
     state: Tensors
+    logits: tf.Tensor
 
 
 class EpisodicLearner(AdaptiveLearner):
@@ -151,11 +156,10 @@ class EpisodicLearner(AdaptiveLearner):
 
     def train_step(self, data: Sequence[tf.Tensor]) -> dict[str, Any]:
         """One step on tasks (support, query, ...), each `[tasks, n_way, images per class, H, W, C]`."""
-        # `train_on_batch` appends weights that are None.
-        sets = [tf.convert_to_tensor(part) for part in data if part is not None]
-        self._check_sets(sets)
-        n_tasks, n_way, k_shot = sets[0].shape[:3]
-        first = tf.cast(self.optimizer.iterations, tf.int64) * n_tasks
+        sets = self._sets(data)
+        check_trainable(self.network)
+        n_tasks, (n_way, k_shot) = task_count(sets[0]), sets[0].shape[1:3]
+        first = tf.cast(self.optimizer.iterations, tf.int64) * tf.cast(n_tasks, tf.int64)
         order = None
         if self.adapt_batch is not None:
             order = minibatch_order(
@@ -165,20 +169,28 @@ class EpisodicLearner(AdaptiveLearner):
         values = [[tf.convert_to_tensor(v) for v in variables] for _, variables in parts]
         state = [tf.convert_to_tensor(v) for v in state_variables]
         # AutoGraph is off: all conditions in it are on Python values.
-        compiled = tf.function(self.task_step, jit_compile=self.jit_compile, autograph=False)
+        compiled = (
+            self.task_step
+            if self.run_eagerly
+            else tf.function(self.task_step, jit_compile=self.jit_compile, autograph=False)
+        )
 
-        def task(index: tf.Tensor, carry: Any) -> tuple[Any, Tensors, Any]:
+        def task(index: tf.Tensor, carry: Any) -> tuple[Any, Tensors, Any, tf.Tensor]:
             noise = self.training_noise(sets, first + tf.cast(index, tf.int64))
             of_task = None if order is None else order[index]
             result = compiled(TrainingTask([part[index] for part in sets], of_task, noise, values, state))
-            return (result.gradients, result.metrics), result.state, carry
+            measured = [tf.cast(value, tf.float32) for value in result.metrics]
+            logits = tf.cast(result.logits, tf.float32)
+            return (result.gradients, measured), result.state, carry, logits
 
-        like = values, [tf.zeros(()) for _ in self.metrics]
-        (gradients, results), moves, seeds, _ = mean_over_tasks(task, n_tasks, like, state)
+        like = values, [tf.zeros(()) for _ in self.trackers]
+        done = mean_over_tasks(task, n_tasks, like, state, keep=bool(self.given_metrics))
+        gradients, results = done.means
         for (optimizer, variables), group in zip(parts, gradients, strict=True):
-            optimizer.apply(group, variables)
-        settle(state_variables, state, moves, seeds)
-        return self._log(results)
+            apply_gradients(optimizer, group, variables)
+        settle(state_variables, state, done.moves, done.seeds)
+        labels = tf.tile(tf.repeat(tf.range(n_way), sets[1].shape[2]), [n_tasks])
+        return self._log(results, labels, done.kept)
 
     def task_step(self, task: TrainingTask) -> TaskResult:
         """The work on one task, which XLA may compile."""
@@ -188,8 +200,9 @@ class EpisodicLearner(AdaptiveLearner):
         with tf.GradientTape() as tape:
             tape.watch(adapted)
             loss, logits, state = self.inner_loss(adapted, state, query, query_labels, None)
-        gradients = tape.gradient(loss, adapted)
-        return TaskResult([gradients], [loss, accuracy(query_labels, logits)], state)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = all_gradients(tape, scaled, adapted, self.network.trainable_variables)
+        return TaskResult([gradients], [loss, accuracy(query_labels, logits)], state, logits)
 
     def fitted(
         self,
@@ -211,10 +224,6 @@ class EpisodicLearner(AdaptiveLearner):
         end = self.graph_loop().fit_unrolled(start, map(batch, range(self.inner_steps)), context).end
         return end.weights, end.state
 
-    def trained_parts(self) -> list[tuple[keras.Optimizer, list[keras.Variable]]]:
-        """The optimizers of the outer step, each with the variables that it updates."""
-        return [(self.optimizer, self.network.trainable_variables)]
-
     def state_variables(self) -> list[keras.Variable]:
         """Variables that a training step changes in other ways than by gradients."""
         return self.network.non_trainable_variables
@@ -228,19 +237,35 @@ class EpisodicLearner(AdaptiveLearner):
         names = ("inner_steps", "meta_batch", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
-    def _check_sets(self, sets: list[tf.Tensor]) -> None:
+    def measured(self, parts: list[tf.Tensor]) -> Measured:
+        """Measures a validation batch of episodes, with the unlabelled images that `tasks` puts beside them.
+
+        Those beside the queries are of no use: a query is scored by itself.
+        """
+        if self.takes_unlabelled and len(parts) == 4:
+            support, query, unlabelled, _ = (tf.cast(part, tf.float32) for part in parts)
+            return of_episodes(self, support, query, unlabelled)
+        return super().measured(parts)
+
+    def _sets(self, data: Any) -> list[tf.Tensor]:
+        """The image sets of a training batch, in float32 and checked."""
+        parts = data if isinstance(data, (list, tuple)) else [data]
+        sets = [tf.convert_to_tensor(part) for part in parts if part is not None]
         expected = ["support", "query"]
         if self.n_unlabelled:
             expected += ["unlabelled support", "unlabelled query"]
+        if len(sets) == len(expected) + 1 == 3:
+            without_weights(self, sets)
         if len(sets) != len(expected):
             raise ValueError(
                 f"a training batch must be ({', '.join(expected)}), as tasks() returns it, "
                 f"received {len(sets)} tensors"
             )
         for name, images in zip(expected, sets, strict=True):
-            if not images.shape.is_fully_defined() or images.shape.rank != 6:
+            if images.shape.rank != 6 or not images.shape[1:].is_fully_defined():
                 raise ValueError(
                     f"{name} must be images [tasks, n_way, images per class, H, W, C] of known sizes, as "
                     f"tasks() returns them, received {images.shape}"
                 )
             check_images(name, images[0], self.network)
+        return [tf.cast(images, tf.float32) for images in sets]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
 from fslcore.learners.episodic import EpisodicLearner, TaskResult, TrainingTask
-from fslcore.learners.inner import InnerAdam, InnerOptimizer
+from fslcore.learners.inner import InnerAdam, InnerOptimizer, all_gradients
 from fslcore.learners.networks import check_twice_differentiable
 from fslcore.learners.tasks import accuracy, flat_with_labels
 
@@ -68,8 +68,9 @@ class MAML(EpisodicLearner):
             tape.watch(weights)
             adapted, state = self.fitted(weights, task.state, support, labels, task.order)
             loss, logits, state = self.inner_loss(adapted, state, query, query_labels, None)
+            scaled = self.optimizer.scale_loss(loss)
         try:
-            gradients = tape.gradient(loss, weights)
+            gradients = all_gradients(tape, scaled, weights, self.network.trainable_variables)
         except LookupError as error:
             raise ArgumentError(
                 "second_order",
@@ -77,4 +78,4 @@ class MAML(EpisodicLearner):
                 f"cannot differentiate twice ({error})",
                 True,
             ) from error
-        return TaskResult([gradients], [loss, accuracy(query_labels, logits)], state)
+        return TaskResult([gradients], [loss, accuracy(query_labels, logits)], state, logits)

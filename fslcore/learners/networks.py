@@ -50,6 +50,39 @@ def check_classifier(network: Any) -> None:
             f"but maps {inputs} to {outputs}",
             network,
         )
+    if outputs[-1] < 2:
+        raise ArgumentError(
+            "network",
+            f"must tell at least 2 classes apart, but maps to logits of {outputs[-1]}, whose loss is always 0",
+            network,
+        )
+    check_weights("network", network)
+
+
+def check_weights(argument: str, network: keras.Model) -> None:
+    """Raises ArgumentError for trainable weights of half precision, in which small steps are lost."""
+    for variable in network.trainable_variables:
+        if keras.backend.standardize_dtype(variable.dtype) not in ("float32", "float64"):
+            raise ArgumentError(
+                argument,
+                "must have float32 or float64 weights, as by the policies float32, float64, mixed_float16 and "
+                f"mixed_bfloat16, but the weight {variable.path!r} is {variable.dtype}",
+                network,
+            )
+
+
+def check_trainable(network: keras.Model) -> None:
+    """Raises ArgumentError for a network all of whose layers are frozen: no step would change it."""
+    if not network.trainable_variables:
+        raise ArgumentError(
+            "network", "must have a layer that can be trained, but all of them are frozen", network
+        )
+
+
+def weights_that_may_train(network: keras.Model) -> list[Any]:
+    """Every weight that is trained unless its layer is frozen, in the order of `trainable_variables`."""
+    may = {id(v) for layer in network._flatten_layers() for v in layer._trainable_variables}
+    return [variable for variable in network.variables if id(variable) in may]
 
 
 def check_store(store: ImageStore, network: keras.Model) -> None:
@@ -64,6 +97,8 @@ def check_store(store: ImageStore, network: keras.Model) -> None:
 def check_images(argument: str, images: tf.Tensor, network: keras.Model) -> None:
     """Raises ArgumentError unless they are `[n_way, images per class, H, W, C]` as the network takes them."""
     n_way, shape = network.output_shape[-1], network.input_shape[1:]
+    if images.shape.rank == 5 and images.shape[1] == 0:
+        raise ArgumentError(argument, "must have at least 1 image per class", list(images.shape))
     if images.shape.rank != 5 or images.shape[0] != n_way or tuple(images.shape[2:]) != shape:
         raise ArgumentError(
             argument,

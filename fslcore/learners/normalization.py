@@ -11,10 +11,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
 from fslcore.learners.inner import Tensors
@@ -56,15 +56,58 @@ def batch_normalizations(network: keras.Model) -> list[keras.Layer]:
     return [layer for layer in network._flatten_layers() if hasattr(layer, "moving_mean")]
 
 
-@contextlib.contextmanager
-def averages_of_one_batch(network: keras.Model) -> Iterator[None]:
-    """Makes each moving average take the value of the next batch alone."""
-    layers = batch_normalizations(network)
-    momenta = [layer.momentum for layer in layers]
-    try:
-        for layer in layers:
-            layer.momentum = 0.0
-        yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+def averages_of_one_batch(
+    network: keras.Model, weights: Tensors, state: Tensors, images: tf.Tensor
+) -> Tensors:
+    """The state of a network whose moving averages are the statistics of one batch.
+
+    No layer of the network is touched: other threads may use it at the same time.
+
+    Args:
+        network: a built classifier.
+        weights: values of its trainable variables.
+        state: values of its others.
+        images: `[B, H, W, C]`.
+
+    Returns:
+        The values of the others after the batch.
+    """
+    with tf.init_scope():
+        forgetful = _without_momentum(network, {})
+    variables = [*network.trainable_variables, *network.non_trainable_variables]
+    values = zip(variables, [*weights, *state], strict=True)
+    with keras.StatelessScope(state_mapping=list(values)) as scope:
+        forgetful.call(images, training=True)
+        return [scope.get_current_value(variable) for variable in network.non_trainable_variables]
+
+
+def _without_momentum(part: Any, copies: dict[int, Any]) -> Any:
+    """A copy of a layer on the same variables, or of a structure of layers, whose averages forget all before.
+
+    Keras' own copies are new layers, with new variables and new random numbers.
+    """
+    if isinstance(part, (list, tuple)) and type(part).__module__ == "builtins":
+        return type(part)(_without_momentum(one, copies) for one in part)
+    if isinstance(part, list):  # Keras' lists
+        return [_without_momentum(one, copies) for one in part]
+    if isinstance(part, dict):
+        return {name: _without_momentum(one, copies) for name, one in part.items()}
+    if not isinstance(part, keras.Layer):
+        return part
+    if id(part) in copies:
+        return copies[id(part)]
+    if isinstance(part, keras.Model) and hasattr(part, "outputs"):
+        copy = keras.models.clone_model(
+            part, clone_function=lambda layer: _without_momentum(layer, copies)
+        )
+        copies[id(part)] = copy
+        return copy
+    copy = copies[id(part)] = object.__new__(type(part))
+    vars(copy).update(vars(part))
+    vars(copy).update(_inbound_nodes=[], _outbound_nodes=[], _losses=[], _loss_ids=set())
+    if hasattr(part, "moving_mean"):
+        vars(copy)["momentum"] = 0.0
+    for name, value in vars(part).items():
+        if isinstance(value, (list, tuple, dict, keras.Layer)) and not name.endswith("_nodes"):
+            vars(copy)[name] = _without_momentum(value, copies)
+    return copy

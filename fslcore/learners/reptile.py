@@ -13,10 +13,13 @@ from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.encoders import conv4_classifier
 from fslcore.learners.adaptive import AdaptiveLearner
+from fslcore.learners.compiling import without_weights
 from fslcore.learners.inner import INNER_OPTIMIZERS, CompiledLoop, InnerOptimizer, Snapshot, Tensors
-from fslcore.learners.networks import check_at_least, check_store
+from fslcore.learners.networks import check_at_least, check_store, weights_that_may_train
 from fslcore.learners.normalization import kept
-from fslcore.learners.tasks import accuracy, mean_over_tasks, settle
+from fslcore.learners.outer import apply_gradients, scaled_as_gradients
+from fslcore.learners.tasks import accuracy, mean_over_tasks, settle, task_count
+from fslcore.learners.validation import Measured, of_tasks
 from fslcore.presets import REPTILE_PRESETS
 
 
@@ -29,6 +32,7 @@ class TasksResult(NamedTuple):
         moves: means of how far the moving averages moved.
         seeds: the seeds of random layers after the last task.
         metrics: mean loss and accuracy.
+        logits: those of the last mini-batches, for the metrics of `compile` if there are any.
     """
 
     weights: Tensors
@@ -36,6 +40,7 @@ class TasksResult(NamedTuple):
     moves: Tensors
     seeds: Tensors
     metrics: Tensors
+    logits: tf.Tensor | None
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -104,7 +109,7 @@ class Reptile(AdaptiveLearner):
                 initializer=_value_of(value),
                 trainable=False,
             )
-            for i, value in enumerate(inner_optimizer.initial_state(network.trainable_variables))
+            for i, value in enumerate(inner_optimizer.initial_state(weights_that_may_train(network)))
         ]
 
     @classmethod
@@ -177,30 +182,65 @@ class Reptile(AdaptiveLearner):
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """One step on tasks (images `[tasks, steps, batch, H, W, C]`, labels `[tasks, steps, batch]`)."""
-        images, labels = (tf.convert_to_tensor(part) for part in data[:2])
-        if not labels.shape.is_fully_defined() or labels.shape.rank != 3:
+        parts = without_weights(self, data)
+        if len(parts) != 2:
+            raise ValueError(
+                "a training batch must be (images, labels), as Reptile.tasks returns it, received "
+                f"{len(parts)} tensors"
+            )
+        images, labels = self._mini_batches(*parts)
+        start = self.start()
+        loop = None if self.sequential else self.compiled_loop()
+        if loop is None:
+            done = self._task_by_task(images, labels, start)
+        else:
+            done = self._all_at_once(loop, images, labels, start)
+        moves = [old - new for old, new in zip(start.weights, done.weights, strict=True)]
+        moves = scaled_as_gradients(self.optimizer, moves)
+        apply_gradients(self.optimizer, moves, self.network.trainable_variables)
+        settle(self.network.non_trainable_variables, start.state, done.moves, done.seeds)
+        for variable, value in zip(self._memory_in_use(), done.memory, strict=True):
+            variable.assign(value)
+        return self._log(done.metrics, tf.reshape(labels[:, -1], [-1]), done.logits)
+
+    def measured(self, parts: list[tf.Tensor]) -> Measured:
+        """Measures a validation batch of episodes, or one of `tasks()`.
+
+        Of the latter, a task is adapted to on all of its mini-batches but the last, which is scored.
+        """
+        if len(parts) == 2 and parts[1].shape.rank == 3:
+            return of_tasks(self, *self._mini_batches(*parts))
+        return super().measured(parts)
+
+    def initial_memory(self) -> Tensors:
+        """The memory of the inner optimizer after training: a new task starts as the next one would."""
+        return [tf.convert_to_tensor(v) for v in self._memory_in_use()]
+
+    def _memory_in_use(self) -> list[keras.Variable]:
+        """The memory for the weights that are trained: none for those of layers that are frozen."""
+        weights = weights_that_may_train(self.network)
+        trained = {id(variable) for variable in self.network.trainable_variables}
+        if len(trained) == len(weights) or len(self.memory) < len(weights):
+            return self.memory
+        of_frozen = {i for i, variable in enumerate(weights) if id(variable) not in trained}
+        return [variable for i, variable in enumerate(self.memory) if i not in of_frozen]
+
+    def _mini_batches(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Images `[tasks, steps, batch, H, W, C]` and labels `[tasks, steps, batch]`, checked."""
+        if labels.shape.rank != 3 or not labels.shape[1:].is_fully_defined():
             raise ValueError(
                 "labels must be [tasks, steps, batch] of known sizes, as Reptile.tasks returns them, "
                 f"received {labels.shape}"
             )
-        start = self.start()
-        loop = None if self.sequential else self.compiled_loop()
-        if loop is None:
-            mean, memory, moves, seeds, results = self._task_by_task(images, labels, start)
-        else:
-            mean, memory, moves, seeds, results = self._all_at_once(loop, images, labels, start)
-        self.optimizer.apply(
-            [old - new for old, new in zip(start.weights, mean, strict=True)],
-            self.network.trainable_variables,
-        )
-        settle(self.network.non_trainable_variables, start.state, moves, seeds)
-        for variable, value in zip(self.memory, memory, strict=True):
-            variable.assign(value)
-        return self._log(results)
-
-    def initial_memory(self) -> Tensors:
-        """The memory of the inner optimizer after training: a new task starts as the next one would."""
-        return [tf.convert_to_tensor(v) for v in self.memory]
+        expected = [*labels.shape[1:], *self.network.input_shape[1:]]
+        if images.shape.rank != 6 or images.shape[1:] != expected or 0 in expected:
+            raise ArgumentError(
+                "images",
+                f"must be [tasks, {', '.join(map(str, expected))}], an image of this network for each label, of "
+                "which there must be at least 1 in a mini-batch",
+                described=str(images.shape),
+            )
+        return tf.cast(images, tf.float32), labels if labels.dtype in (tf.int32, tf.int64) else tf.cast(labels, tf.int32)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""
@@ -211,43 +251,54 @@ class Reptile(AdaptiveLearner):
         self, loop: CompiledLoop, images: tf.Tensor, labels: tf.Tensor, start: Snapshot
     ) -> TasksResult:
         """All tasks by one op."""
-        n_tasks, steps, batch = labels.shape
+        n_tasks, (steps, batch) = task_count(labels), labels.shape[1:]
         order = np.arange(steps * batch, dtype=np.int32).reshape(1, steps, batch)
         end, losses, logits = loop.fit_tasks(
             start,
             tf.reshape(images, [n_tasks, steps * batch, *images.shape[3:]]),
             tf.reshape(labels, [n_tasks, steps * batch]),
-            np.repeat(order, n_tasks, axis=0),
+            tf.repeat(order, n_tasks, axis=0) if tf.is_tensor(n_tasks) else np.repeat(order, n_tasks, axis=0),
         )
         mean, after, memory = ([tf.reduce_mean(value, axis=0) for value in values] for values in end)
         # A mean of equal averages may differ from them in its last bit: those that are not learnt are kept.
         after = kept(self.normalization, start.state, after)
         moves = [new - old for new, old in zip(after, start.state, strict=True)]
         right = accuracy(tf.reshape(labels[:, -1], [-1]), tf.reshape(logits, [n_tasks * batch, self.n_way]))
-        return TasksResult(mean, memory, moves, [], [tf.reduce_mean(losses), right])
+        return TasksResult(mean, memory, moves, [], [tf.reduce_mean(losses), right], logits)
 
     def _task_by_task(self, images: tf.Tensor, labels: tf.Tensor, start: Snapshot) -> TasksResult:
         """Each task by the ops of the network, several of them side by side unless they are `sequential`."""
-        n_tasks = labels.shape[0]
-        compiled = tf.function(self._task, jit_compile=self.jit_compile, autograph=False)
-
-        def task(index: tf.Tensor, last_memory: Tensors) -> tuple[Any, Tensors, Tensors]:
-            memory = last_memory if self.sequential else start.memory
-            end, results = compiled(images[index], labels[index], start._replace(memory=memory))
-            return (end.weights, end.memory, results), end.state, end.memory
-
-        like = start.weights, start.memory, [tf.zeros(()) for _ in self.metrics]
-        (mean, mean_memory, results), moves, seeds, last_memory = mean_over_tasks(
-            task, n_tasks, like, start.state, start.memory
+        compiled = (
+            self._task
+            if self.run_eagerly
+            else tf.function(self._task, jit_compile=self.jit_compile, autograph=False)
         )
-        return TasksResult(mean, last_memory if self.sequential else mean_memory, moves, seeds, results)
 
-    def _task(self, images: tf.Tensor, labels: tf.Tensor, start: Snapshot) -> tuple[Snapshot, Tensors]:
-        """The inner loop on one task: the classifier after it, its mean loss, and its accuracy at the end."""
+        def task(index: tf.Tensor, last_memory: Tensors) -> tuple[Any, Tensors, Tensors, tf.Tensor]:
+            memory = last_memory if self.sequential else start.memory
+            end, results, logits = compiled(images[index], labels[index], start._replace(memory=memory))
+            return (end.weights, end.memory, results), end.state, end.memory, logits
+
+        like = start.weights, start.memory, [tf.zeros(()) for _ in self.trackers]
+        done = mean_over_tasks(
+            task, task_count(labels), like, start.state, start.memory, keep=bool(self.given_metrics)
+        )
+        mean, memory, results = done.means
+        memory = done.carry if self.sequential else memory
+        return TasksResult(mean, memory, done.moves, done.seeds, results, done.kept)
+
+    def _task(
+        self, images: tf.Tensor, labels: tf.Tensor, start: Snapshot
+    ) -> tuple[Snapshot, Tensors, tf.Tensor]:
+        """The inner loop on one task: the classifier after it, its mean loss and its accuracy at the end.
+
+        The accuracy is that of the last mini-batch before the last step, as are the logits that follow.
+        """
         steps = images.shape[0]
         batches = ((images[step], labels[step]) for step in range(steps))
         end, losses, logits = self.graph_loop().fit_unrolled(start, batches)
-        return end, [tf.add_n(losses) / steps, accuracy(labels[-1], logits)]
+        loss = tf.cast(tf.add_n(losses) / steps, tf.float32)
+        return end, [loss, accuracy(labels[-1], logits)], tf.cast(logits, tf.float32)
 
 
 def _value_of(value: tf.Tensor) -> Any:

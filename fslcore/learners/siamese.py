@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
+from fslcore.labels import class_ids
 from fslcore.layers import DenseSigmoid, GramMatrix
 from fslcore.learners.embedding import EmbeddingLearner
+from fslcore.learners.fitting import bound, has_entries_of, name_of, of_keras
 from fslcore.learners.networks import embedding_width
+from fslcore.learners.watching import Watch
 from fslcore.losses import BinaryCrossentropy, TripletSemiHardLoss
+from fslcore.losses.batch_loss import BatchTripletLoss
 
 OUTPUTS = ("gram", "embeddings")
 SHOTS = ("mean", "best")
@@ -67,6 +72,8 @@ class Siamese(EmbeddingLearner):
             raise ArgumentError("shots", f"must be one of {', '.join(SHOTS)}", shots)
         self.gram = kernel if isinstance(kernel, GramMatrix) else GramMatrix(kernel)
         self.output_kind = output
+        self._own_losses: tuple[Any, ...] = ()
+        self._own_metrics: tuple[Any, ...] = ()
         self.shots = shots
         self.larger_is_alike = _is_similarity(self.gram) if larger_is_alike is None else larger_is_alike
         width = embedding_width(encoder)
@@ -117,6 +124,71 @@ class Siamese(EmbeddingLearner):
         scores = scores if self.larger_is_alike else -scores
         return tf.reduce_mean(scores, axis=-1) if self.shots == "mean" else tf.reduce_max(scores, axis=-1)
 
+    def compile_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The arguments; keeps which losses and metrics of Keras there are, which suit pairs only."""
+        self._own_losses = tuple(of_keras(options.get("loss")))
+        given = [options.get(name) for name in ("metrics", "weighted_metrics")]
+        self._own_metrics = tuple(of_keras([each for each in given if each is not None]))
+        return options
+
+    @functools.wraps(keras.Model.predict, assigned=(), updated=())
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `predict`, except that the images of a Gram matrix must be one batch."""
+        arguments = bound(keras.Model.predict, args, kwargs)
+        found = super().predict(**arguments)
+        gram = self.output_kind == "gram" and len(found.shape) == 2
+        if gram and (isinstance(found, tf.RaggedTensor) or found.shape[0] != found.shape[1]):
+            raise ArgumentError(
+                "batch_size",
+                "must be at least the number of images to get their Gram matrix (without one, `embed` and "
+                "`class_scores` compare any number of images)",
+                arguments.get("batch_size"),
+                described=f"{found.shape[0]} images in batches",
+            )
+        return found
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """The compiled or the default loss, plus those of layers; refuses what would compare other things."""
+        if self.output_kind == "gram":
+            self._check_entries("loss", self._own_losses, x, y, y_pred)
+        y, y_pred = _as_columns(x, y, y_pred)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Keras' `compute_metrics`; refuses metrics that would compare other things than labels mean."""
+        if not (self.output_kind == "embeddings" and self._own_losses):
+            self._check_entries("metrics", self._own_metrics, x, y, y_pred)
+        y, y_pred = _as_columns(x, y, y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def new_watch(self) -> Watch:
+        """Counts the images that have another of their class, and one of another class, beside them."""
+        return Watch(
+            "no image had both another of its class and one of another class beside it, so that nothing was "
+            "learnt from comparing them (pk_batches needs classes and samples of at least 2)",
+            "usable_anchors",
+        )
+
+    def watch(self, x: Any, y: Any, y_pred: Any, loss: tf.Tensor | None) -> None:
+        """Counts a batch of images by their class ids; pairs and other labels are not counted."""
+        if self._watch is None or isinstance(x, (tuple, list)):
+            return
+        share = None
+        if y is not None and (y.shape.rank == 1 or (y.shape.rank == 2 and y.shape[1] == 1)):
+            ids = class_ids(y, y_pred)
+            alike = tf.reduce_sum(tf.cast(ids[:, None] == ids, tf.int32), axis=1)
+            usable = (alike > 1) & (alike < tf.shape(ids)[0])
+            share = tf.reduce_mean(tf.cast(usable, tf.float32))
+        of_triplets = self.output_kind == "embeddings" or isinstance(self.loss, BatchTripletLoss)
+        self._watch.update(share, loss if of_triplets else None)
+
     def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
         """The balanced binary cross-entropy, or the semi-hard triplet loss, whichever suits the kernel.
 
@@ -148,12 +220,36 @@ class Siamese(EmbeddingLearner):
             "larger_is_alike": self.larger_is_alike,
         }
 
+    def _check_entries(self, argument: str, given: tuple[Any, ...], x: Any, y: Any, y_pred: Any) -> None:
+        """Raises ArgumentError for losses or metrics of Keras that would take class ids for entries."""
+        if not given or isinstance(x, (tuple, list)) or has_entries_of(tf.convert_to_tensor(y), y_pred):
+            return
+        ours = "losses.BinaryCrossentropy()" if argument == "loss" else "metrics.classification_accuracy()"
+        what = "a Gram matrix" if self.output_kind == "gram" else "embeddings"
+        raise ArgumentError(
+            argument,
+            f"must compare {what} with class ids, as functions of your own may (or fslcore.{ours} for a "
+            "Gram matrix)",
+            described=f"{name_of(given[0])} of Keras, which compares entry by entry",
+        )
+
     def _of_pairs(self, left: tf.Tensor, right: tf.Tensor, training: bool) -> tf.Tensor:
         """The kernel of row i of `left` and row i of `right`, `[P]`."""
         if isinstance(self.gram.kernel, keras.Layer):
             return tf.reshape(self.gram.kernel([left, right], training=training), [-1])
         # A metric is compiled for all pairs only, but even these cost little compared with the encoder.
         return tf.linalg.diag_part(self.gram.pairwise(left, right))
+
+
+def _as_columns(x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Labels and predictions `[P]` of pairs as `[P, 1]`; others as they are.
+
+    Keras averages the last axis before it weights samples and divides by the replicas of a strategy.
+    """
+    if not isinstance(x, (tuple, list)) or y is None:
+        return y, y_pred
+    y = tf.convert_to_tensor(y)
+    return (y[:, None] if y.shape.rank == 1 else y), y_pred[:, None]
 
 
 def _is_similarity(gram: GramMatrix) -> bool:

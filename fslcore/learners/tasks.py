@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -19,8 +19,25 @@ def flat_with_labels(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.reshape(images, (-1, *images.shape[2:])), labels
 
 
+def task_count(images: tf.Tensor) -> Any:
+    """How many tasks a batch holds: a Python number, or a tensor where it is not known while tracing."""
+    return tf.shape(images)[0] if images.shape[0] is None else images.shape[0]
+
+
+def at_least_float32(tensor: tf.Tensor) -> tf.Tensor:
+    """The tensor, in float32 if it has half precision: sums and exponentials need more."""
+    return tf.cast(tensor, tf.float32) if tensor.dtype.size < 4 else tensor
+
+
+def added(terms: Tensors) -> tf.Tensor:
+    """The sum of the losses that layers add: their regularizers and what they gave to `add_loss`."""
+    parts = [tf.reduce_sum(at_least_float32(tf.convert_to_tensor(term))) for term in terms]
+    return tf.add_n(parts) if parts else tf.zeros(())
+
+
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Mean cross-entropy of the softmax of logits `[B, n_way]` for labels `[B]`."""
+    logits = at_least_float32(logits)
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
 
 
@@ -30,46 +47,65 @@ def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.cast(right, tf.float32))
 
 
+class OverTasks(NamedTuple):
+    """The results of the tasks of a training step.
+
+    Attributes:
+        means: of the results.
+        moves, seeds: for `settle`.
+        carry: what the last task returned.
+        kept: what each task kept, `[tasks, ...]`; None if it was not asked for.
+    """
+
+    means: Any
+    moves: Tensors
+    seeds: Tensors
+    carry: Any
+    kept: tf.Tensor | None
+
+
 def mean_over_tasks(
-    task: Callable[[tf.Tensor, Any], tuple[Any, Tensors, Any]],
-    n_tasks: int,
+    task: Callable[[tf.Tensor, Any], tuple[Any, Tensors, Any, tf.Tensor]],
+    n_tasks: Any,
     like: Any,
     state: Tensors,
     carry: Any = (),
-) -> tuple[Any, Tensors, Tensors, Any]:
+    keep: bool = False,
+) -> OverTasks:
     """Runs the tasks of a training step, several side by side, and averages their results.
 
     They run side by side only if `task` does not use `carry`: the sums alone do not make one task wait for
     another.
 
     Args:
-        task: (index, carry) -> (results, state after the task, carry for the next task).
-        n_tasks: the number of tasks.
+        task: (index, carry) -> (results, state after the task, carry for the next task, a float32 tensor to
+            be kept).
+        n_tasks: the number of tasks, which may be a tensor.
         like: tensors of the structure and the shapes of the results.
         state: the values of the untrained variables before the step, the same for all tasks.
         carry: what the first task is given.
-
-    Returns:
-        The means of the results; `moves` and `seeds` for `settle`; the carry that the last task returned.
+        keep: whether the tensors to be kept are wanted.
     """
 
-    def add(index: tf.Tensor, sums: Any, seeds: Tensors, carry: Any) -> tuple[tf.Tensor, Any, Tensors, Any]:
+    def add(index: tf.Tensor, sums: Any, seeds: Tensors, carry: Any, kept: Any) -> tuple[Any, ...]:
         del seeds
-        results, after, carry = task(index, carry)
+        results, after, carry, to_keep = task(index, carry)
         moves, seeds = _moves_and_seeds(state, after)
-        return index + 1, tf.nest.map_structure(tf.add, sums, (results, moves)), seeds, carry
+        kept = [array.write(index, to_keep) for array in kept]
+        return index + 1, tf.nest.map_structure(tf.add, sums, (results, moves)), seeds, carry, kept
 
     moves, seeds = _moves_and_seeds(state, state)
     sums = tf.nest.map_structure(tf.zeros_like, (like, moves))
-    _, sums, seeds, carry = tf.while_loop(
+    kept = [tf.TensorArray(tf.float32, n_tasks)] if keep else []
+    _, sums, seeds, carry, kept = tf.while_loop(
         lambda index, *_: index < n_tasks,
         add,
-        (0, sums, seeds, carry),
+        (0, sums, seeds, carry, kept),
         parallel_iterations=parallel_tasks(),
         maximum_iterations=n_tasks,
     )
-    means, moves = tf.nest.map_structure(lambda total: total / n_tasks, sums)
-    return means, moves, seeds, carry
+    means, moves = tf.nest.map_structure(lambda total: total / tf.cast(n_tasks, total.dtype), sums)
+    return OverTasks(means, moves, seeds, carry, kept[0].stack() if keep else None)
 
 
 def settle(variables: list[keras.Variable], before: Tensors, moves: Tensors, seeds: Tensors) -> None:

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, PercentF
 
 from fslcore.evaluation import Report
 from fslcore.plots.style import BLUE, COLOURS, GRAY, VERMILLION, band, blank_figure, line, tidy
+from fslcore.plots.texts import literal, short
 
 _FEWEST_SMOOTHED = 10
 # Bounds of the smoothing window: 100 is the one of the Keras example, for 2,000 values.
@@ -162,8 +163,8 @@ def _name_at_end(axes: Axes, x: float, ends: list[tuple[float, str, str]]) -> No
     lowest = -1.0
     for y, name, colour in sorted(ends):
         lowest = max(y, lowest + least)
-        axes.annotate(
-            name,
+        text = axes.annotate(
+            short(name),
             (x, lowest),
             (8, 0),
             textcoords="offset points",
@@ -171,3 +172,4 @@ def _name_at_end(axes: Axes, x: float, ends: list[tuple[float, str, str]]) -> No
             va="center",
             annotation_clip=False,
         )
+        literal(text)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from fslcore.plots.style import blank_figure
+from fslcore.plots.texts import literal, short
 
 # More names than this on an axis of a 16 cm picture cannot be read.
 _MOST_TICKS = 40
@@ -55,8 +55,7 @@ def distance_matrix(
     centres = ends - sizes / 2 - 0.5
     if len(classes) <= _MOST_TICKS:
         names = [str(c) if class_names is None else class_names[c] for c in classes]
-        short = [textwrap.shorten(name, 32, placeholder=" …") for name in names]
-        axes.set_yticks(centres, short, fontsize=8)
+        axes.set_yticks(centres, [short(name) for name in names], fontsize=8, parse_math=False, usetex=False)
     else:
         axes.yaxis.set_major_locator(NullLocator())
     axes.xaxis.set_major_locator(NullLocator())
@@ -64,6 +63,7 @@ def distance_matrix(
     axes.set_xlabel(f"{len(labels)} images of {len(classes)} classes")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.02, label=label)
+    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.02, label=short(label))
+    literal(bar.ax.yaxis.label)
     bar.outline.set_visible(False)
     return figure

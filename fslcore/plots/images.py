@@ -13,6 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fslcore.plots.style import GRAY, GREEN, INK, LIGHT_GRAY, VERMILLION, blank_figure
+from fslcore.plots.texts import drawable, literal
+
+_KEY = "→ the class a wrong one was taken for"
+# With fewer queries there is no room for the key above the second of them: it stands below the picture.
+_QUERIES_BESIDE_KEY = 6
+_LEAST_WIDTH = 3.9  # inches, for the key and for the heading
 
 
 def episode_with_predictions(
@@ -48,13 +54,14 @@ def episode_with_predictions(
         )
     names = class_names or [f"class {i + 1}" for i in range(n_way)]
     rows = [
-        textwrap.fill(f"{i + 1}  {name}", 22, max_lines=2, placeholder=" …") for i, name in enumerate(names)
+        textwrap.fill(f"{i + 1}  {drawable(name)}", 22, max_lines=2, placeholder=" …")
+        for i, name in enumerate(names)
     ]
     predicted = scores.argmax(axis=1).reshape(n_way, n_query)
     right = int((predicted == np.arange(n_way)[:, None]).sum())
     drawing = _is_drawing(support)
     figure = blank_figure(
-        (0.85 * (k_shot + n_query) + 2.2, 1.0 * n_way + 0.8),
+        (max(0.85 * (k_shot + n_query) + 2.2, _LEAST_WIDTH), 1.0 * n_way + 0.8),
         title or f"{n_way}-way {k_shot}-shot: {right} of {n_way * n_query} queries right",
     )
     # One narrow empty column sets the support apart from the queries.
@@ -67,6 +74,7 @@ def episode_with_predictions(
             _image(panel, support[row, column], INK, 1.0, drawing)
             if column == 0:
                 panel.set_ylabel(rows[row], rotation=0, ha="right", va="center", labelpad=8, fontsize=9)
+                literal(panel.yaxis.label)
             if row == 0 and column == 0:
                 panel.set_title("support", loc="left", fontsize=10, color=GRAY)
         for column in range(n_query):
@@ -77,9 +85,11 @@ def episode_with_predictions(
                 panel.set_xlabel(f"→ {predicted[row, column] + 1}", color=VERMILLION, fontsize=9, labelpad=1)
             if row == 0 and column == 0:
                 panel.set_title("queries", loc="left", fontsize=10, color=GRAY)
-            if row == 0 and column == 1 and right < n_way * n_query:
-                key = panel.text(0, 1.08, "→ the class a wrong one was taken for", transform=panel.transAxes)
+            if row == 0 and column == 1 and right < n_way * n_query and n_query >= _QUERIES_BESIDE_KEY:
+                key = panel.text(0, 1.08, _KEY, transform=panel.transAxes)
                 key.set(color=VERMILLION, fontsize=10, in_layout=False)  # must not widen its column
+    if right < n_way * n_query and n_query < _QUERIES_BESIDE_KEY:
+        figure.supxlabel(_KEY, x=0.02, ha="left", color=VERMILLION, fontsize=10)
     return figure
 
 

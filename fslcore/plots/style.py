@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fslcore.plots.texts import drawable, literal, wrapped
+
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
     "#0072B2",
     "#D55E00",
@@ -24,12 +26,15 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = (
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 GRAY, LIGHT_GRAY, INK = "#767676", "#DDDDDD", "#222222"
 _DPI = 150
+_MARGIN = 0.02  # left and right of a heading, as a part of the width
 
 
 def blank_figure(size: tuple[float, float], title: str) -> Figure:
-    """A figure of `size` inches with a heading and nothing else."""
+    """A figure of `size` inches with a heading, in as many lines as that width needs, and nothing else."""
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-    figure.suptitle(title, fontsize=12, color=INK, x=0.02, ha="left", fontweight="bold")
+    heading = wrapped(drawable(title, "bold"), (1 - 2 * _MARGIN) * size[0], 12, "bold")
+    text = figure.suptitle(heading, fontsize=12, color=INK, x=_MARGIN, ha="left", fontweight="bold")
+    literal(text)
     return figure
 
 

@@ -32,7 +32,7 @@ struct SampleEpisodes : Op {
   static Shapes OutputShapes(const Attributes& a, const Shapes&) {
     int64_t samples;
     if (__builtin_add_overflow(a.shape.k_shot, a.shape.n_query, &samples)) samples = INT64_MAX;
-    return {{a.episodes, a.shape.n_way, samples}};
+    return {{Known(a.episodes), Known(a.shape.n_way), Known(samples)}};
   }
   static const char* RefuseDynamic(size_t) {
     return "labels must have a static shape to sample episodes inside XLA";

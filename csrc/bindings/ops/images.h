@@ -31,7 +31,9 @@ struct GatherImages : Op {
   static Shapes OutputShapes(const Attributes& a, const Shapes& in) {
     const Sizes& store = in[0];
     Sizes images = in[1];
-    images.insert(images.end(), {a.change.out_height(store[1]), a.change.out_width(store[2]), store[3]});
+    const bool resizes = a.change.resizes();
+    images.insert(images.end(), {resizes ? Known(a.change.height) : store[1],
+                                 resizes ? Known(a.change.width) : store[2], store[3]});
     return {images};
   }
 

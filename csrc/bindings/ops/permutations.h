@@ -24,7 +24,7 @@ struct Permutations : Op {
   static std::string Check(const Attributes& a, const Shapes& in) {
     return CheckPermutationSizes(a.n, a.count, in[0], in[1]);
   }
-  static Shapes OutputShapes(const Attributes& a, const Shapes&) { return {{a.count, a.n}}; }
+  static Shapes OutputShapes(const Attributes& a, const Shapes&) { return {{Known(a.count), Known(a.n)}}; }
 
   static std::string Run(const Attributes& a, const CpuCall& call) {
     const int64_t seed = *call.in<int64_t>(0), first = *call.in<int64_t>(1);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -203,8 +204,9 @@ std::string CheckOneOrTwo(const char* name, int64_t value) {
   return std::string(name) + " must be 1 or 2, received " + name + "=" + std::to_string(value);
 }
 
+// A subnormal epsilon is flushed to 0 on some threads and not on others.
 std::string CheckEpsilon(float epsilon) {
-  if (epsilon > 0.0f && std::isfinite(epsilon)) return "";
+  if (epsilon >= std::numeric_limits<float>::min() && std::isfinite(epsilon)) return "";
   return "epsilon must be positive and finite, received epsilon=" + std::to_string(epsilon);
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "core/pairwise/pairwise.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "core/simd/pairwise_kernels.h"
@@ -88,15 +90,17 @@ void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit,
   ParallelFor(executor, x.rows, RowsWorthAThread(x.cols), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       // Scaled by the largest entry first, so that neither tiny nor huge rows under- or overflow when
-      // squared.
+      // squared. The reciprocal of an entry above 2^126 would be subnormal, and flushed: such rows are halved
+      // twice before. A row of subnormal entries counts as zeros.
       float largest = 0.0f;
       for (int64_t d = 0; d < x.cols; ++d) largest = std::max(largest, std::fabs(x.row(i)[d]));
-      const float scale = largest > 0.0f ? 1.0f / largest : 1.0f;
+      const float down = largest > 0x1p126f ? 0.25f : 1.0f;
+      const float scale = largest >= std::numeric_limits<float>::min() ? 1.0f / (largest * down) : 1.0f;
       float* u = unit + i * x.cols;
-      for (int64_t d = 0; d < x.cols; ++d) u[d] = x.row(i)[d] * scale;
+      for (int64_t d = 0; d < x.cols; ++d) u[d] = x.row(i)[d] * down * scale;
       const float length = std::sqrt(simd::Rows().dot(u, u, x.cols));
       for (int64_t d = 0; d < x.cols; ++d) u[d] = length == 0.0f ? u[d] : u[d] / length;
-      if (norms) norms[i] = length / scale;
+      if (norms) norms[i] = length / scale / down;
     }
   });
 }

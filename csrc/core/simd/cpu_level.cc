@@ -2,6 +2,7 @@
 #include "core/simd/cpu_level.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
 namespace fslcore {
@@ -23,10 +24,22 @@ CpuLevel ActiveCpuLevel() {
   static const CpuLevel level = [] {
     const char* asked = std::getenv("FSLCORE_SIMD");
     const CpuLevel best = BestCpuLevel();
-    if (!asked) return best;
+    if (!asked || !*asked) return best;
+    const std::string_view best_name = CpuLevelName(best);
     for (CpuLevel candidate :
          {CpuLevel::kPortable, CpuLevel::kAvx2, CpuLevel::kAvx512, CpuLevel::kAvx512Bf16})
-      if (CpuLevelName(candidate) == asked) return std::min(candidate, best);
+      if (CpuLevelName(candidate) == asked) {
+        if (candidate > best)
+          std::fprintf(stderr,
+                       "fslcore: FSLCORE_SIMD=%s is beyond the best level for this CPU, which is used: %s\n",
+                       asked, best_name.data());
+        return std::min(candidate, best);
+      }
+    std::fprintf(
+        stderr,
+        "fslcore: FSLCORE_SIMD must be portable, avx2, avx512 or avx512bf16, received '%s'; the best "
+        "level for this CPU is used: %s\n",
+        asked, best_name.data());
     return best;
   }();
   return level;

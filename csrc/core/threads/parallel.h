@@ -4,14 +4,19 @@
 // The calling thread takes blocks like any helper and waits only for blocks that are already running, so
 // the loop may be entered from a thread of the same pool without deadlock. Blocks are a function of the
 // problem alone, never of the number of threads: that is what keeps results bit-identical for any pool.
+//
+// An exception in a block reaches the caller once no other block runs. Blocks that have not begun by then are
+// left out.
 #pragma once
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "core/arrays/rounding.h"
 #include "core/threads/cpu_state.h"
@@ -48,7 +53,7 @@ enum class Order { kForward, kBackward };
 // Calls body(begin, end) for consecutive ranges of [0, count) of `block` elements (the last may be short).
 // Each thread owns a share of consecutive blocks. With the same number of threads the shares are the same in
 // every loop, so that data which one loop leaves in a core's cache is there for the next. A thread that has
-// finished its own share takes blocks from the shares of others.
+// finished its own share takes blocks from the shares of others. Throws what a block threw, the first one.
 template <class Body>
 void ParallelFor(const Executor& executor, int64_t count, int64_t block, const Body& body,
                  Order order = Order::kForward) {
@@ -72,28 +77,46 @@ void ParallelFor(const Executor& executor, int64_t count, int64_t block, const B
     explicit Shared(int64_t threads) : next(new std::atomic<int64_t>[static_cast<size_t>(threads)]()) {}
     std::unique_ptr<std::atomic<int64_t>[]> next;  // blocks taken of each share
     std::atomic<int64_t> helpers{0}, finished{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr failure;  // what the first of them threw; read when all blocks are finished
     std::mutex mutex;
     std::condition_variable all_finished;
   };
   auto shared = std::make_shared<Shared>(threads);  // a helper that starts late must still find it
-  auto work = [shared, blocks, threads, run](int64_t me) {
+  auto work = [shared, blocks, threads, run](int64_t me) noexcept {
+    const auto attempt = [&](int64_t share, int64_t place) {
+      if (shared->failed.load()) return;
+      try {
+        run(share, place);
+      } catch (...) {
+        if (!shared->failed.exchange(true)) shared->failure = std::current_exception();
+      }
+    };
     int64_t mine = 0;
     for (int64_t turn = 0; turn < threads; ++turn) {
       const int64_t share = (me + turn) % threads;
       const int64_t size = blocks * (share + 1) / threads - blocks * share / threads;
-      for (int64_t place; (place = shared->next[share].fetch_add(1)) < size; ++mine) run(share, place);
+      for (int64_t place; (place = shared->next[share].fetch_add(1)) < size; ++mine) attempt(share, place);
     }
     if (mine == 0 || shared->finished.fetch_add(mine) + mine < blocks) return;
     std::lock_guard<std::mutex> lock(shared->mutex);  // or the caller could go to sleep after this
     shared->all_finished.notify_all();
   };
-  for (int64_t i = 1; i < threads; ++i)
-    executor.schedule([shared, work] { work(shared->helpers.fetch_add(1) + 1); });
+  try {
+    for (int64_t i = 1; i < threads; ++i)
+      executor.schedule([shared, work] { work(shared->helpers.fetch_add(1) + 1); });
+  } catch (...) {
+    // A pool without memory for one more task: the threads that have been asked, or the caller alone, do all.
+  }
   work(0);
   const auto finished = [&] { return shared->finished.load() == blocks; };
-  if (SpinUntil(finished, executor.spins)) return;
-  std::unique_lock<std::mutex> lock(shared->mutex);
-  shared->all_finished.wait(lock, finished);
+  if (!SpinUntil(finished, executor.spins)) {
+    std::unique_lock<std::mutex> lock(shared->mutex);
+    shared->all_finished.wait(lock, finished);
+  }
+  // A helper that starts late holds the rest of `shared`, and may end after the exception has been handled.
+  if (const std::exception_ptr failure = std::exchange(shared->failure, nullptr))
+    std::rethrow_exception(failure);
 }
 
 }  // namespace fslcore

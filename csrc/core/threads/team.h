@@ -20,12 +20,16 @@ class Team {
     executor_.spins = kTeamSpins;
     executor_.schedule = [queue = queue_](std::function<void()> task) { queue->Add(std::move(task)); };
     this_thread_asks_ = true;
-    for (int i = 1; i < executor_.threads; ++i)
-      whole.schedule([queue = queue_] {
-        // A pool that is full runs what it is given on the calling thread. The owner of the team must not
-        // serve: it would wait for its own end.
-        if (!this_thread_asks_) queue->Serve(kTeamSpins);
-      });
+    try {
+      for (int i = 1; i < executor_.threads; ++i)
+        whole.schedule([queue = queue_] {
+          // A pool that is full runs what it is given on the calling thread. The owner of the team must not
+          // serve: it would wait for its own end.
+          if (!this_thread_asks_) queue->Serve(kTeamSpins);
+        });
+    } catch (...) {
+      // No memory to ask one more. Those that were asked must not serve a team that was never made.
+    }
     this_thread_asks_ = false;
   }
   ~Team() { queue_->End(); }

@@ -173,6 +173,16 @@ double SumOfAnchors(const Executor& executor, Mining mining, const Batch& batch,
   return std::accumulate(values.get(), values.get() + x.rows, 0.0);
 }
 
+// A row without a length, for one of its entries is no number, has a gradient of 0 if it is in no triplet,
+// as under the other metrics. ProjectRows gives it to rows of length 0.
+void IgnoreUntouchedRows(Matrix<const float> x, float* norms, const float* grad) {
+  for (int64_t row = 0; row < x.rows; ++row) {
+    const float* of_row = grad + row * x.cols;
+    if (std::isnan(norms[row]) && std::all_of(of_row, of_row + x.cols, [](float g) { return g == 0.0f; }))
+      norms[row] = 0.0f;
+  }
+}
+
 void ListPairs(const Executor& executor, const Batch& batch, int32_t* anchor, int32_t* positive,
                int32_t* negative) {
   const int64_t rows = batch.x.rows;
@@ -252,7 +262,10 @@ TripletLoss TripletLossAndGrad(const Executor& executor, Mining mining, Metric m
                        {cosine ? unit.get() : x.data, x.rows, x.cols}};
   const double sum = IsOfPairs(mining) ? SumOfPairs(executor, batch, terms, grad)
                                        : SumOfAnchors(executor, mining, batch, terms, grad);
-  if (cosine) ProjectRows(executor, terms.x, norms.get(), grad);
+  if (cosine) {
+    IgnoreUntouchedRows(x, norms.get(), grad);
+    ProjectRows(executor, terms.x, norms.get(), grad);
+  }
   return {static_cast<float>(sum / static_cast<double>(triplets)), triplets};
 }
 

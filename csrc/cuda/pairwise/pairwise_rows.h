@@ -38,7 +38,7 @@ __global__ void NormaliseRows(const float* x, int64_t rows, int64_t dim, float* 
   float largest = 0.0f;
   for (int64_t d = lane; d < dim; d += 32) largest = fmaxf(largest, fabsf(from[d]));
   largest = WarpMax(largest);
-  const float scale = largest > 0.0f ? 1.0f / largest : 1.0f;
+  const float scale = largest >= kSmallestNormal ? 1.0f / largest : 1.0f;
   const float length = sqrtf(WarpSum(LaneSum(dim, [from, scale](int64_t d, float sum) {
     const float value = from[d] * scale;
     return fmaf(value, value, sum);

@@ -93,7 +93,7 @@ __global__ void MeasureRows(Metric metric, Matrix<const float> x, SearchedBatch 
   greatest = WarpMax(greatest);
   finite = WarpMax(finite);
   // Scaled by the largest entry first, so that neither tiny nor huge rows under- or overflow when squared.
-  const float scale = metric == Metric::kCosine && greatest > 0.0f ? 1.0f / greatest : 1.0f;
+  const float scale = metric == Metric::kCosine && greatest >= kSmallestNormal ? 1.0f / greatest : 1.0f;
   float square = 0.0f;
   for (int64_t d = Lane(); d < x.cols; d += kWarpSize) {
     const float scaled = row[d] * scale;
@@ -166,12 +166,17 @@ __global__ void FinishGradient(TermRows rows, FixedPoint gradient, const int32_t
     return static_cast<float>(units * unit / count) + spoilt;
   };
   const TermRow<kMetric> u(rows, i);
-  float along = 0.0f;
+  float along = 0.0f, most = 0.0f;
   if (kMetric == Metric::kCosine) {
-    for (int64_t d = Lane(); d < rows.dim; d += kWarpSize) along = fmaf(u[d], mean(d), along);
+    for (int64_t d = Lane(); d < rows.dim; d += kWarpSize) {
+      along = fmaf(u[d], mean(d), along);
+      most = fmaxf(most, fabsf(mean(d)));
+    }
     along = WarpSum(along);
+    most = WarpMax(most);
   }
-  const float norm = u.length / u.scale;
+  // A row that is in no triplet has a gradient of 0 even if it holds a NaN.
+  const float norm = most == 0.0f && !gradient.spoilt[i] ? 0.0f : u.length / u.scale;
   for (int64_t d = Lane(); d < rows.dim; d += kWarpSize)
     out[d] = kMetric != Metric::kCosine ? mean(d) : norm == 0.0f ? 0.0f : (mean(d) - u[d] * along) / norm;
 }

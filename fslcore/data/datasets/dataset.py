@@ -20,6 +20,7 @@ Item = TypeVar("Item")
 Progress = Callable[[int, int, str], object]
 
 _EVERY_CHANNELS = (1, 3)
+_LEAST_CLASSES = 8  # the fewest of which the last 20 % are two
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,29 @@ class Request:
     data_dir: str | os.PathLike[str] | None = None
     cache_dir: str | os.PathLike[str] | None = None
     progress: Progress | None = None
+    on_error: str = "raise"
 
 
 def split_by_class(store: ImageStore) -> dict[str, ImageStore]:
-    """The split of data that has no official one: 60 %, 20 % and 20 % of the classes."""
+    """The split of data that has no official one: 60 %, 20 % and 20 % of the classes.
+
+    Raises:
+        ArgumentError: There are so few classes that the test part has only one: nothing can be told apart
+            there.
+    """
+    if store.n_classes < _LEAST_CLASSES:
+        own = (
+            "choose the parts yourself, such as store.split(train=2, test=2)"
+            if store.n_classes >= 4
+            else "add classes"
+        )
+        raise ArgumentError(
+            "store",
+            f"must have at least {_LEAST_CLASSES} classes to be divided 60 % / 20 % / 20 % into train, val "
+            "and test, with two or more to tell apart in the test part",
+            store,
+            described=f"{store.n_classes} in {store!r}; {own}",
+        )
     return store.split(train=0.6, val=0.2, test=0.2)
 
 
@@ -60,6 +80,7 @@ class Dataset:
         least_size: Least height and width in pixels.
         grouped: Whether its images are in groups, such as alphabets.
         split: Divides it into "train", "val" and "test".
+        has_data_dir: Whether it is kept in a data folder of TensorFlow Datasets.
     """
 
     name: str
@@ -68,14 +89,23 @@ class Dataset:
     least_size: int = 8
     grouped: bool = False
     split: Callable[[ImageStore], dict[str, ImageStore]] = split_by_class
+    has_data_dir: bool = False
 
-    def check(self, image_size: int, channels: int | None) -> None:
-        """Raises ArgumentError for a size or number of channels that the dataset does not have."""
+    def check(
+        self,
+        image_size: int,
+        channels: int | None,
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Raises ArgumentError for a size, a number of channels or a folder that it does not have."""
         check_count("image_size", image_size, self.least_size)
         if channels is not None and channels not in self.channels:
             allowed = ", ".join(map(str, self.channels))
             which = "" if self.channels == _EVERY_CHANNELS else f" for {self.name}"
             raise ArgumentError("channels", f"must be {allowed} or None{which}", channels)
+        if data_dir is not None and not self.has_data_dir:
+            what = "a folder of images" if self.name == "folder" else self.name
+            raise ArgumentError("data_dir", f"must be None for {what}, which needs no data folder", data_dir)
 
 
 def watched(items: Iterable[Item], total: int, what: str, progress: Progress | None) -> Iterator[Item]:

@@ -129,4 +129,4 @@ def split(store: ImageStore) -> dict[str, ImageStore]:
     return store.split(train=_TRAIN, val=_VAL, test=_TEST)
 
 
-DATASET = Dataset("omniglot", load, channels=(1,), grouped=True, split=split)
+DATASET = Dataset("omniglot", load, channels=(1,), grouped=True, split=split, has_data_dir=True)

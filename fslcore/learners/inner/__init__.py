@@ -10,7 +10,7 @@
 """
 
 from fslcore.learners.inner.compiled import CompiledLoop, compiled_loop
-from fslcore.learners.inner.graph import GraphLoop
+from fslcore.learners.inner.graph import GraphLoop, all_gradients
 from fslcore.learners.inner.loop import Fitted, InnerLoop, Snapshot, Tensors
 from fslcore.learners.inner.optimizers import INNER_OPTIMIZERS, InnerAdam, InnerOptimizer, InnerSGD
 
@@ -25,5 +25,6 @@ __all__ = [
     "InnerSGD",
     "Snapshot",
     "Tensors",
+    "all_gradients",
     "compiled_loop",
 ]

@@ -78,7 +78,8 @@ def compiled_loop(
 
     Returns:
         None unless the network is a stack of `ConvBlock`s, `Flatten` and a linear `Dense` layer, all of them
-        float32 and trained, with a known optimizer and averages that are not frozen; None beside a GPU.
+        float32 and trained, without regularizers or constraints, with a known optimizer and averages that are
+        not frozen; None beside a GPU.
     """
     if type(optimizer) not in (InnerSGD, InnerAdam) or normalization not in ("batch", "moving"):
         return None
@@ -92,11 +93,20 @@ def compiled_loop(
         return None
     if any(not layer.trainable or layer.compute_dtype != "float32" for layer in network.layers):
         return None
+    if any(_has_terms_of_its_own(layer) for layer in network.layers):
+        return None
     of_blocks = [FitBlock(b.strides, b.pool_size, b.epsilon, b.precision, b.momentum) for b in blocks]
     rate = optimizer.get_config()["learning_rate"]
     adam = AdamOptions(optimizer.beta_2, optimizer.epsilon) if isinstance(optimizer, InnerAdam) else None
     op = partial(fit_classifiers, blocks=of_blocks, learning_rate=rate, adam=adam)
     return CompiledLoop(op, moves_averages=normalization == "moving")
+
+
+def _has_terms_of_its_own(layer: keras.Layer) -> bool:
+    """Whether a layer adds to the loss, bounds a weight, or holds weights that are not float32."""
+    return layer.activity_regularizer is not None or any(
+        v.regularizer is not None or v.constraint is not None or v.dtype != "float32" for v in layer.variables
+    )
 
 
 def _is_linear(layer: keras.Layer) -> bool:

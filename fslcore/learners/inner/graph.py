@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
+from fslcore.arguments import ArgumentError
 from fslcore.learners.inner.loop import Fitted, Snapshot, Tensors
 from fslcore.learners.inner.optimizers import InnerOptimizer
 
@@ -26,10 +28,15 @@ class GraphLoop:
     Attributes:
         loss: the function that each step descends on, as `AdaptiveLearner.inner_loss`.
         optimizer: the optimizer of the steps.
+        variables: the variables that the weights are values of, for their names and constraints.
+        scale: what the loss is multiplied by while it is differentiated: in float16, small derivatives of
+            the loss itself would be 0.
     """
 
     loss: InnerLoss
     optimizer: InnerOptimizer
+    variables: Sequence[keras.Variable] = ()
+    scale: float = 1.0
 
     def step(
         self, at: Snapshot, images: tf.Tensor, labels: tf.Tensor, context: Any = None
@@ -38,8 +45,16 @@ class GraphLoop:
         with tf.GradientTape() as tape:
             tape.watch(at.weights)
             loss, logits, state = self.loss(at.weights, at.state, images, labels, context)
-        gradients = tape.gradient(loss, at.weights)
+            scaled = loss if self.scale == 1.0 else loss * self.scale
+        gradients = all_gradients(tape, scaled, at.weights, self.variables)
+        if self.scale != 1.0:
+            gradients = [gradient / self.scale for gradient in gradients]
         weights, memory = self.optimizer.update(at.weights, gradients, at.memory)
+        if any(variable.constraint is not None for variable in self.variables):
+            weights = [
+                weight if variable.constraint is None else variable.constraint(weight)
+                for weight, variable in zip(weights, self.variables, strict=True)
+            ]
         return Snapshot(weights, state, memory), loss, logits
 
     def fit(
@@ -75,3 +90,23 @@ class GraphLoop:
             at, loss, logits = self.step(at, images, labels, context)
             losses.append(loss)
         return Fitted(at, losses, logits)
+
+
+def all_gradients(
+    tape: tf.GradientTape, loss: tf.Tensor, weights: Tensors, variables: Sequence[keras.Variable]
+) -> Tensors:
+    """The gradient of a loss with respect to every weight.
+
+    Raises:
+        ArgumentError: the loss does not depend on a weight.
+    """
+    gradients = tape.gradient(loss, weights)
+    missing = [i for i, gradient in enumerate(gradients) if gradient is None]
+    if missing:
+        names = ", ".join(variables[i].path if variables else f"number {i}" for i in missing)
+        raise ArgumentError(
+            "network",
+            "must have logits that depend on every weight that is trained; freeze the others",
+            described=f"weights without a gradient: {names}",
+        )
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]

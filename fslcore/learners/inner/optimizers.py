@@ -8,6 +8,7 @@ be used in this way too, but do more work per weight: they keep a momentum, for 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -39,7 +40,7 @@ class InnerSGD:
     """Gradient descent: w <- w - learning_rate * gradient.
 
     Attributes:
-        learning_rate: above 0.
+        learning_rate: above 0 and finite.
     """
 
     learning_rate: float
@@ -75,9 +76,9 @@ class InnerAdam:
     beta_2 to the power of the number of steps so far.
 
     Attributes:
-        learning_rate: above 0.
+        learning_rate: above 0 and finite.
         beta_2: decay of the mean of squares, in [0, 1).
-        epsilon: added to its root; above 0.
+        epsilon: added to its root; above 0 and finite.
     """
 
     learning_rate: float
@@ -100,7 +101,9 @@ class InnerAdam:
         # The op runs on the CPU: beside a GPU it would fetch all weights in every step.
         adam_step = twins.adam_step if tf.config.list_physical_devices("GPU") else ops.adam_step
         step = adam_step(weights, gradients, squares, power, **self.get_config())
-        return step.weights, [*step.squares, step.power]
+        # The arithmetic is float32, whatever the weights are.
+        new = [tf.cast(value, weight.dtype) for value, weight in zip(step.weights, weights, strict=True)]
+        return new, [*step.squares, step.power]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
@@ -118,3 +121,5 @@ INNER_OPTIMIZERS = {"adam": InnerAdam, "sgd": InnerSGD}  # by the names in prese
 def _check_above_zero(argument: str, value: float) -> None:
     if not value > 0:
         raise ArgumentError(argument, "must be above 0", value)
+    if not math.isfinite(value):
+        raise ArgumentError(argument, "must be finite", value)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -11,7 +13,7 @@ import tensorflow as tf
 from fslcore.arguments import ArgumentError
 from fslcore.learners.inner import Tensors
 from fslcore.learners.normalization import kept
-from fslcore.learners.tasks import cross_entropy
+from fslcore.learners.tasks import added, at_least_float32, cross_entropy
 
 
 class WithoutLabels(NamedTuple):
@@ -63,21 +65,34 @@ class Discriminator:
 
     def __init__(self, network: keras.Model, normalization: str | None, adversary_weight: float) -> None:
         self.normalization, self.adversary_weight = normalization, adversary_weight
+        self.network = network
         # Keras tracks models, but not methods: this model consists of the layers of the network.
         self.logits_and_features = _with_features(network).stateless_call
 
     def judge(
-        self, weights: Tensors, state: Tensors, images: tf.Tensor, labels: tf.Tensor, context: WithoutLabels
+        self,
+        weights: Tensors,
+        state: Tensors,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        context: WithoutLabels,
+        label_loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = cross_entropy,
     ) -> Judgement:
-        """Losses of the discriminator and of the generator; arguments as for `AdaptiveLearner.inner_loss`."""
-        training = self.normalization != "frozen"
-        (logits, features), after = self.logits_and_features(
-            weights, state, context.real(images), training=training
+        """Losses of the discriminator and of the generator.
+
+        The first five arguments are those of `AdaptiveLearner.inner_loss`; the last one is its `label_loss`.
+        """
+        call = partial(
+            self.logits_and_features, training=self.normalization != "frozen", return_losses=True
         )
+        outputs, after, terms = call(weights, state, context.real(images))
+        logits, features = map(at_least_float32, outputs)
         state = kept(self.normalization, state, after)
-        (others, other_features), after = self.logits_and_features(
-            weights, state, context.generated, training=training
-        )
+        outputs, after, further_terms = call(weights, state, context.generated)
+        others, other_features = map(at_least_float32, outputs)
+        # The weights are the same in both calls, and their regularizers come last.
+        of_weights = sum(v.regularizer is not None for v in self.network.trainable_variables)
+        terms = [*terms, *further_terms[: len(further_terms) - of_weights]]
         # Averages are of real images alone; the seeds of random layers are those after both calls.
         state = [s if s.dtype.is_floating else a for s, a in zip(state, after, strict=True)]
         if context.unlabelled is None:
@@ -88,7 +103,9 @@ class Discriminator:
         real, generated = (tf.reduce_logsumexp(z, axis=-1) for z in (real, others))
         # The binary cross-entropies of the label 1 and the label 0.
         adversarial = tf.reduce_mean(tf.math.softplus(-real)) + tf.reduce_mean(tf.math.softplus(generated))
-        loss = cross_entropy(labels, labelled) + self.adversary_weight * adversarial
+        loss = label_loss(labels, labelled) + self.adversary_weight * adversarial
+        if terms:
+            loss += tf.cast(added(terms), loss.dtype)
         real_features = tf.stop_gradient(tf.reduce_mean(features, axis=0))
         distance = tf.reduce_mean(tf.square(real_features - tf.reduce_mean(other_features, axis=0)))
         return Judgement(

@@ -16,11 +16,13 @@ import tensorflow as tf
 
 from fslcore import random
 from fslcore.arguments import ArgumentError
+from fslcore.learners.adaptive import Reported
+from fslcore.learners.compiling import check_rate
 from fslcore.learners.episodic import EpisodicLearner, TaskResult, TrainingTask
-from fslcore.learners.inner import InnerOptimizer, InnerSGD, Tensors
+from fslcore.learners.inner import InnerOptimizer, InnerSGD, Tensors, all_gradients
 from fslcore.learners.metagan.discriminator import Discriminator, WithoutLabels
 from fslcore.learners.metagan.task_generator import TaskGenerator
-from fslcore.learners.networks import check_at_least, check_images
+from fslcore.learners.networks import check_at_least, check_images, check_weights
 from fslcore.learners.tasks import accuracy, flat_with_labels
 
 # The published settings.
@@ -100,23 +102,38 @@ class MetaGAN(EpisodicLearner):
         self.task_generator: TaskGenerator | None = None
         if generator is not None:
             self.task_generator = TaskGenerator(generator, task_encoder, network.input_shape, noise_dim)
+            check_weights("generator", generator)
+            check_weights("task_encoder", task_encoder)
             self.discriminator = Discriminator(network, self.normalization, adversary_weight)
-            names = ("generator_loss", "real_probability", "fake_probability")
-            self.adversary_trackers = [keras.metrics.Mean(name=name) for name in names]
+            self.adversary_trackers = [
+                Reported("generator_loss", "down"),
+                Reported("real_probability", None),
+                Reported("fake_probability", None),
+            ]
 
     def compile(self, optimizer: Any, generator_optimizer: Any = None, **kwargs: Any) -> None:
-        """Keras' `compile` with two optimizers; the losses need no argument.
+        """Keras' `compile` with two optimizers; the adversary's losses need no argument.
 
         Args:
             optimizer: the optimizer of the network.
             generator_optimizer: the optimizer of the generator and the task encoder; None: one like that of
                 the network.
-            **kwargs: as for `keras.Model.compile`.
+            **kwargs: as for `AdaptiveLearner.compile`.
+
+        Raises:
+            ArgumentError: as for `AdaptiveLearner.compile`, or an optimizer has `use_ema`, which Keras
+                finishes for the one optimizer of a model.
+            NotImplementedError: there are several replicas.
         """
         super().compile(optimizer=optimizer, **kwargs)
         if generator_optimizer is None:
             generator_optimizer = type(self.optimizer).from_config(self.optimizer.get_config())
-        self.generator_optimizer = keras.optimizers.get(generator_optimizer)
+        self.generator_optimizer = self._scaling(keras.optimizers.get(generator_optimizer))
+        check_rate("generator_optimizer", self.generator_optimizer)
+        for name in ("optimizer", "generator_optimizer") if self.task_generator is not None else ():
+            given = getattr(self, name)
+            if getattr(given, "inner_optimizer", given).use_ema:
+                raise ArgumentError(name, "must not have use_ema for a MetaGAN with a generator", True)
         # Each is built for the variables that it updates, and no others.
         for outer, variables in self.trained_parts():
             outer.build(variables)
@@ -128,9 +145,12 @@ class MetaGAN(EpisodicLearner):
         optimizer = keras.saving.serialize_keras_object(self.generator_optimizer)
         return {**super().get_compile_config(), "generator_optimizer": optimizer}
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as it was compiled when it was saved."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
+    def _scaling(self, optimizer: keras.Optimizer) -> keras.Optimizer:
+        """An optimizer that scales its loss as Keras made the one of the network do, under mixed_float16."""
+        scaling = keras.optimizers.LossScaleOptimizer
+        if isinstance(self.optimizer, scaling) and not isinstance(optimizer, scaling):
+            return scaling(optimizer)
+        return optimizer
 
     @property
     def optimizers(self) -> list[keras.Optimizer]:
@@ -138,13 +158,13 @@ class MetaGAN(EpisodicLearner):
         return [optimizer for optimizer, _ in self.trained_parts()]
 
     @property
-    def metrics(self) -> list[keras.Metric]:
+    def trackers(self) -> list[keras.Metric]:
         """`loss` (of the discriminator) and `accuracy` on queries, and with a generator three more.
 
         These are `generator_loss`, and the mean probabilities of being real that the adapted network gives
         real queries, `real_probability`, and generated ones, `fake_probability`.
         """
-        return [*super().metrics, *([] if self.task_generator is None else self.adversary_trackers)]
+        return [*super().trackers, *([] if self.task_generator is None else self.adversary_trackers)]
 
     @property
     def takes_unlabelled(self) -> bool:
@@ -205,7 +225,7 @@ class MetaGAN(EpisodicLearner):
         """The loss of the discriminator; see `AdaptiveLearner`."""
         if context is None:
             return super().inner_loss(weights, state, images, labels, context)
-        judged = self.discriminator.judge(weights, state, images, labels, context)
+        judged = self.discriminator.judge(weights, state, images, labels, context, self.label_loss)
         return judged.loss, judged.logits, judged.state
 
     def trained_parts(self) -> list[tuple[keras.Optimizer, list[keras.Variable]]]:
@@ -269,14 +289,22 @@ class MetaGAN(EpisodicLearner):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([adapted, generated_query])
             judged = self.discriminator.judge(
-                adapted, state, query, query_labels, WithoutLabels(generated_query, unlabelled_query)
+                adapted,
+                state,
+                query,
+                query_labels,
+                WithoutLabels(generated_query, unlabelled_query),
+                self.label_loss,
             )
-        gradients = tape.gradient(judged.loss, adapted)
+            scaled = self.optimizer.scale_loss(judged.loss)
+            scaled_distance = self.generator_optimizer.scale_loss(judged.feature_distance)
+        gradients = all_gradients(tape, scaled, adapted, self.network.trainable_variables)
         # In two parts, first back to the images: the generator was recorded before the network was adapted.
-        towards_real = tape.gradient(judged.feature_distance, generated_query)
+        towards_real = tape.gradient(scaled_distance, generated_query)
         generator_gradients = generator_tape.gradient(
             generated_query, generating, output_gradients=towards_real
         )
         results = [judged.loss, accuracy(query_labels, judged.logits)]
         results += [judged.feature_distance, judged.real, judged.generated]
-        return TaskResult([gradients, generator_gradients], results, [*judged.state, *generating_state])
+        state = [*judged.state, *generating_state]
+        return TaskResult([gradients, generator_gradients], results, state, judged.logits)

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""One image file -> uint8, whatever its format, colours and depth; and a folder's common depth.
+
+Files with more than 8 bits per value do not say how many of them are used: a camera of 12 bits writes files
+of 16 bits whose values end at 4095. `Depth` finds that out from all files together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+_GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+# EPS starts another program; the others are only recognised, or are no images.
+_NOT_READ = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
+# Formats whose first bytes cannot be those of a text. The others are known by their endings only.
+_KNOWN_BY_CONTENT = ("AVIF", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PSD", "QOI", "TIFF", "WEBP")
+_PIXELS_AT_ONCE = 50_000_000  # held decoded by all threads together, 4 bytes each; one image may have more
+_ORIENTATION = 0x0112  # of EXIF
+_DEPTHS = (8, 10, 12, 14, 16)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of an image before it is read.
+
+    Attributes:
+        gray: Whether it has no colours.
+        pages: Images in the file, of which the first is read; 1 for an animation.
+        kind: "" for 8 bits per value, "integer" for more, "float" for floating-point values.
+        most: The largest value of an image whose kind is not "".
+    """
+
+    gray: bool
+    pages: int = 1
+    kind: str = ""
+    most: float = 0.0
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How the values of deep images become 8 bits.
+
+    Attributes:
+        bits: How many bits the values of integer images have.
+        unit: Whether the values of float images go from 0 to 1, and not to 255.
+    """
+
+    bits: int = 16
+    unit: bool = True
+
+    @classmethod
+    def of(cls, headers: list[Header]) -> Depth:
+        """The depth of all images of a folder."""
+        whole = int(max((header.most for header in headers if header.kind == "integer"), default=65535))
+        bits = next((bits for bits in _DEPTHS if whole < 2**bits), whole.bit_length())
+        return cls(bits, max((header.most for header in headers if header.kind == "float"), default=1.0) <= 1)
+
+    def in_words(self, headers: list[Header]) -> list[str]:
+        """What had to be guessed, one sentence each."""
+        whole = [header for header in headers if header.kind == "integer"]
+        floats = sum(header.kind == "float" for header in headers)
+        said = []
+        if whole and self.bits != 16:
+            most = int(max(header.most for header in whole))
+            said.append(
+                f"{len(whole)} files with more than 8 bits have values up to {most} and are taken for images "
+                f"of {self.bits} bits: {2**self.bits - 1} becomes white"
+            )
+        elif dark := sum(header.most < 4096 for header in whole):
+            said.append(
+                f"{dark} of {len(whole)} files with 16 bits have no value above 4095 and keep at most 16 "
+                "levels, since others have larger values"
+            )
+        if floats:
+            said.append(f"{floats} files hold floating-point values: {1 if self.unit else 255} is white")
+        return said
+
+
+def suffixes() -> frozenset[str]:
+    """The endings, in lower case and with their dot, of the formats that are read."""
+    formats = _formats()
+    return frozenset(ending for ending, of in Image.registered_extensions().items() if of in formats)
+
+
+def is_picture(file: Path) -> bool:
+    """Whether the content of a file is that of an image, whatever its name."""
+    try:
+        with Image.open(file, formats=[name for name in _formats() if name in _KNOWN_BY_CONTENT]):
+            return True
+    except Exception:  # depends on the format
+        return False
+
+
+def header(file: Path) -> Header:
+    """What is known of an image before it is read; raises what `Image.open` raises."""
+    with _opened(file) as image:
+        kind = _kind(image)
+        gray = _is_gray(image)
+        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+        most = 0.0
+        if kind:
+            with _ROOM.taken(image):
+                values = _deep_values(file, image)[..., :3]
+                least, most = float(values.min()), float(values.max())
+            limit = 255.0 if kind == "float" else float(2**32)
+            if not (np.isfinite([least, most]).all() and 0 <= least <= most <= limit):
+                raise ValueError(
+                    f"its values, from {least:g} to {most:g}, are no brightness from 0 to 1 or to {limit:.0f}"
+                )
+    return Header(gray, pages, kind, most)
+
+
+def read(file: Path, image_size: int, channels: int, depth: Depth) -> npt.NDArray[np.uint8]:
+    """The image as uint8 [image_size, image_size, channels]; raises what `Image.open` raises."""
+    with _opened(file) as image, _ROOM.taken(image):
+        flat = _eight_bits(file, image, depth)
+        if flat is not image:
+            flat.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+        ImageOps.exif_transpose(flat, in_place=True)
+        flat = _on_white(flat)
+        mode = "L" if channels == 1 else "RGB"
+        flat = flat if flat.mode == mode else flat.convert(mode)
+        small = flat.resize((image_size, image_size), Image.Resampling.BILINEAR)
+        return np.asarray(small, dtype=np.uint8).reshape(image_size, image_size, channels)
+
+
+class _Room:
+    """Limits the pixels that are held decoded at once, so that memory does not grow with the threads."""
+
+    def __init__(self, pixels: int) -> None:
+        self._most = self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, image: Image.Image) -> Iterator[None]:
+        """Waits until there is room for an image, and holds it."""
+        pixels = min(self._most, image.width * image.height)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_ROOM = _Room(_PIXELS_AT_ONCE)
+
+
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in Image.OPEN if name not in _NOT_READ]
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    with Image.open(file, formats=_formats()) as image:
+        yield image
+
+
+def _is_gray(image: Image.Image) -> bool:
+    if image.mode != "P":
+        return image.mode in _GRAY_MODES
+    red, green, blue = np.reshape(image.getpalette(), (-1, 3)).T
+    return bool(np.all(red == green) and np.all(green == blue))
+
+
+def _kind(image: Image.Image) -> str:
+    if image.mode == "F":
+        return "float"
+    deep_colours = image.mode in ("RGB", "RGBA") and ";16" in _raw_mode(image)
+    return "integer" if image.mode.startswith("I") or deep_colours else ""
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the values lie in the file, such as "RGB;16B"; Pillow reads only the upper 8 bits of colours."""
+    tiles = getattr(image, "tile", None)
+    if not tiles:
+        return ""
+    arguments = tiles[0][3]
+    mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return mode if isinstance(mode, str) else ""
+
+
+def _deep_values(file: Path, image: Image.Image) -> npt.NDArray[Any]:
+    """The values of an image whose kind is not "", [height, width, bands]."""
+    upper = np.atleast_3d(np.asarray(image))
+    if image.mode not in ("RGB", "RGBA"):
+        return upper
+    # Read with the bytes of a value exchanged, Pillow's upper 8 bits are the lower ones.
+    with _opened(file) as again:
+        swapped = _raw_mode(again)[:-1] + {"B": "L", "L": "B"}.get(_raw_mode(again)[-1:], "")
+        codec, box, offset, arguments = again.tile[0]
+        arguments = (swapped, *arguments[1:]) if isinstance(arguments, tuple) else swapped
+        again.tile = [(codec, box, offset, arguments), *again.tile[1:]]
+        try:
+            lower = np.asarray(again)
+        except ValueError:  # compressed TIFF, gray with transparency: Pillow has no such mode
+            return upper.astype(np.uint16) << 8
+    return (upper.astype(np.uint16) << 8) | lower
+
+
+def _eight_bits(file: Path, image: Image.Image, depth: Depth) -> Image.Image:
+    """An image of 8 bits per value; Pillow's own conversion of deeper ones would clip instead of scale."""
+    kind = _kind(image)
+    if kind == "float" and depth.unit:
+        return Image.fromarray(np.rint(np.asarray(image) * 255.0).astype(np.uint8))
+    if kind != "integer" or (depth.bits == 16 and image.mode in ("RGB", "RGBA")):
+        return image
+    # Transparency may use more bits than the colours do.
+    values = np.minimum(_deep_values(file, image).astype(np.uint32) >> (depth.bits - 8), 255).astype(np.uint8)
+    return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Transparent pixels to white."""
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
