@@ -121,6 +121,12 @@ def test_without_a_command_the_help_is_shown_as_it_is(in_process):
     assert out.count("\n") > 10
 
 
+def test_figures_of_a_benchmark_that_could_not_be_written_are_not_measured(in_process, tmp_path):
+    for out in (tmp_path, tmp_path / "nowhere" / "figures.json"):
+        message = in_process.complaint("bench", "gram", "--out", out)
+        assert "--out must be a file in a folder that is there" in message
+
+
 def test_the_version(in_process):
     assert in_process("--version") == (0, f"fslcore {__version__}\n", "")
 
