@@ -195,6 +195,20 @@ def test_data_dir_is_heeded_or_refused(in_process, run, data):
     assert "--data-dir must follow the learner" in in_process.complaint("train", "--data-dir", "x", "siamese")
 
 
+def test_files_that_cannot_be_read_can_be_skipped(in_process, folder, data):
+    (data / "class03" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    options = ("--data", data, "--image-size", 16, "--out", "skipping")
+    message = in_process.complaint("train", "prototypical", *options)
+    assert "broken.png" in message
+    assert "--skip-broken leaves" in message
+    short = ("--way", 3, "--epochs", 1, "--steps-per-epoch", 1, "--eval-episodes", 2, "--skip-broken")
+    with pytest.warns(UserWarning, match=r"broken\.png"):
+        assert in_process("train", "prototypical", *options, *short)[0] == 0
+    assert runs.read_config(folder / "skipping")["skip_broken"] is True
+    with pytest.warns(UserWarning, match=r"broken\.png"):
+        assert in_process("evaluate", "skipping", "--episodes", 2)[0] == 0
+
+
 # ---- opened in Python
 
 

@@ -83,7 +83,7 @@ def main() -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     output.degrade()
     try:
-        with signals.raised():
+        with signals.raised(), output.warnings_in_one_line():
             code = app(prog_name="fslcore", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort) as stop:

@@ -69,6 +69,9 @@ def bench(
         before = None if against is None else read_json(against, "--against")
     except ValueError as error:  # about the file, and nothing else
         raise WrongArgument(str(error)) from error
+    # Before minutes of measuring, whose figures would then be lost.
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise ArgumentError("out", "must be a file in a folder that is there", str(out))
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
     with startup.quietly():

@@ -46,7 +46,7 @@ def check_repeated(command: Any, args: list[str], *, until_argument: bool = Fals
 def with_suggestion(error: Exception, text: str) -> str:
     """The parser's words about an unknown option, with its guesses as a question."""
     guesses, said = getattr(error, "possibilities", None), getattr(error, "message", None)
-    return f"{said} (did you mean {' or '.join(guesses)}?)" if guesses and said else text
+    return f"{said} (did you mean {guesses[0]}?)" if guesses and said else text
 
 
 class Command(TyperCommand):

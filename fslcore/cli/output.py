@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 _HANDLER = "fslcore.plain"
@@ -20,6 +23,21 @@ def degrade() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors=_HANDLER)
+
+
+@contextlib.contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Shows warnings as the program's own words, without the lines of code that they come from."""
+
+    def one_line(message: Warning | str, *_: object) -> str:
+        return f"fslcore: warning: {' '.join(str(message).split())}\n"
+
+    before = warnings.formatwarning
+    warnings.formatwarning = one_line  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def silence() -> None:

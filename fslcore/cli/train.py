@@ -167,6 +167,14 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
             typer.Option(min=1, help=f"{shared.EPISODES_HELP} [default: 1000]", rich_help_panel=shared.RUN),
         ] = None,
         data_dir: shared.DataDir = None,
+        skip_broken: Annotated[
+            bool,
+            typer.Option(
+                "--skip-broken",
+                help="Leave out the files of a folder that cannot be read.",
+                rich_help_panel=shared.RUN,
+            ),
+        ] = False,
         min_images: shared.MinImages = None,
         threads: shared.Threads = None,
         **chosen: Any,
@@ -180,6 +188,7 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
                 image_size=image_size,
                 quick=quick,
                 tensorboard=tensorboard,
+                skip_broken=skip_broken,
                 min_images=min_images,
                 eval_episodes=eval_episodes,
                 threads=threads,

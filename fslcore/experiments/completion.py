@@ -43,7 +43,7 @@ def carry_through(
         NotSaved: as for `experiments.train`.
     """
     with folders.locked(run.folder):
-        folders.sweep(run.folder)
+        folders.sweep(run.folder, without=runs.METRICS)  # which others write, too
         _train(run, learner, parts, observer, callbacks)
         _measure(run, learner, parts, observer)
         observer.finished(run)

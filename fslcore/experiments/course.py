@@ -46,6 +46,7 @@ def train(
     image_size: int = 28,
     quick: bool = False,
     tensorboard: bool = False,
+    skip_broken: bool = False,
     min_images: int | None = None,
     eval_episodes: int | None = None,
     threads: int | None = None,
@@ -64,6 +65,8 @@ def train(
         image_size: height and width that the images are resized to.
         quick: with the name of a learner, take small sizes, for a trial.
         tensorboard: also write the curves for TensorBoard, into the run folder.
+        skip_broken: leave out the files of a folder that cannot be read, with a warning, also in `resume` and
+            `evaluate`; otherwise they are an error.
         min_images: leave out the classes with fewer images; None: those from which the learner cannot learn,
             and the few that have less than half of what is usual and than a step takes. The observer is told.
         eval_episodes: test episodes for each result; None: 1000, or 200 for a quick trial.
@@ -110,7 +113,7 @@ def train(
         folders.check_outside(folder, Path(data).expanduser(), "out", hint)
     with observer.starting():
         number = fix_threads(threads, recipe.layout, required=threads is not None)
-    whole = data_parts.load_parts(data, data_dir, image_size, observer.loading)
+    whole = data_parts.load_parts(data, data_dir, image_size, observer.loading, skip_broken)
     least = selection.least_images(recipe, whole, fixed, min_images)
     parts = selection.selected(whole, least)
     for sentence in selection.left_out_in_words(whole, least):
@@ -130,6 +133,7 @@ def train(
         "data_dir": None if data_dir is None else str(data_dir),
         "image_size": image_size,
         "image_shape": list(parts["train"].image_shape),
+        "skip_broken": skip_broken,
         "min_images": least,
         "classes": {name: list(part.class_names) for name, part in whole.items()},
         "split": data_parts.described(parts),
@@ -246,6 +250,9 @@ def evaluate(
         _check_queries(recipe, test, query, max(shot for _, shot in protocols))
     memory.check(run.recipe, {"test": test})
     learner = checkpoints.trained_learner(run, test.image_shape)
+    step = checkpoints.load_progress(run.folder).step
+    if 0 < step < run.recipe.steps:
+        changes.append(f"the training is not complete: measured after {step:,} of {run.recipe.steps:,} steps")
     for sentence in changes:
         observer.noticed(sentence)
     rivals = []

@@ -8,6 +8,8 @@ from pathlib import Path
 
 def reason(error: Exception) -> str:
     """What went wrong, in a line: that of the system, without the names of temporary files."""
+    if isinstance(error, NotSaved):
+        return error.why
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -17,7 +17,7 @@ except ImportError:  # there is none on Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 # What `files.replace` calls a file that it is writing; a process that is killed leaves it behind.
-_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..+")
+_TEMPORARY = re.compile(r"\.(?:\d+-[0-9a-f]{8}-)?[0-9a-f]{8}\..+", re.DOTALL)
 
 
 def is_new(folder: Path) -> bool:
@@ -27,16 +27,20 @@ def is_new(folder: Path) -> bool:
     return folder.is_dir() and all(_TEMPORARY.fullmatch(entry.name) for entry in folder.iterdir())
 
 
-def sweep(folder: Path, name: str | None = None) -> None:
+def sweep(folder: Path, name: str | None = None, *, without: str | None = None) -> None:
     """Removes the temporary files that killed processes have left.
 
     Args:
         folder: the run folder; the caller is the only one to write what is swept.
         name: only temporary files of this file; None: of all files.
+        without: but not those of this file.
     """
     with contextlib.suppress(OSError):  # a folder that cannot be written is none to be tidied
         for entry in folder.iterdir():
-            if _TEMPORARY.fullmatch(entry.name) and (name is None or entry.name.endswith(f".{name}")):
+            wanted = (name is None or entry.name.endswith(f".{name}")) and not (
+                without is not None and entry.name.endswith(f".{without}")
+            )
+            if wanted and _TEMPORARY.fullmatch(entry.name):
                 entry.unlink(missing_ok=True)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ _MOST_NAMES = 5
 
 
 def load_parts(
-    data: PathLike, data_dir: PathLike | None, image_size: int, progress: Progress
+    data: PathLike,
+    data_dir: PathLike | None,
+    image_size: int,
+    progress: Progress,
+    skip_broken: bool = False,
 ) -> dict[str, ImageStore]:
     """The classes for training, validation and test: "train", "val" and "test".
 
@@ -35,11 +40,12 @@ def load_parts(
         data_dir: where TensorFlow Datasets keeps omniglot.
         image_size: height and width of the images.
         progress: called as `progress(done, total, what)` while images are read.
+        skip_broken: leave out the files of a folder that cannot be read, with a warning.
 
     Raises:
         ArgumentError: there is no such dataset, or it is too small to be divided.
     """
-    return _divided(_loaded(data, data_dir, image_size, progress), data)
+    return _divided(_loaded(data, data_dir, image_size, progress, skip_broken), data)
 
 
 def parts_of_run(
@@ -141,10 +147,25 @@ def _loaded(
     data_dir: PathLike | None,
     image_size: int,
     progress: Progress,
+    skip_broken: bool,
     channels: int | None = None,
 ) -> ImageStore:
+    on_error = "skip" if skip_broken else "raise"
     with renamed(name_or_path="data"):
-        return load(data, image_size=image_size, channels=channels, data_dir=data_dir, progress=progress)
+        try:
+            return load(
+                data,
+                image_size=image_size,
+                channels=channels,
+                data_dir=data_dir,
+                progress=progress,
+                on_error=on_error,
+            )
+        except ArgumentError as error:
+            requirement = re.sub("`?on_error='skip'`?", "`skip_broken=True`", error.requirement)
+            raise ArgumentError(
+                error.argument, requirement, error.received, described=error.described
+            ) from error
 
 
 def _divided(store: ImageStore, data: PathLike) -> dict[str, ImageStore]:
@@ -175,7 +196,7 @@ def _of_the_run(
             )
         folders.check_outside(run.folder, Path(at), "run", "; move the run out of it")
     kept = config.get("data_dir") if at == config["data"] else None
-    where = (at, data_dir or kept, config["image_size"], progress)
+    where = (at, data_dir or kept, config["image_size"], progress, config.get("skip_broken", False))
     with renamed(**({"data": "run"} if data is None else {})):
         store = _loaded(*where)
         expected = config.get("image_shape")

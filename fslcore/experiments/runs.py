@@ -265,6 +265,7 @@ _ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "height, width and channels",
         lambda value: isinstance(value, list) and len(value) == 3 and all(map(_whole, value)),
     ),
+    "skip_broken": ("true or false", lambda value: isinstance(value, bool)),
     "min_images": ("a number for each part", _numbers),
     "classes": ("the names of the classes of each part", _names),
     "split": ("the sizes and the hash of each part", _split),
@@ -276,5 +277,5 @@ _ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 # Runs of earlier versions do not have these.
 _LATER_ENTRIES = {
     *("data_dir", "image_shape", "min_images", "classes", "eval_episodes", "threads", "tensorboard"),
-    "versions",
+    *("versions", "skip_broken"),
 }

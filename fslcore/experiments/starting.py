@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from fslcore._tensorflow import require_backend
@@ -11,6 +12,8 @@ from fslcore.arguments import ArgumentError
 # TensorFlow has several pools, of as many threads as it is told or as there are cores, and a few beside.
 _POOLS, _BESIDE = 3, 32
 _SMALL_STACK = 1 << 16
+# More than any machine needs; the bits of a run from a larger machine can still be repeated.
+_MOST_THREADS = 512
 
 
 def fix_threads(threads: int | None, layout: str, required: bool = False) -> int:
@@ -55,6 +58,10 @@ def _check_startable(threads: int) -> None:
     Raises:
         ArgumentError: the system does not allow them (`ulimit -u`, the limits of a container, memory).
     """
+    if threads > max(_MOST_THREADS, 4 * (os.cpu_count() or 1)):
+        raise ArgumentError(
+            "threads", f"must be at most {_MOST_THREADS}, or 4 for each of the {os.cpu_count()} CPUs", threads
+        )
     needed = _POOLS * threads + _BESIDE
     release = threading.Event()
     started: list[threading.Thread] = []
