@@ -62,7 +62,7 @@ def adam(module):
 
 def fitted(x):
     images = tf.reshape(x, (1, 6, 4, 2, 1))
-    weights = [tf.zeros((3, 3, 1, 2)), *[tf.ones(2)] * 2, tf.zeros((4, 3)), tf.zeros(3)]
+    weights = [tf.zeros((3, 3, 1, 2)), *[tf.ones(2)] * 2, tf.zeros((16, 3)), tf.zeros(3)]
     order = [[[0, 1, 2]]]
     result = ops.fit_classifiers(
         images, [[0, 1, 2, 0, 1, 2]], order, weights, [tf.zeros(2)] * 2,
@@ -155,6 +155,7 @@ def test_second_order_is_that_of_the_twin(mode, function, twin):
 
 @pytest.mark.parametrize("gradient", [case[1] for case in REFUSED], ids=[case[0] for case in REFUSED])
 def test_what_has_no_gradient_is_a_lookup_error(gradient):
+    gradient = tf.autograph.experimental.do_not_convert(gradient)  # AutoGraph replaces the error by its own
     for mode in MODES[:3]:
         with pytest.raises(LookupError):
             mode(gradient)(X)
@@ -173,7 +174,7 @@ def test_what_has_no_gradient_is_a_lookup_error(gradient):
 def test_second_order_through_the_losses(loss):
     # Differences of the gradient along a line, in which float32 leaves three digits.
     function = gradient_of(lambda x: loss(LABELS, x))
-    direction, step = normal(3, 12, 4), 1e-2
+    direction, step = normal(3, 12, 4), 1e-3
     penalty = [float(tf.reduce_sum(function(X + sign * step * direction) ** 2)) for sign in (1, -1)]
     slope = float(tf.reduce_sum(of_penalty(lambda x: loss(LABELS, x))(X) * direction))
     assert slope == pytest.approx((penalty[0] - penalty[1]) / (2 * step), rel=0.05, abs=1e-3)

@@ -100,6 +100,7 @@ def of_matrices(one: Any, two: Any) -> dict[str, float]:
     for name, loss in ON_MATRICES.items():
         kernel = "euclidean" if name == "triplets" else "cosine"
         made = model(two, loss(), kernel)
+        before = made.get_weights()
         made.fit(x, labels, batch_size=8, shuffle=False, verbose=0)
         alone = model(one, loss(), kernel)
         halves = [(x[:4], labels[:4]), (x[4:], labels[4:])]
@@ -109,6 +110,7 @@ def of_matrices(one: Any, two: Any) -> dict[str, float]:
             total = tf.add_n(values) / (1.0 if "sum" in name else 2.0)
         variables = alone.trainable_variables
         expected = [v - 0.1 * g for v, g in zip(variables, tape.gradient(total, variables), strict=True)]
+        assert difference(before, made.get_weights()) > 1e-3, f"{name}: nothing was learnt"
         results[name] = difference([np.asarray(v) for v in expected], made.get_weights())
     matrix_metrics = [metrics.MinEigenvalue(), metrics.classification_accuracy()]
     made = model(two, losses.BinaryCrossentropy(), "dot", metrics=matrix_metrics)
