@@ -325,7 +325,7 @@ def test_layers_that_an_optimizer_does_not_know_are_told(store):
 def test_constraints_hold_in_inner_steps(make, store):
     network = dense_network()
     network.layers[-1].kernel.constraint = keras.constraints.NonNeg()
-    network.layers[-1].kernel.assign(tf.abs(network.layers[-1].kernel))
+    network.layers[-1].kernel.assign(tf.fill(network.layers[-1].kernel.shape, 1e-4))
     model = compiled(make(network))
     support, _ = next(iter(store.episodes(N_WAY, 2, 1, tasks=1)))
     adapted = model.adapt(support[0]).layers[-1].get_weights()[0]
