@@ -191,6 +191,11 @@ def test_folder_is_refused(tmp_path, files, message):
         pytest.param({"image_size": 7}, "image_size must be .* received image_size=7", id="small"),
         pytest.param({"image_size": 28.0}, "received image_size=28.0", id="float"),
         pytest.param({"channels": 2}, "channels must be 1, 3 or None, received channels=2", id="channels"),
+        pytest.param({"channels": True}, "received channels=True", id="bool"),
+        pytest.param({"channels": 3.0}, "received channels=3.0", id="channels as float"),
+        pytest.param({"image_size": True}, "received image_size=True", id="size as bool"),
+        pytest.param({"image_size": "28"}, "received image_size='28'", id="size as text"),
+        pytest.param({"image_size": float("nan")}, "received image_size=nan", id="no size"),
         pytest.param(
             {"name_or_path": "glyphs", "channels": 3}, "1 or None for glyphs", id="glyphs in colour"
         ),

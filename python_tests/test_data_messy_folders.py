@@ -169,6 +169,12 @@ def test_other_layouts_are_refused_with_what_to_do(tmp_path, files, message):
         load(tmp_path)
 
 
+def test_a_run_folder_is_no_data(tmp_path):
+    run_in(tmp_path / "run")
+    with pytest.raises(ArgumentError, match="run, a run folder of fslcore, with 0 sub-folders and 1 images"):
+        load(tmp_path / "run")
+
+
 def test_a_class_with_the_name_of_a_part_is_said(root):
     save(root / "test" / "1.png")
     store, said = said_of(root)

@@ -127,8 +127,10 @@ def test_smoothing_goes_by_a_tenth_of_the_series_from_3_to_100():
         ([[1.0]], None, r"values must be \[N\]"),
         ([1.0, 2.0], 0, "window must be 1 to 2, the number of values, received window=0"),
         ([1.0, 2.0], 3, "window must be 1 to 2"),
+        ([1.0, 2.0], 1.5, "window must be a whole number, received window=1.5"),
+        ([1.0, 2.0], True, "window must be a whole number, received window=True"),
     ],
-    ids=["empty", "matrix", "no-window", "too-wide"],
+    ids=["empty", "matrix", "no-window", "too-wide", "fraction", "bool"],
 )
 def test_smoothing_of_what_is_no_series_is_refused(values, window, message):
     with pytest.raises(ValueError, match=message):
@@ -182,6 +184,32 @@ def test_an_episode_that_does_not_fit_its_scores_is_refused():
     support, query, scores = episode()
     with pytest.raises(ValueError, match=r"scores must be \[12, 3\]"):
         plots.episode_with_predictions(support, query, scores[:-1])
+
+
+def test_a_query_without_an_answer_is_wrong():
+    support, query, scores = episode()
+    scores[0] = [np.nan, 0, 0]
+    scores[5] = [0, 1, np.nan]
+    figure = plots.episode_with_predictions(support, query, scores)
+    assert figure.get_suptitle() == "3-way 2-shot: 10 of 12 queries right"
+    assert [text for text in texts(figure) if text == "→ ?"] == ["→ ?"] * 2
+
+
+@pytest.mark.parametrize("images", [np.full((2, 1, 4, 4, 1), 255.0), np.ones((2, 1, 4, 4, 1), np.uint8)])
+def test_images_that_would_all_be_white_are_refused(images):
+    good = np.zeros((2, 1, 4, 4, 1), np.float32)
+    for draw in (
+        lambda: plots.episode_with_predictions(images, good, np.eye(2)),
+        lambda: plots.episode_with_predictions(good, images, np.eye(2)),
+        lambda: plots.real_versus_generated(images, good),
+        lambda: plots.real_versus_generated(good, images),
+    ):
+        with pytest.raises(
+            ValueError, match=r"must hold floats from 0 to 1, received (float64 up to 255|uint8)"
+        ):
+            draw()
+    good[0, 0, 0, 0] = np.nan  # a generator that diverged
+    plots.real_versus_generated(good, good)
 
 
 # ---- real and generated images
@@ -266,6 +294,11 @@ def test_distance_matrix_of_many_classes_has_no_names():
 def test_distance_matrix_must_match_its_labels(values):
     with pytest.raises(ValueError, match=r"values must be \[N, N\]"):
         plots.distance_matrix(values, [0, 1, 1])
+
+
+def test_distance_matrix_has_no_class_of_missing_labels():
+    with pytest.raises(ValueError, match=r"labels must hold .* 1 missing of 3 .* at 1"):
+        plots.distance_matrix(np.zeros((3, 3)), [1.0, np.nan, 2.0])
 
 
 # ---- accuracy versus N

@@ -195,7 +195,7 @@ def _of_the_run(
                 str(run.folder if data is None else data),
             )
         folders.check_outside(run.folder, Path(at), "run", "; move the run out of it")
-    kept = config.get("data_dir") if at == config["data"] else None
+    kept = config.get("data_dir") if at == config["data"] and at in _IN_DATA_DIR else None
     where = (at, data_dir or kept, config["image_size"], progress, config.get("skip_broken", False))
     with renamed(**({"data": "run"} if data is None else {})):
         store = _loaded(*where)

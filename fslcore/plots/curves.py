@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, PercentFormatter
 
+from fslcore.arguments import as_int64
 from fslcore.evaluation import Report
 from fslcore.plots.style import BLUE, COLOURS, GRAY, VERMILLION, band, blank_figure, line, tidy
 from fslcore.plots.texts import literal, short
@@ -92,6 +93,8 @@ def smoothed(values: npt.ArrayLike, window: int | None = None) -> npt.NDArray[np
     if values.ndim != 1 or not values.size:
         raise ValueError(f"values must be [N] with N at least 1, received shape {list(values.shape)}")
     shortest, longest = _WINDOWS
+    if window is not None:
+        as_int64("window", window)
     width = min(longest, max(shortest, len(values) // 10), len(values)) if window is None else window
     if not 1 <= width <= len(values):
         raise ValueError(f"window must be 1 to {len(values)}, the number of values, received window={window}")

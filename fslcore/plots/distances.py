@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from fslcore.data.labelling import check_none_missing
 from fslcore.plots.style import blank_figure
 from fslcore.plots.texts import literal, short
 
@@ -37,11 +38,12 @@ def distance_matrix(
         A figure with the class boundaries marked.
 
     Raises:
-        ValueError: `values` is not square or does not match `labels`.
+        ValueError: `values` is not square or does not match `labels`, or a label is missing.
     """
     values, labels = np.asarray(values, np.float64), np.asarray(labels)
     if labels.ndim != 1 or values.shape != (len(labels), len(labels)):
         raise ValueError(f"values must be [N, N] for labels [N], received {values.shape} and {labels.shape}")
+    check_none_missing("labels", labels)
     order = np.argsort(labels, kind="stable")
     classes, sizes = np.unique(labels, return_counts=True)
     ends = np.cumsum(sizes)

@@ -18,6 +18,7 @@ from fslcore.plots.texts import drawable, literal
 _KEY = "→ the class a wrong one was taken for"
 # With fewer queries there is no room for the key above the second of them: it stands below the picture.
 _QUERIES_BESIDE_KEY = 6
+_MOST = 1.5  # larger values are no rounding and no overshoot: the images go to 255
 _LEAST_WIDTH = 3.9  # inches, for the key and for the heading
 
 
@@ -31,9 +32,10 @@ def episode_with_predictions(
     """An episode: for each class a row of its support, and its queries with the predictions.
 
     Args:
-        support: images `[n_way, k_shot, H, W, C]`, 0 to 1.
+        support: images `[n_way, k_shot, H, W, C]`, floats from 0 to 1.
         query: images `[n_way, n_query, H, W, C]`.
-        scores: `[n_way * n_query, n_way]`, class by class, larger = more alike.
+        scores: `[n_way * n_query, n_way]`, class by class, larger = more alike. A query with a NaN among its
+            scores is wrong.
         class_names: one per class; "class 1", ... if None.
         title: the heading; the number of right answers if None.
 
@@ -42,9 +44,10 @@ def episode_with_predictions(
         class below.
 
     Raises:
-        ValueError: the shapes do not go together.
+        ValueError: the shapes do not go together, or the values of the images are not from 0 to 1.
     """
-    support, query, scores = np.asarray(support), np.asarray(query), np.asarray(scores)
+    support, query = _shown("support", support), _shown("query", query)
+    scores = np.asarray(scores)
     n_way, k_shot = support.shape[:2]
     n_query = query.shape[1]
     if len(query) != n_way or scores.shape != (n_way * n_query, n_way):
@@ -57,7 +60,7 @@ def episode_with_predictions(
         textwrap.fill(f"{i + 1}  {drawable(name)}", 22, max_lines=2, placeholder=" …")
         for i, name in enumerate(names)
     ]
-    predicted = scores.argmax(axis=1).reshape(n_way, n_query)
+    predicted = np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1)).reshape(n_way, n_query)
     right = int((predicted == np.arange(n_way)[:, None]).sum())
     drawing = _is_drawing(support)
     figure = blank_figure(
@@ -82,7 +85,8 @@ def episode_with_predictions(
             correct = predicted[row, column] == row
             _image(panel, query[row, column], GREEN if correct else VERMILLION, 2.5, drawing)
             if not correct:
-                panel.set_xlabel(f"→ {predicted[row, column] + 1}", color=VERMILLION, fontsize=9, labelpad=1)
+                taken_for = predicted[row, column] + 1 or "?"
+                panel.set_xlabel(f"→ {taken_for}", color=VERMILLION, fontsize=9, labelpad=1)
             if row == 0 and column == 0:
                 panel.set_title("queries", loc="left", fontsize=10, color=GRAY)
             if row == 0 and column == 1 and right < n_way * n_query and n_query >= _QUERIES_BESIDE_KEY:
@@ -99,7 +103,7 @@ def real_versus_generated(
     """Images of a task beside those that a generator makes for it.
 
     Args:
-        real: images `[rows, columns, H, W, C]`, 0 to 1; a row may be a class.
+        real: images `[rows, columns, H, W, C]`, floats from 0 to 1; a row may be a class.
         generated: images `[rows, any number, H, W, C]`.
         title: the heading.
 
@@ -107,9 +111,9 @@ def real_versus_generated(
         A figure with two grids of images.
 
     Raises:
-        ValueError: the shapes are not those, or the images differ in size.
+        ValueError: the shapes are not those, the images differ in size, or their values are not from 0 to 1.
     """
-    grids = {"real": np.asarray(real), "generated": np.asarray(generated)}
+    grids = {"real": _shown("real", real), "generated": _shown("generated", generated)}
     for name, grid in grids.items():
         if grid.ndim != 5 or not grid.size or grid.shape[2:] != grids["real"].shape[2:]:
             shapes = " and ".join(str(list(grid.shape)) for grid in grids.values())
@@ -126,6 +130,18 @@ def real_versus_generated(
         _image(panel, _tiled(grid), LIGHT_GRAY, 0.0, drawing)
         panel.set_title(name, loc="left", fontsize=10, color=GRAY)
     return figure
+
+
+def _shown(name: str, images: npt.ArrayLike) -> npt.NDArray[Any]:
+    """The images as an array; those from 0 to 255 would all be shown white."""
+    array = np.asarray(images)
+    if array.dtype.name == "bfloat16":  # no float to NumPy
+        array = array.astype(np.float32)
+    most = array.max(where=~np.isnan(array), initial=0) if array.dtype.kind == "f" else None
+    if most is None or most > _MOST:
+        values = f"{array.dtype}" + ("" if most is None else f" up to {most:g}")
+        raise ValueError(f"{name} must hold floats from 0 to 1, received {values}")
+    return array
 
 
 def _is_drawing(images: npt.NDArray[Any]) -> bool:

@@ -99,7 +99,8 @@ class Dataset:
     ) -> None:
         """Raises ArgumentError for a size, a number of channels or a folder that it does not have."""
         check_count("image_size", image_size, self.least_size)
-        if channels is not None and channels not in self.channels:
+        whole = isinstance(channels, (int, np.integer)) and not isinstance(channels, bool)
+        if channels is not None and not (whole and channels in self.channels):
             allowed = ", ".join(map(str, self.channels))
             which = "" if self.channels == _EVERY_CHANNELS else f" for {self.name}"
             raise ArgumentError("channels", f"must be {allowed} or None{which}", channels)

@@ -189,7 +189,8 @@ def _counted(tree: Folder, notes: LeftOut) -> str:
     for reason in (left_out.RUNS, left_out.SYSTEM, left_out.UNREADABLE, left_out.OTHER):
         if count := notes.count(reason):
             found.append(f"{count} {reason}, the first {notes.first(reason)!r}")
-    return f"{printable(tree.path)} with " + " and ".join(found)
+    run = ", a run folder of fslcore," if _is_run(tree.path) else ""
+    return f"{printable(tree.path)}{run} with " + " and ".join(found)
 
 
 def _joined(names: list[str]) -> str:
