@@ -15,13 +15,17 @@
     evaluate               accuracy over episodes, with its confidence interval
     experiments            a run from its recipe to its results, in a folder
 
-Everything is imported on first use, so that `import fslcore.kernels` stays light.
+Everything is imported on first use, so that `import fslcore.kernels` stays light. Once the process has
+imported Keras or TensorFlow too, saved models with layers, losses, learners or ops of the package can be
+loaded: see `registration`.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from fslcore import registration
 
 __version__ = "0.1.0"
 
@@ -102,3 +106,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__, "jax"])
+
+
+registration.watch()

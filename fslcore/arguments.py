@@ -51,8 +51,8 @@ class ArgumentError(ValueError):
 
 
 def check_one_of(argument: str, value: str, known: tuple[str, ...]) -> None:
-    """Raises ArgumentError for a value that is not among `known`."""
-    if value not in known:
+    """Raises ArgumentError for a value that is not among the words `known`."""
+    if not isinstance(value, str) or value not in known:
         raise ArgumentError(argument, f"must be one of {', '.join(known)}", value)
 
 
@@ -79,14 +79,35 @@ def check_precision(precision: str) -> None:
 
 def check_activation(activation: str | None) -> None:
     """Raises ArgumentError for an activation that is not among `ACTIVATIONS`."""
-    if activation not in ACTIVATIONS:
+    if activation is not None and (not isinstance(activation, str) or activation not in ACTIVATIONS):
         raise ArgumentError("activation", "must be None or 'sigmoid'", activation)
 
 
 def check_at_least(argument: str, value: int, least: int) -> None:
-    """Raises ArgumentError for a value below `least`."""
-    if value < least:
+    """Raises ArgumentError for a value below `least`, or that is no whole number as `as_int64` has them."""
+    if as_int64(argument, value) < least:
         raise ArgumentError(argument, f"must be at least {least}", value)
+
+
+def check_image_shape(argument: str, shape: Any, least: int) -> None:
+    """Raises ArgumentError unless the shape is (height, width, channels) of images that are large enough.
+
+    Args:
+        argument: Name of the argument.
+        shape: Three integers; a height or width of None is not compared.
+        least: Least height and width.
+    """
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else ()
+    known = [size for size in sizes if size is not None]
+    whole = all(isinstance(size, (int, np.integer)) and not isinstance(size, bool) for size in known)
+    if len(sizes) != 3 or not whole or sizes[2] is None or sizes[2] < 1:
+        raise ArgumentError(argument, "must be (height, width, channels)", shape)
+    if any(size is not None and size < least for size in sizes[:2]):
+        raise ArgumentError(
+            argument,
+            f"must be a height and a width of at least {least} pixels, or nothing is left to embed",
+            shape,
+        )
 
 
 def check_pairwise(metric: str, weights_given: bool, bias_given: bool, activation: str | None) -> None:
@@ -118,12 +139,16 @@ def check_conv_block(strides: int, pool_size: int, epsilon: float, precision: st
         ArgumentError: For any other value.
     """
     for argument, value in (("strides", strides), ("pool_size", pool_size)):
-        if value not in (1, 2):
+        if as_int64(argument, value) not in (1, 2):
             raise ArgumentError(argument, "must be 1 or 2", value)
-    if not (epsilon > 0 and math.isfinite(epsilon)):
+    try:
+        number = as_float("epsilon", epsilon)
+    except ArgumentError:
+        number = 0.0
+    if number <= 0:
         raise ArgumentError("epsilon", "must be positive and finite", epsilon)
     check_one_of("precision", precision, CONV_PRECISIONS)
-    return int(strides), int(pool_size), float(epsilon)
+    return int(strides), int(pool_size), number
 
 
 def check_store(shape: tuple[int | None, ...], dtype: str) -> None:
@@ -208,17 +233,24 @@ def _axes(count: int) -> str:
 
 
 def as_float(name: str, value: Any) -> float:
-    """The argument as a Python float, or an ArgumentError; text is no number."""
-    if isinstance(value, str | bytes | bytearray) or value is np.ma.masked:
+    """The argument as a Python float, or an ArgumentError; text, truth values, NaN and inf are no numbers."""
+    if isinstance(value, str | bytes | bytearray | bool | np.bool_) or value is np.ma.masked:
         raise ArgumentError(name, "must be a number", value)
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
         raise ArgumentError(name, "must be a number", value) from None
+    except OverflowError:  # an integer beyond the greatest float
+        number = math.inf
+    if not math.isfinite(number):
+        raise ArgumentError(name, "must be a finite number", value)
+    return number
 
 
 def as_int64(name: str, value: Any) -> int:
-    """The argument as a Python integer of 64 bits, or an ArgumentError."""
+    """The argument as a Python integer of 64 bits, or an ArgumentError; 5.0, "5" and True are no integers."""
+    if isinstance(value, bool | np.bool_):
+        raise ArgumentError(name, "must be a whole number", value)
     try:
         number = operator.index(value)
     except TypeError:

@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from fslcore.arguments import check_mining
+from fslcore.tensors import real
 
 Tensor = Any
 
@@ -39,7 +40,11 @@ def mine_triplets_of_distances(
 
 
 def triplet_loss_of_distances(
-    distances: Tensor, same_class: Tensor, mining: str = "semihard", margin: Tensor | float = 1.0
+    distances: Tensor,
+    same_class: Tensor,
+    mining: str = "semihard",
+    margin: Tensor | float = 1.0,
+    soft: bool = False,
 ) -> Tensor:
     """The triplet loss on the mined triplets of a matrix of distances.
 
@@ -48,12 +53,23 @@ def triplet_loss_of_distances(
         same_class: bool [batch, batch]: which samples share a class.
         mining: One of `fslcore.kernels.MININGS`.
         margin: Scalar, in units of the distances.
+        soft: Whether log(1 + exp(D[a, p] - D[a, n])) replaces the hinge; there is no margin then.
 
     Returns:
         float32 scalar, differentiable with respect to `distances`.
     """
-    mined = mine_triplets_of_distances(distances, same_class, mining)
-    return _mean_of_distances(distances, mined, margin)
+    to_positive, to_negative = distances_of_mined_triplets(distances, same_class, mining)
+    return mean_softplus(to_positive, to_negative) if soft else mean_hinge(to_positive, to_negative, margin)
+
+
+def distances_of_mined_triplets(
+    distances: Tensor, same_class: Tensor, mining: str = "semihard"
+) -> tuple[Tensor, Tensor]:
+    """From the anchors of the mined triplets to their positives and to their negatives, [triplets] each."""
+    distances = real("distances", distances)
+    anchor, positive, negative = mine_triplets_of_distances(distances, same_class, mining)
+    to_positive = tf.gather_nd(distances, tf.stack([anchor, positive], axis=1))
+    return to_positive, tf.gather_nd(distances, tf.stack([anchor, negative], axis=1))
 
 
 def triplet_semihard_of_distances(
@@ -113,21 +129,19 @@ def _mine_anchors(
 _MINE = {"semihard": _mine_semihard, "hard": _mine_hard, "easy_positive": _mine_easy_positive}
 
 
-def _mean_of_distances(distances: Tensor, mined: tuple[Tensor, ...], margin: Tensor | float) -> Tensor:
-    distances = tf.cast(distances, tf.float32)
-    anchor, positive, negative = mined
-    return mean_hinge(
-        tf.gather_nd(distances, tf.stack([anchor, positive], axis=1)),
-        tf.gather_nd(distances, tf.stack([anchor, negative], axis=1)),
-        margin,
-    )
-
-
 def mean_hinge(to_positive: Tensor, to_negative: Tensor, margin: Tensor | float) -> Tensor:
     """The mean over triplets of max(to_positive - to_negative + margin, 0); 0 without triplets."""
     violation = to_positive - to_negative + margin
     # Not tf.nn.relu: its gradient at NaN is 0, but a NaN row must show in the gradient too.
-    terms = tf.where(violation <= 0.0, 0.0, violation)
+    return _mean(tf.where(violation <= 0.0, 0.0, violation))
+
+
+def mean_softplus(to_positive: Tensor, to_negative: Tensor) -> Tensor:
+    """The mean over triplets of log(1 + exp(to_positive - to_negative)); 0 without triplets."""
+    return _mean(tf.math.softplus(to_positive - to_negative))
+
+
+def _mean(terms: Tensor) -> Tensor:
     return tf.math.divide_no_nan(tf.reduce_sum(terms), tf.cast(tf.size(terms), tf.float32))
 
 
@@ -137,7 +151,7 @@ def _candidates(distances: Tensor, same_class: Tensor) -> tuple[Tensor, Tensor, 
     # element (XLA broadcasts the result of `where` on a single element, even if it is empty).
     one_more = [[0, 0], [0, 1]]
     is_positive = same_class & ~tf.eye(tf.shape(same_class)[0], dtype=tf.bool)
-    distances = tf.stop_gradient(tf.cast(distances, tf.float32))
+    distances = tf.stop_gradient(real("distances", distances))
     return tf.pad(distances, one_more), tf.pad(is_positive, one_more), tf.pad(~same_class, one_more)
 
 

@@ -6,8 +6,8 @@ Labels are class ids [batch] or [batch, 1], integers or floats that hold integer
 two ids above 2^24 can differ as integers and be equal as float32.
 
 A wrong shape is a ValueError as soon as it is known. Wrong values, and shapes unknown until then, are a
-`tf.errors.InvalidArgumentError` when the batch arrives. XLA compiles no assertions: there, floats that are
-not integers count as ids, and only the size is checked.
+`tf.errors.InvalidArgumentError` when the batch arrives. XLA compiles no assertions: there the size is
+checked, and `nan_if_wrong` makes NaN of what is computed from wrong values.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+
+from fslcore.tensors import real, unmasked
 
 Tensor = Any
 
@@ -43,7 +45,7 @@ def class_ids(labels: Tensor, predictions: Tensor) -> Tensor:
 
 def square_matrix(predictions: Tensor) -> Tensor:
     """The predictions as float32 [batch, batch], or a ValueError if they have another shape."""
-    predictions = tf.cast(predictions, tf.float32)
+    predictions = real("y_pred", predictions)
     if predictions.shape.rank != 2 or not predictions.shape[:1].is_compatible_with(predictions.shape[1:]):
         raise ValueError(
             f"y_pred must be one matrix [batch, batch], received shape {_dimensions(predictions)}"
@@ -74,16 +76,8 @@ def same_class(labels: Tensor, predictions: Tensor) -> Tensor:
 
     def by_row() -> Tensor:
         rows = tf.cast(labels, tf.float32)
-        is_one_hot = tf.reduce_all((rows == 0.0) | (rows == 1.0)) & tf.reduce_all(
-            tf.reduce_sum(rows, 1) == 1.0
-        )
-        with tf.control_dependencies(
-            [
-                tf.debugging.Assert(
-                    is_one_hot, ["y_true must hold a single 1 per row among zeros, received", rows]
-                )
-            ]
-        ):
+        message = "y_true must hold a single 1 per row among zeros, received"
+        with tf.control_dependencies([tf.debugging.Assert(_are_one_hot(rows), [message, rows])]):
             rows = tf.reshape(rows, [tf.shape(predictions)[0], tf.shape(rows)[1]])
         return tf.matmul(rows, rows, transpose_b=True) > 0.5
 
@@ -94,8 +88,29 @@ def same_class(labels: Tensor, predictions: Tensor) -> Tensor:
     return tf.cond(tf.shape(labels)[1] == 1, by_id, by_row)
 
 
-def _labels(labels: Tensor, predictions: Tensor) -> Tensor:
+def nan_if_wrong(values: Tensor, labels: Tensor) -> Tensor:
+    """The values, or NaN if labels are neither class ids nor one-hot rows: for XLA, which asserts nothing.
+
+    Args:
+        values: float32, what was computed from the labels.
+        labels: As for `same_class`.
+    """
     labels = tf.convert_to_tensor(labels)
+    width = 1 if labels.shape.rank == 1 else labels.shape[1]
+    if width == 1 and not labels.dtype.is_floating:
+        return values
+    if width == 1:
+        are_right = tf.reduce_all(_are_exact(labels))
+    elif width is not None:
+        are_right = _are_one_hot(tf.cast(labels, tf.float32))
+    else:
+        are_ids = tf.reduce_all(_are_exact(labels)) if labels.dtype.is_floating else True
+        are_right = tf.where(tf.shape(labels)[1] == 1, are_ids, _are_one_hot(tf.cast(labels, tf.float32)))
+    return values * tf.where(are_right, 1.0, float("nan"))
+
+
+def _labels(labels: Tensor, predictions: Tensor) -> Tensor:
+    labels = unmasked("y_true", labels)
     if not (labels.dtype.is_integer or labels.dtype.is_floating or labels.dtype.is_bool):
         raise ValueError(f"y_true must hold numbers, received {labels.dtype.name}")
     batch = predictions.shape[0]
@@ -115,11 +130,19 @@ def _flat_ids(labels: Tensor, predictions: Tensor) -> Tensor:
     ids = tf.reshape(labels, [tf.shape(predictions)[0]])
     if not ids.dtype.is_floating:
         return tf.cast(ids, tf.int64)
-    # From 2^24 on (2^11 in float16) x + 1 may round to x, so that two ids may be the same float.
-    exact = (ids == tf.round(ids)) & (tf.abs(ids) + 1.0 > tf.abs(ids))
     message = "y_true must hold integers, and as floats only those below the dtype's precision, received"
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(exact), [message, ids])]):
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(_are_exact(ids)), [message, ids])]):
         return tf.searchsorted(tf.sort(ids), ids, out_type=tf.int64)
+
+
+def _are_exact(ids: Tensor) -> Tensor:
+    """Which floats are integers that no other integer is rounded to."""
+    # From 2^24 on (2^11 in float16) x + 1 may round to x, so that two ids may be the same float.
+    return (ids == tf.round(ids)) & (tf.abs(ids) + 1.0 > tf.abs(ids))
+
+
+def _are_one_hot(rows: Tensor) -> Tensor:
+    return tf.reduce_all((rows == 0.0) | (rows == 1.0)) & tf.reduce_all(tf.reduce_sum(rows, 1) == 1.0)
 
 
 def _dimensions(tensor: Tensor) -> Any:

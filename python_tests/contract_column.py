@@ -36,6 +36,8 @@ class Column:
         accuracy: what `compile(metrics=)` needs, so that the logs have an "accuracy".
         options: what `compile` needs beside the optimizer.
         called: (learner, inputs) -> what it predicts for them, from other methods or from calling it.
+        once: whether a step adds the losses of layers once, at the weights before it; a learner that adapts
+            adds them in every inner step too.
         gathers: whether a batch over several replicas is one batch to the loss, not one per replica.
     """
 
@@ -55,6 +57,7 @@ class Column:
     accuracy: Callable[[], list[Any]] = list
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     called: Callable[[keras.Model, Any], Any] = lambda learner, inputs: learner(inputs)
+    once: bool = True
     gathers: bool = False
 
     def elements(self, learner: keras.Model, count: int, seed: int = 0) -> list[Element]:

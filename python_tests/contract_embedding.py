@@ -139,12 +139,13 @@ EMBEDDINGS = Column(
     all_but(
         "`class_weight`",
         "`sample_weight`",
+        "`compile(weighted_metrics=)`",
         'callbacks that watch "accuracy" or "val_accuracy"',
-        "a strategy with two replicas",
     ),
     labels_and_output,
     lambda: losses.TripletHardLoss(margin=2.0),
     accuracy=lambda: ["accuracy"],
+    gathers=True,
 )
 PAIRS = Column(
     "Siamese on pairs",

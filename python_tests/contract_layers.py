@@ -24,6 +24,11 @@ def regularisers(column: Column) -> None:
     assert_same([regularised[0].numpy()], [before[index := position(learner, regularised[0])]])
     added = factor * np.sum(np.square(before[index]))
     logs, plain_logs = logs_of(learner, [element]), logs_of(plain, [element])
+    if not column.once:
+        assert logs["loss"] > plain_logs["loss"] + 0.3 * added
+        norms = [np.linalg.norm(weights(each)[index]) for each in (learner, plain)]
+        assert norms[0] < 0.99 * norms[1]
+        return
     assert_close([logs["loss"] - plain_logs["loss"]], [added], 1e-3)
     difference = changes(weights(learner), weights(plain))[index]
     assert_close([difference], [-0.1 * 2 * factor * before[index]], 1e-3)

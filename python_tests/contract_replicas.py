@@ -13,6 +13,7 @@ import sys
 from functools import cache
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from contract_column import Column, assert_close, changes, moved, weights
@@ -49,15 +50,17 @@ def strategy() -> tf.distribute.Strategy:
 
 
 def step_on_two(column: Column) -> None:
+    # Their part of the loss, too, must count once, not once per replica.
+    made = {"regularizer": keras.regularizers.L2(0.3)}
     with strategy().scope():
-        learner = column.compiled(SGD(0.1))
+        learner = column.compiled(SGD(0.1), made=made)
     halves = column.elements(learner, 2)
     before = weights(learner)
     whole = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *halves)
     learner.fit(tf.data.Dataset.from_tensors(whole), verbose=0)
     single = []
     for element in [whole] if column.gathers else halves:
-        alone = column.compiled(SGD(0.1))
+        alone = column.compiled(SGD(0.1), made=made)
         alone.set_weights(before)
         alone.train_on_batch(*element)
         single.append(changes(weights(alone), before))

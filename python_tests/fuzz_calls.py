@@ -215,7 +215,9 @@ def acceptable_sizes(call: Call) -> bool | None:
     if any(math.prod(filter(None, shape)) >= 2**58 for shape in call.shapes):
         return False
     fits = spec.sizes(call.shapes, call.attributes)
-    if fits and any(elements([result]) >= 2**58 for result in spec.results(call.shapes, call.attributes)):
+    if fits and any(
+        math.prod(filter(None, shape)) >= 2**58 for shape, _ in spec.results(call.shapes, call.attributes)
+    ):
         return False
     return fits
 

@@ -256,6 +256,28 @@ def mean_hinge(x: ArrayLike, triplets: Triplets, margin: float, metric: str) -> 
     return TripletLoss(loss, grad, count)
 
 
+def soft_triplet_loss(
+    x: ArrayLike,  # [B, d]
+    labels: ArrayLike,  # [B]
+    metric: str = "sqeuclidean",
+) -> TripletLoss:
+    """Mean of log(1 + exp(farthest positive - nearest negative)) and its gradient, anchor by anchor."""
+    x = np.asarray(x, np.float64)
+    distance, triplets = pairwise(x, metric=metric), mine_triplets(x, labels, "hard", metric)
+    count = len(triplets.anchor)
+    loss, grad = 0.0, np.zeros_like(x)
+    for a, p, n in zip(*triplets, strict=True):
+        violation = distance[a, p] - distance[a, n]
+        loss += float(np.logaddexp(0.0, violation)) / count
+        slope = float(sigmoid(violation)) / count
+        by_a, by_p = pair_gradient(x[a], x[p], metric)
+        without_a, without_n = pair_gradient(x[a], x[n], metric)
+        grad[a] += slope * (by_a - without_a)
+        grad[p] += slope * by_p
+        grad[n] -= slope * without_n
+    return TripletLoss(loss, grad, count)
+
+
 # Episodes -------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,14 @@ def test_doctor_finds_this_machine_well():
     assert {"python", "tensorflow", "threads", "library core", "XLA", "CUDA kernels"} <= set(findings)
 
 
+def test_doctor_tells_a_quota_and_an_instruction_set_that_is_not_used(monkeypatch):
+    monkeypatch.setattr("fslcore.cpus.cpu_quota", lambda: 1.5)
+    monkeypatch.setenv("FSLCORE_SIMD", "foo")
+    findings = {finding.subject: finding.detail for finding in doctor._core()}
+    assert findings["threads"].endswith("CPUs, of which a quota allows the time of 1.5")
+    assert findings["SIMD level"].endswith("(FSLCORE_SIMD=foo is not one that this CPU has)")
+
+
 def test_doctor_survives_what_is_broken(monkeypatch):
     def broken() -> list[doctor.Finding]:
         raise ImportError("undefined symbol: _ZN10tensorflow")

@@ -286,6 +286,13 @@ def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_read(roo
     load(root, image_size=8, channels=3)
 
 
+@pytest.mark.parametrize("name", ["glyphs", "symbols"])
+def test_drawn_images_that_do_not_fit_into_memory_are_refused(name, monkeypatch):
+    monkeypatch.setattr("fslcore.data.memory.free_bytes", lambda: 10**6)
+    with pytest.raises(ArgumentError, match=r"image_size=1000: .* images with 1 channels take"):
+        load(name, image_size=1000)
+
+
 def test_an_interrupted_load_ends_soon_and_leaves_nothing(root, cache_dir, monkeypatch):
     for i in range(200):
         save(root / "oak" / f"b{i}.png")

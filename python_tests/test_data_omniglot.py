@@ -108,6 +108,62 @@ def damaged(prepared, tmp_path):
     return folder
 
 
+def version_of(folder):
+    (version,) = (folder / "omniglot").iterdir()
+    return version
+
+
+def without(name):
+    def damage(folder):
+        for path in version_of(folder).glob(name):
+            path.unlink()
+
+    return damage
+
+
+def with_content(name, content):
+    def damage(folder):
+        for path in version_of(folder).glob(name):
+            path.chmod(0o644)
+            path.write_bytes(content)
+
+    return damage
+
+
+def with_changed(name, old, new):
+    def damage(folder):
+        for path in version_of(folder).glob(name):
+            path.chmod(0o644)
+            path.write_bytes(path.read_bytes().replace(old, new))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without("omniglot-test*"),
+        without("dataset_info.json"),
+        with_content("dataset_info.json", b"{"),
+        with_content("dataset_info.json", b"{}"),
+        with_content("omniglot-train*", b""),
+        with_content("omniglot-train*", b"no record"),
+        with_content("label.labels.txt", b""),
+        with_changed("dataset_info.json", b'"test"', b'"other"'),
+    ],
+    ids=range(8),
+)
+def test_every_damage_is_one_sentence(prepared, tmp_path, damage):
+    folder = tmp_path / "data"
+    shutil.copytree(prepared / "omniglot", folder / "omniglot")
+    damage(folder)
+    with pytest.raises(
+        RuntimeError, match=r"^omniglot in .* cannot be read: .*\. Delete .* prepare it again$"
+    ):
+        load("omniglot", data_dir=folder, cache_dir=tmp_path)
+    assert not list(tmp_path.glob("*.store"))
+
+
 def test_damaged_dataset_is_named(damaged, tmp_path):
     with pytest.raises(RuntimeError, match=r"omniglot in .* cannot be read"):
         load("omniglot", data_dir=damaged, cache_dir=tmp_path)

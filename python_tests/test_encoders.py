@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from inputs import normal
 
-from fslcore.encoders import BasicCNN, KochNet, VinyalsNet, conv4
+from fslcore.arguments import ArgumentError
+from fslcore.encoders import BasicCNN, KochNet, VinyalsNet, conv4, conv4_classifier
 
 SMALL = {
     "BasicCNN": (lambda: BasicCNN((28, 28, 1)), 3_221_344, 512),
@@ -107,3 +108,24 @@ def test_an_encoder_is_saved(tmp_path):
     encoder.save(tmp_path / "encoder.keras")
     x = normal(0, 2, 28, 28, 1)
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "encoder.keras")(x), encoder(x))
+
+
+@pytest.mark.parametrize(
+    ("build", "least"),
+    [
+        (VinyalsNet, 16),
+        (conv4, 16),
+        (BasicCNN, 2),
+        (KochNet, 65),
+        (lambda shape: conv4_classifier(5, shape), 1),
+    ],
+    ids=["VinyalsNet", "conv4", "BasicCNN", "KochNet", "conv4_classifier"],
+)
+def test_images_too_small_to_embed_are_refused_and_the_least_are_not(build, least):
+    for shape in ((least - 1, 2 * least, 1), (2 * least, least - 1, 3)):
+        with pytest.raises(ArgumentError, match=f"input_shape must be .* of at least {least} pixels"):
+            build(shape)
+    for shape in (28, (28, 28), (28, 28, 1, 1), (28, 28, None), (28, 28, 0), (28.0, 28, 1), "abc", None):
+        with pytest.raises(ArgumentError, match=r"input_shape must be \(height, width, channels\)"):
+            build(shape)
+    assert build((least, least, 1)).output_shape[-1] >= 1

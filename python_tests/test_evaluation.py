@@ -12,7 +12,7 @@ import pytest
 from fslcore import PixelNearestNeighbour, Prototypical, Siamese, accuracy_versus_way, evaluate, kernels
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
-from fslcore.evaluation import Adapter, Report, paired_difference
+from fslcore.evaluation import Adapter, Report, episodes, paired_difference, protocol
 from fslcore.learners import AdaptiveLearner
 
 SHAPE = (3, 3, 1)
@@ -149,6 +149,109 @@ def test_the_same_seed_gives_the_same_report_and_another_one_another(store):
 def test_protocols_that_are_impossible_are_refused(store, arguments, message):
     with pytest.raises(ArgumentError, match=message):
         evaluate(PixelNearestNeighbour(), store, **{"n_way": 4, "n_query": 2, "episodes": 3} | arguments)
+
+
+@pytest.mark.parametrize(
+    "argument", ["n_way", "k_shot", "n_query", "n_unlabelled", "episodes", "seed", "batch_size"]
+)
+@pytest.mark.parametrize("value", [1.5, "3", None, True, np.nan, 2**70, -1], ids=repr)
+def test_counts_are_whole_numbers(store, argument, value):
+    with pytest.raises(ArgumentError, match=f"^{argument} must be [^\n]*, received {argument}=[^\n]*$"):
+        evaluate(
+            PixelNearestNeighbour(), store, **{"n_way": 4, "n_query": 2, "episodes": 3} | {argument: value}
+        )
+
+
+def test_one_class_to_choose_from_is_refused(store):
+    with pytest.raises(ArgumentError, match="n_way must be at least 2, received n_way=1"):
+        evaluate(PixelNearestNeighbour(), store, 1, 1, 2, episodes=2)
+
+
+@pytest.mark.parametrize(
+    "learner", [Prototypical, object(), flat(), None], ids=["class", "object", "net", "None"]
+)
+def test_what_is_no_learner_is_refused(store, learner):
+    with pytest.raises(ArgumentError, match="learner must have the methods `embed` and `class_scores`, or"):
+        evaluate(learner, store, 4, 1, 2, episodes=2)
+    with pytest.raises(ArgumentError, match="learner must have the methods `embed` and `class_scores`, or"):
+        accuracy_versus_way({"it": learner}, store, episodes=2)
+
+
+def test_what_is_no_store_is_refused(store):
+    with pytest.raises(ArgumentError, match="store must be an ImageStore, received ndarray"):
+        evaluate(PixelNearestNeighbour(), store.images, 4, 1, 2, episodes=2)
+
+
+def test_images_of_another_shape_are_refused(store):
+    other = keras.Sequential([keras.Input((5, 3, 1)), keras.layers.Flatten()])
+    with pytest.raises(ArgumentError, match=r"store must hold images \[5, 3, 1\] for this learner, received"):
+        evaluate(Prototypical(other), store, 4, 1, 2, episodes=2)
+    any_size = keras.Sequential([keras.Input((None, None, 1)), keras.layers.GlobalAveragePooling2D()])
+    assert evaluate(Prototypical(any_size), store, 4, 1, 2, episodes=2).accuracy > 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("transductive", [False, True])
+def test_embeddings_that_are_no_numbers_are_refused(store, value, transductive):
+    class Broken(Prototypical):
+        """Right but for a few images."""
+
+        def embed(self, images, training=False):
+            embeddings = np.array(super().embed(images, training))
+            embeddings[::5, 1] = value
+            return embeddings
+
+    with pytest.raises(ArgumentError, match="learner must embed every image as finite numbers, received NaN"):
+        evaluate(Broken(flat()), store, 4, 1, 2, episodes=2, transductive=transductive)
+
+
+def test_embeddings_of_another_shape_are_refused(store):
+    class Maps(PixelNearestNeighbour):
+        def embed(self, images, training=False):
+            return np.asarray(images)
+
+    with pytest.raises(
+        ArgumentError, match=r"learner must embed 56 images as \[56, D\], received shape \[56"
+    ):
+        evaluate(Maps(), store, 4, 1, 2, episodes=2)
+
+
+def test_a_kernel_without_weights_yet_is_refused(store):
+    class Flat(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.reshape(x, (-1, 9))
+
+    encoder = Flat()
+    encoder.build((None, *SHAPE))
+    learner = Siamese(encoder)
+    with pytest.raises(ArgumentError, match="kernel must have weights before it compares: train the"):
+        evaluate(learner, store, 4, 1, 2, episodes=2)
+    learner(store.images[:2] / np.float32(255))
+    assert evaluate(learner, store, 4, 1, 2, episodes=2).accuracy >= 0
+
+
+def test_more_episodes_than_are_drawn_at_a_time(store, monkeypatch):
+    whole = evaluate(PixelNearestNeighbour(), store, 4, 1, 2, episodes=30)
+    monkeypatch.setattr(episodes, "_CHUNK", 7)
+    again = evaluate(PixelNearestNeighbour(), store, 4, 1, 2, episodes=30)
+    np.testing.assert_array_equal(again.episode_accuracies, whole.episode_accuracies)
+
+
+def test_adapters_get_no_more_images_at_a_time_than_fit(store, monkeypatch):
+    """However they are divided, the episodes are the same, and each has its number."""
+    counts = []
+
+    class Adapting:
+        n_way = 4
+
+        def score_episodes(self, support, query, *, unlabelled=None, transductive=False, seed=0, first=0):
+            counts.append((first, len(support)))
+            first_pixels = query.reshape(len(query), 8, -1)[..., :4]
+            return first_pixels + first
+
+    monkeypatch.setattr(protocol, "_ADAPTED_BYTES", 4 * 4 * 3 * 9 * 3 + 1)
+    evaluate(Adapting(), store, 4, 1, 2, episodes=8)
+    assert counts == [(0, 3), (3, 3), (6, 2)]
 
 
 def test_adapters_take_all_that_evaluate_passes():

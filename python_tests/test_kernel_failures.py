@@ -201,7 +201,7 @@ EXIT = """
 import sys, threading, time
 import numpy as np, fslcore.kernels as k
 k.set_num_threads({threads})
-x = np.random.default_rng(0).random((2000, 64), np.float32)
+x = np.random.default_rng(0).random((2000, 64), np.{dtype})
 labels, store = np.arange(2000) // 4, np.zeros((50, 28, 28, 1), np.uint8)
 classes = k.group_labels(labels)
 calls = [
@@ -225,9 +225,10 @@ sys.exit(7)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])  # the second is converted, also without the GIL
 @pytest.mark.parametrize("seconds", [0.3, 0.55])
-def test_a_process_that_ends_while_kernels_run_has_its_own_exit_code(threads, seconds):
-    code, _, err = run(EXIT.format(threads=threads, seconds=seconds))
+def test_a_process_that_ends_while_kernels_run_has_its_own_exit_code(threads, dtype, seconds):
+    code, _, err = run(EXIT.format(threads=threads, dtype=dtype, seconds=seconds))
     assert code == 7, err
     assert not err
 

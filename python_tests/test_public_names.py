@@ -31,7 +31,9 @@ EXPORTED = {
         BinaryCrossentropy TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss
         binary_crossentropy triplet_hard_loss triplet_loss triplet_mining_loss triplet_semihard_loss
     """,
-    "fslcore.metrics": "MinEigenvalue classification_accuracy min_eigenvalue",
+    "fslcore.metrics": """
+        ActiveTriplets AnchorsWithoutPositive MinEigenvalue classification_accuracy min_eigenvalue
+    """,
     "fslcore.ops": """
         AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
         conv_block fit_classifiers gather_images mine_hard mine_semihard mine_triplets native_libraries

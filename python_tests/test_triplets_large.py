@@ -168,3 +168,15 @@ def test_ties_do_not_depend_on_threads(threads, mining):
         threads(count)
         for part, wanted in zip(mine(kernels, mining, x, labels), want, strict=True):
             assert_bit_identical(part, wanted)
+
+
+def test_xla_refuses_more_triplets_than_its_sizes_can_count():
+    # 46,341 * 46,340 is below 2^31, which is the most that XLA's dynamic sizes hold.
+    import tensorflow as tf
+
+    from fslcore import ops
+
+    labels = tf.constant(np.arange(46_342) // 2)
+    compiled = tf.function(lambda x: ops.mine_triplets(x, labels)[0], jit_compile=True)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"fewer than 2\^31 results"):
+        compiled(tf.zeros([46_342, 1]))

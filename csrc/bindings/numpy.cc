@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The ops on NumPy arrays: convert, check, release the GIL, run. The public functions, with their
 // documentation, are in fslcore/kernels.
+#include <cxxabi.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -51,20 +52,25 @@ std::shared_ptr<ThreadPool> Pool() {
   return g_pool;
 }
 
-// Runs body without the GIL. At the end of the process Python ends a thread that asks for the GIL, by
-// unwinding its stack: a C++ program would be aborted, and its exit code lost. Such a thread sleeps here,
-// with its arrays and its memory, until the process has ended.
+// At the end of the process, Python ends a thread that asks for the GIL by unwinding its stack. That would
+// release objects without the GIL, or abort the program, whose exit code would be lost: such a thread sleeps
+// here until the process has ended.
+template <class Body>
+auto UntilTheEnd(const Body& body) {
+  try {
+    return body();
+  } catch (const abi::__forced_unwind&) {
+    for (;;) pause();
+  }
+}
+
 template <class Body>
 auto WithoutGil(const Body& body) {
   class Released {
    public:
     Released() : state_(PyEval_SaveThread()) {}
     ~Released() {
-      try {
-        PyEval_RestoreThread(state_);
-      } catch (...) {  // in no version of Python by anything else
-        for (;;) pause();
-      }
+      UntilTheEnd([this] { PyEval_RestoreThread(state_); });
     }
     Released(const Released&) = delete;
     Released& operator=(const Released&) = delete;
@@ -130,7 +136,8 @@ py::array AsArray(const py::handle& given, const bindings::Argument& argument) {
                               py::str(py::dtype::of<T>()).template cast<std::string>() + ", received " +
                               py::str(type).template cast<std::string>());
     }
-    return Array<T>(py::reinterpret_borrow<py::object>(given));
+    const auto object = py::reinterpret_borrow<py::object>(given);
+    return UntilTheEnd([&] { return Array<T>(object); });  // NumPy converts without the GIL
   });
 }
 
@@ -173,6 +180,7 @@ py::tuple RunOp(const py::args& arguments, const py::kwargs& keywords) {
 
 Classes ClassesOf(const Array<int64_t>& labels) {
   Require(labels.ndim() == 1 ? "" : "labels must have 1 axis");
+  Require(labels.size() <= kMostPositions ? "" : "labels must hold fewer than 2^31 labels");
   return Classes(Vector<const int64_t>{labels.data(), labels.size()});
 }
 

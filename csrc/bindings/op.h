@@ -167,18 +167,23 @@ struct Op {
   static std::vector<int> Forwardable(size_t /*output*/, size_t /*inputs*/) { return {}; }
 };
 
-// That all products of sizes fit 64 bits, those of arrays without elements included. Sizes may be unknown.
+// That the product of all sizes but those that are 0 or unknown is below 2^58: products of some of them fit
+// 64 bits, also where an array has no elements.
+inline std::string CheckProduct(const std::string& name, const Sizes& sizes) {
+  Sizes positive;
+  for (int64_t size : sizes)
+    if (size > 0) positive.push_back(size);
+  const std::string problem = CheckElements(name, positive);
+  if (problem.empty() || positive.size() == sizes.size()) return problem;
+  return name + " must have fewer than 2^58 elements, empty axes aside, received shape " + ShapeText(sizes);
+}
+
 template <class O>
 std::string CheckInputs(const Shapes& inputs) {
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    Sizes sizes;
-    for (int64_t size : inputs[i])
-      if (size > 0) sizes.push_back(size);
-    if (!CheckElements("", sizes).empty())
-      return NameAt(O::kInputs, i) +
-             " must have fewer than 2^58 elements, empty axes aside, received shape " + ShapeText(inputs[i]);
-  }
-  return "";
+  std::string problem;
+  for (size_t i = 0; i < inputs.size() && problem.empty(); ++i)
+    problem = CheckProduct(NameAt(O::kInputs, i), inputs[i]);
+  return problem;
 }
 
 // Inside XLA, the sizes of dynamic axes are int32.
@@ -202,7 +207,7 @@ std::string CheckCall(const typename O::Attributes& attributes, const Shapes& in
   if (!problem.empty()) return problem;
   *outputs = O::OutputShapes(attributes, inputs);
   for (size_t i = 0; i < outputs->size() && problem.empty(); ++i)
-    problem = CheckElements(NameAt(O::kOutputs, i), (*outputs)[i]);
+    problem = CheckProduct(NameAt(O::kOutputs, i), (*outputs)[i]);
   return problem;
 }
 

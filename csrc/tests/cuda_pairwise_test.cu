@@ -108,13 +108,20 @@ void TestSpecialRows() {
     p.y[5 * 20] = NAN;
     p.x[6 * 20 + 19] = 1e30f;
     std::fill_n(p.x.begin() + 7 * 20, 20, 0.0f);
+    if (metric == Metric::kCosine) {
+      for (size_t d = 0; d < 20; ++d) p.x[8 * 20 + d] = (d % 3 == 0 ? -1.0f : 1.0f) * 3e38f;
+      std::fill_n(p.x.begin() + 2 * 20, 20, 1e-40f);
+    }
     const Floats out = OnDevice(p), core = OnCpu(p);
     for (size_t i = 0; i < out.size(); ++i) {
       const size_t row = i / 7, col = i % 7;
       Expect(std::isnan(out[i]) == (row == 3 || col == 5), "NaN of pairwise", p.key(),
              static_cast<int64_t>(i));
-      if (row == 7 && col != 5 && metric == Metric::kCosine)
+      if ((row == 7 || row == 2) && col != 5 && metric == Metric::kCosine)
         Expect(out[i] == 1.0f, "zero row of cosine", p.key(), static_cast<int64_t>(i));
+      if (row == 8 && col != 5 && metric == Metric::kCosine)
+        Expect(std::fabs(out[i] - core[i]) < 0.01f, "largest row of cosine", p.key(),
+               static_cast<int64_t>(i));
       if (row == 6 && col != 5)
         Expect(out[i] == core[i] || std::fabs(out[i] / core[i] - 1.0f) < 0.1f, "huge row", p.key(),
                static_cast<int64_t>(i));

@@ -78,7 +78,9 @@ def _core() -> list[Finding]:
     from fslcore.cpus import cpu_quota
 
     forced = os.environ.get("FSLCORE_SIMD")
-    simd = kernels.simd_level() + (f" (FSLCORE_SIMD={forced})" if forced else "")
+    simd = kernels.simd_level()
+    if forced:
+        simd += f" (FSLCORE_SIMD={forced}{'' if forced == simd else ' is not one that this CPU has'})"
     quota = cpu_quota()
     limit = "" if quota is None else f", of which a quota allows the time of {quota:g}"
     return [

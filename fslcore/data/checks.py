@@ -8,14 +8,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_int64
 
 _MOST_CHANNELS = 4  # more than these, beside a first axis of so few, are the width
 
 
 def check_count(argument: str, value: Any, least: int) -> None:
     """Raises ArgumentError unless the value is an integer of at least `least`; bool is no integer here."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
+    try:
+        enough = as_int64(argument, value) >= least
+    except ArgumentError:
+        # Beyond 64 bits it is an integer, and the message says so.
+        if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least:
+            raise
+        enough = False
+    if not enough:
         raise ArgumentError(argument, f"must be an integer of {least} or more", value)
 
 

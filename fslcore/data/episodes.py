@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
@@ -47,9 +45,6 @@ def episodes(
     Raises:
         ArgumentError: An argument is out of range, there are fewer than `n_way` classes, or a class has fewer
             than `k_shot + n_query + 2 * n_unlabelled` images. Raised here, not when the dataset is iterated.
-
-    Warns:
-        UserWarning: There is one class, and there are queries: every answer to them is right.
     """
     check_count("k_shot", k_shot, 1)
     check_count("n_query", n_query, 0)
@@ -64,11 +59,6 @@ def episodes(
     sizes = [k_shot, n_query, *([n_unlabelled] * 2 if n_unlabelled else [])]
     each = "k_shot + n_query" + (" + 2 * n_unlabelled" if n_unlabelled else "")
     source.check("n_way", n_way, each, sum(sizes), rotations)
-    if n_way == 1 and n_query:
-        warnings.warn(
-            "n_way=1: with one class to choose from every answer is right, and nothing can be learnt",
-            stacklevel=3,
-        )
     tables = source.tables(n_way, sum(sizes), seed, first, count, rotations)
     if tasks is not None:
         tables = tables.batch(tasks, drop_remainder=True)

@@ -3,12 +3,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import layers
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, check_image_shape
 
 Shape = tuple[int, int, int]
+
+_LEAST_SIZE = 65  # the convolutions and poolings leave one pixel
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+class Float32L2(keras.regularizers.L2):
+    """`keras.regularizers.L2` in float32: Keras adds up no losses of different dtypes."""
+
+    def __call__(self, x: Any) -> Any:
+        """The penalty of weights of any floating dtype."""
+        return super().__call__(keras.ops.cast(x, "float32"))
 
 
 def KochNet(input_shape: Shape = (105, 105, 3), variant: str = "keras-fsl") -> keras.Sequential:
@@ -32,12 +45,14 @@ def KochNet(input_shape: Shape = (105, 105, 3), variant: str = "keras-fsl") -> k
         The encoder; its `losses` hold the regularisation, which Keras adds to the loss in `fit`.
 
     Raises:
-        ValueError: For any other variant.
+        ArgumentError: For any other variant, and for smaller images.
     """
     if variant not in ("keras-fsl", "paper"):
         raise ArgumentError("variant", "must be 'keras-fsl' or 'paper'", variant)
+    check_image_shape("input_shape", input_shape, _LEAST_SIZE)
     is_paper = variant == "paper"
-    l2 = keras.regularizers.L2
+    of_float32 = keras.config.dtype_policy().variable_dtype == "float32"
+    l2 = keras.regularizers.L2 if of_float32 else Float32L2
     narrow = keras.initializers.RandomNormal(0.0, 0.01)
     bias = keras.initializers.RandomNormal(0.5, 0.01)
 

@@ -6,9 +6,12 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from fslcore.arguments import check_image_shape
 from fslcore.layers import ConvBlock, FusedBatchNormalization
 
 Shape = tuple[int, int, int]
+
+_LEAST_SIZE = 16  # four times halved leaves one pixel
 
 
 def VinyalsNet(input_shape: Shape = (28, 28, 3)) -> keras.Sequential:
@@ -17,11 +20,15 @@ def VinyalsNet(input_shape: Shape = (28, 28, 3)) -> keras.Sequential:
     Vinyals et al., "Matching Networks for One Shot Learning" (2016), section 4.1. 113,600 parameters.
 
     Args:
-        input_shape: (height, width, channels).
+        input_shape: (height, width, channels), at least 16 pixels high and wide.
 
     Returns:
         The encoder.
+
+    Raises:
+        ArgumentError: The images are smaller.
     """
+    check_image_shape("input_shape", input_shape, _LEAST_SIZE)
     stack = [keras.Input(input_shape)]
     for _ in range(4):
         stack += [
@@ -41,7 +48,7 @@ def conv4(
     112,192 parameters on (28, 28, 1).
 
     Args:
-        input_shape: (height, width, channels).
+        input_shape: (height, width, channels), at least 16 pixels high and wide.
         momentum: The momentum of the batch normalisation's moving averages. With Keras' 0.99 they lag 100
             steps behind the weights, so that the statistics of an earlier network would normalise the one
             that is measured.
@@ -49,7 +56,11 @@ def conv4(
 
     Returns:
         The encoder.
+
+    Raises:
+        ArgumentError: The images are smaller, or another argument is out of range.
     """
+    check_image_shape("input_shape", input_shape, _LEAST_SIZE)
     blocks = [ConvBlock(64, strides=1, pool_size=2, momentum=momentum, precision=precision) for _ in range(4)]
     return keras.Sequential([keras.Input(input_shape), *blocks, layers.Flatten()], name="conv4")
 
@@ -71,6 +82,7 @@ def conv4_classifier(
     Returns:
         A classifier, images [batch, height, width, channels] -> logits [batch, n_way].
     """
+    check_image_shape("input_shape", input_shape, 1)
     stack = [keras.Input(input_shape)]
     stack += [ConvBlock(64, strides=2, precision=precision) for _ in range(4)]
     return keras.Sequential([*stack, layers.Flatten(), layers.Dense(n_way)], name="conv4_classifier")

@@ -67,7 +67,12 @@ class ConvBlock(keras.Layer):
 
         def weight(name: str, shape: Shape, initializer: str, trainable: bool = True) -> keras.Variable:
             return self.add_weight(
-                shape=shape, initializer=initializer, trainable=trainable, autocast=False, name=name
+                shape=shape,
+                initializer=initializer,
+                dtype="float32",
+                trainable=trainable,
+                autocast=False,
+                name=name,
             )
 
         self.kernel = weight("kernel", (3, 3, input_shape[3], self.filters), "glorot_uniform")

@@ -20,8 +20,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, fused while training on images.
 
     Arguments, weights and, to rounding, results equal the Keras layer's. That layer itself computes what the
-    fused kernel does not cover: inference, masks, axes other than the last of four, and layers without scale
-    or centre.
+    fused kernel does not cover: inference, masks, axes other than the last of four, layers without scale or
+    centre, and float64.
     """
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
@@ -32,6 +32,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             and self.trainable
             and mask is None
             and inputs.shape.rank == 4
+            and inputs.dtype != tf.float64
             and self.axis in (-1, 3)
             and self.scale
             and self.center

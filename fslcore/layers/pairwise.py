@@ -9,16 +9,23 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore import ops
+from fslcore import ops, xla
 from fslcore.arguments import METRICS, ArgumentError, check_at_least
 from fslcore.layers.heads import HEADS, DenseSigmoid, embedding_size
+from fslcore.layers.predicting import predict_in_one_batch
 from fslcore.layers.row_blocks import pairwise_in_blocks
 
 Tensor = Any
 
 
+predict_in_one_batch()
+
+
 class PairwiseLayer(keras.Layer):
     """A layer with a kernel, which compares each row of one matrix with each row of another.
+
+    The outputs for a sample depend on the others of its batch: `predict` of a model with such a layer takes
+    arrays as one batch, whatever its `batch_size`, and refuses a dataset of several batches.
 
     Args:
         kernel: See `fslcore.layers`.
@@ -30,11 +37,14 @@ class PairwiseLayer(keras.Layer):
         ValueError: For any other kernel.
     """
 
+    compares_batch = True
+
     def __init__(self, kernel: Any, pairs_per_block: int = 4096, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         check_at_least("pairs_per_block", pairs_per_block, 1)
         self.kernel = _kernel(kernel)
         self.pairs_per_block = pairs_per_block
+        self.supports_jit = xla.has_kernels()
 
     def pairwise(self, x: Tensor, y: Tensor | None = None, training: bool | None = None) -> Tensor:
         """The kernel on every row of `x` with every row of `y`.

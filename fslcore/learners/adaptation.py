@@ -79,7 +79,7 @@ def fitted(
 def outputs(
     network: keras.Model, weights: Tensors, state: Tensors, images: tf.Tensor, transductive: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Float32 logits `[B, n_way]` of images, and the sum of the losses that layers add to that of the labels."""
+    """Float32 logits `[B, n_way]` of images, and the sum of the losses that layers add to those of labels."""
     logits, _, terms = network.stateless_call(
         weights, state, images, training=transductive, return_losses=True
     )

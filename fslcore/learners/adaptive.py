@@ -11,15 +11,13 @@ measuring nor adapting changes the meta-weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
-from fslcore.learners import adaptation, compiling, validation
+from fslcore.learners import adaptation
 from fslcore.learners.classifiers import classifier
 from fslcore.learners.inner import (
     CompiledLoop,
@@ -36,32 +34,19 @@ from fslcore.learners.networks import (
     check_images,
     check_trainable,
     check_transductive,
+    image_signature,
 )
 from fslcore.learners.normalization import checked_normalization, kept
-from fslcore.learners.tasks import added, at_least_float32, cross_entropy
+from fslcore.learners.task_model import TaskModel
+from fslcore.learners.tasks import added, at_least_float32
 from fslcore.learners.traces import Traces
 from fslcore.random import episode_seeds, key, minibatch_order
-
 
 # What a loss is multiplied by while it is differentiated in float16: gradients below 6e-8 would be 0.
 _FLOAT16_SCALE = 1024.0
 
 
-class Reported(keras.metrics.Mean):
-    """A mean that callbacks can watch without being told whether more of it is better.
-
-    Args:
-        name: as in the logs.
-        direction: "up", "down", or None: neither is better.
-    """
-
-    def __init__(self, name: str, direction: str | None) -> None:
-        super().__init__(name=name)
-        if direction is not None:
-            self._direction = direction
-
-
-class AdaptiveLearner(keras.Model):
+class AdaptiveLearner(TaskModel):
     """A `keras.Model` around a classifier that is fitted anew to each task by a few gradient steps.
 
     Args:
@@ -99,16 +84,8 @@ class AdaptiveLearner(keras.Model):
         self.inner_optimizer = inner_optimizer
         self.adapt_steps, self.adapt_batch = adapt_steps, adapt_batch
         self.normalization = checked_normalization(network, normalization)
-        self.loss_tracker = Reported("loss", "down")
-        self.accuracy_tracker = Reported("accuracy", "up")
         self._traces = Traces(self)
-        self._has_own_loss = False
         self.built = True
-
-    @property
-    def n_way(self) -> int:
-        """Number of classes of a task: the width of the network's output."""
-        return int(self.network.output_shape[-1])
 
     @property
     def optimizers(self) -> list[keras.Optimizer]:
@@ -120,173 +97,13 @@ class AdaptiveLearner(keras.Model):
         """Whether the learner adapts to images without labels too."""
         return False
 
-    @property
-    def trackers(self) -> list[keras.Metric]:
-        """The metrics that every training step reports: `loss` and `accuracy`, means over tasks."""
-        return [self.loss_tracker, self.accuracy_tracker]
-
-    @property
-    def metrics(self) -> list[keras.Metric]:
-        """The `trackers`, and the metrics given to `compile`."""
-        if not self.compiled:
-            return self.trackers
-        return [self.loss_tracker, self._compile_metrics]
-
-    @property
-    def given_metrics(self) -> list[keras.Metric]:
-        """The metrics given to `compile`, which receive labels `[B]` and logits `[B, n_way]`."""
-        return self._compile_metrics.metrics[len(self.trackers) - 1 :] if self.compiled else []
-
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Keras' `compile`; the optimizer is the one of the outer step.
-
-        Args:
-            optimizer: as for `keras.Model.compile`.
-            loss: replaces the cross-entropy of the labels, in the inner steps, the outer step and validation;
-                a loss of labels int `[B]` and logits `[B, n_way]`. Inner loops then run op by op, unless it
-                is `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
-            loss_weights: as for `keras.Model.compile`.
-            metrics: a list of metrics of labels `[B]` and logits `[B, n_way]`; of the queries in training and
-                validation. `loss` and `accuracy` are reported anyway.
-            weighted_metrics: must be None: images have no weights.
-            **kwargs: as for `keras.Model.compile`.
-
-        Raises:
-            ArgumentError: the loss does not suit logits, metrics are weighted or not a list, or the learning
-                rate is negative or not finite.
-            NotImplementedError: there are several replicas.
-        """
-        compiling.refuse_strategy(self)
-        if weighted_metrics:
-            raise ArgumentError(
-                "weighted_metrics", "must be None: all images count alike", described=str(weighted_metrics)
-            )
-        compiling.check_loss(loss, self.network)
-        given = compiling.checked_metrics(metrics, [tracker.name for tracker in self.trackers])
-        # Keras would keep those of an earlier call.
-        self._compile_loss = self.loss = None
-        super().compile(
-            optimizer=optimizer,
-            loss=loss,
-            loss_weights=loss_weights,
-            metrics=[*self.trackers[1:], *given],
-            **kwargs,
-        )
-        compiling.check_rate("optimizer", self.optimizer)
-        self._compile_metrics.build(tf.zeros([1], tf.int32), tf.zeros([1, self.n_way]))
-        self._has_own_loss = loss is not None and not (
-            compiling.is_cross_entropy_of_logits(loss) and loss_weights is None
-        )
-        if self._compile_loss is not None:
-            compiling.check_compiled_loss(self._compile_loss, loss, self.n_way)
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """Returns the configuration that `compile_from_config` takes; None before `compile`."""
-        if not self.compiled:
-            return None
-        given = self._compile_metrics._user_metrics[len(self.trackers) - 1 :]
-        metrics = keras.saving.serialize_keras_object(list(given) or None)
-        return {**super().get_compile_config(), "metrics": metrics}
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as it was compiled when it was saved."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        for optimizer, variables in self.trained_parts():
-            if not optimizer.built:
-                optimizer.build(variables)
-
-    @wraps(keras.Model.fit)
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `fit`, which refuses `class_weight` and `sample_weight`."""
-        compiling.refuse_weights(self, keras.Model.fit, args, kwargs)
-        return super().fit(*args, **kwargs)
-
-    @wraps(keras.Model.train_on_batch)
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' `train_on_batch`, which refuses `class_weight` and `sample_weight`."""
-        compiling.refuse_weights(self, keras.Model.train_on_batch, args, kwargs)
-        return super().train_on_batch(*args, **kwargs)
-
-    def make_train_function(self, force: bool = False) -> Any:
-        """Keras' `make_train_function`, except that `jit_compile` compiles only the work on one task.
-
-        The loop over tasks stays outside, in a graph, which runs several tasks side by side. XLA would run
-        them one after the other or, unrolled, compile each of them. The function is made anew when layers
-        have been frozen, or trained again.
-        """
-        return self._made("train", super().make_train_function, force)
-
-    def make_test_function(self, force: bool = False) -> Any:
-        """Keras' `make_test_function`, with the exceptions of `make_train_function`."""
-        return self._made("test", super().make_test_function, force)
-
-    def _made(self, name: str, make: Callable[[bool], Any], force: bool) -> Any:
-        compiling.refuse_strategy(self)
-        force = self._traces.is_stale(name) or force
-        asked = bool(super().jit_compile)
-        self.jit_compile = False
-        try:
-            return make(force)
-        finally:
-            self.jit_compile = asked
-
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """Measures one batch; the learner does not change.
-
-        A batch of episodes, (support, query) `[tasks, n_way, images per class, H, W, C]`, is adapted to and
-        scored as by `score_episodes`. The order of images and the noise are those of the first episodes.
-        A batch of images `[B, H, W, C]` and labels `[B]` is scored by the meta-weights.
-
-        Args:
-            data: the batch.
-
-        Returns:
-            `loss` and `accuracy`, and the metrics given to `compile`.
-        """
-        parts = compiling.without_weights(self, data)
-        if len(parts) == 2 and parts[0].shape.rank == 4:
-            measured = validation.of_images(self, *parts)
-        else:
-            measured = self.measured(parts)
-        self.loss_tracker.update_state(measured.losses, sample_weight=measured.weight)
-        self.accuracy_tracker.update_state(measured.right, sample_weight=measured.weight)
-        for metric in self.given_metrics:
-            metric.update_state(measured.labels, measured.logits)
-        reported = [self.loss_tracker, self.accuracy_tracker, *self.given_metrics]
-        return {metric.name: metric.result() for metric in reported}
-
-    def measured(self, parts: list[tf.Tensor]) -> validation.Measured:
-        """Measures a validation batch that is not images and labels: here (support, query)."""
-        if len(parts) != 2:
-            raise ValueError(
-                "a validation batch must be (support, query), as store.episodes(..., tasks=...) makes it, or "
-                f"images [B, H, W, C] and labels [B], received {len(parts)} tensors"
-            )
-        return validation.of_episodes(self, *(tf.cast(part, tf.float32) for part in parts))
-
-    def label_loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """The loss of labels `[B]` and logits `[B, n_way]`: cross-entropy, unless `compile` was given one."""
-        if not self._has_own_loss:
-            return cross_entropy(labels, logits)
-        return self._compile_loss(labels, at_least_float32(logits))
-
-    def trained_parts(self) -> list[tuple[keras.Optimizer, list[keras.Variable]]]:
-        """The optimizers of the outer step, each with the variables that it updates."""
-        return [(self.optimizer, self.network.trainable_variables)]
-
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits `[B, n_way]` of images `[B, H, W, C]` by the meta-weights, which fit no task yet."""
         if len(inputs.shape) != 4:
             raise ArgumentError(
-                "x", "must be images [B, H, W, C]; for episodes use score_episodes", described=str(inputs.shape)
+                "x",
+                "must be images [B, H, W, C]; for episodes use score_episodes",
+                described=str(inputs.shape),
             )
         return self.network(inputs, training=training)
 
@@ -314,7 +131,8 @@ class AdaptiveLearner(keras.Model):
         order = self.adaptation_order(support.shape[0] * support.shape[1], seed)[0]
         task = adaptation.NewTask(support, unlabelled, order, episode_seeds(key("noise", seed), 0, 1)[0])
         functions = self._traces.functions()
-        return classifier(self.network, *functions.adapt(task), functions.predict)
+        weights, state = functions.adapt(task)
+        return classifier(self.network, weights, state, functions.predict)
 
     def score_episodes(
         self,
@@ -442,6 +260,19 @@ class AdaptiveLearner(keras.Model):
         """The faster of the inner loops that this learner has, chosen whenever a step is traced."""
         return self.compiled_loop() or self.graph_loop()
 
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As for any Keras model; the default `input_signature` is one batch of images of the network."""
+        if input_signature is None:
+            input_signature = image_signature(self.network)
+        super().export(filepath, format, verbose, input_signature, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""
         return {
@@ -457,14 +288,6 @@ class AdaptiveLearner(keras.Model):
     def from_config(cls, config: dict[str, Any]) -> AdaptiveLearner:
         """Builds the learner that `get_config` described, with fresh weights."""
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
-
-    def _log(self, results: Tensors, labels: tf.Tensor, logits: tf.Tensor | None) -> dict[str, Any]:
-        """Adds the results of a training step to the `metrics` and returns these by name."""
-        for tracker, value in zip(self.trackers, results, strict=True):
-            tracker.update_state(value)
-        for metric in self.given_metrics:
-            metric.update_state(labels, tf.reshape(logits, [-1, self.n_way]))
-        return {metric.name: metric.result() for metric in [*self.trackers, *self.given_metrics]}
 
     def _check_unlabelled(self, images: tf.Tensor) -> None:
         if not self.takes_unlabelled:

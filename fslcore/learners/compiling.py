@@ -122,7 +122,7 @@ def checked_metrics(metrics: Any, own: Sequence[str]) -> list[Any]:
         return []
     if not isinstance(metrics, (list, tuple)):
         raise ArgumentError("metrics", "must be a list", metrics)
-    metrics = [metric for metric in metrics if not (isinstance(metric, str) and metric in ("accuracy", "acc"))]
+    metrics = [each for each in metrics if not (isinstance(each, str) and each in ("accuracy", "acc"))]
     for metric in metrics:
         if getattr(metric, "name", None) in own:
             raise ArgumentError(

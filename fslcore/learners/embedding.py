@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore import ops
+from fslcore import xla
 from fslcore.arguments import ArgumentError
 from fslcore.learners.fitting import bound
 from fslcore.learners.inference import GraphEncoder, images_at_a_time
-from fslcore.learners.networks import random_variables
+from fslcore.learners.networks import image_signature, random_variables
 from fslcore.learners.watching import Watch
 from fslcore.replicas import count_replicas
 
@@ -49,8 +49,7 @@ class EmbeddingLearner(keras.Model):
         self._graph = GraphEncoder()
         self._watch: Watch | None = None
         self._trained: tuple[int, ...] = ()
-        # A step that XLA compiles for a GPU cannot contain kernels that run on the CPU.
-        self.supports_jit = not tf.config.list_physical_devices("GPU") or "cuda" in ops.native_libraries()
+        self.supports_jit = xla.has_kernels()
 
     @functools.wraps(keras.Model.compile, assigned=(), updated=())
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -76,20 +75,21 @@ class EmbeddingLearner(keras.Model):
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' `fit`, with a warning if batches can teach nothing."""
         arguments = bound(keras.Model.fit, args, kwargs)
-        self.check_fit(arguments)
-        self._make_watch()
+        watch = self._begun_watch()
+        watch.begin()
+        self.check_fit(arguments, watch)
         callbacks = arguments.get("callbacks")
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             # The last: the logs of the others are as they were.
-            callbacks = [*tf.nest.flatten([] if callbacks is None else callbacks), self._watch]
+            callbacks = [*tf.nest.flatten([] if callbacks is None else callbacks), watch]
         return super().fit(**{**arguments, "callbacks": callbacks})
 
-    def check_fit(self, arguments: dict[str, Any]) -> None:
+    def check_fit(self, arguments: dict[str, Any], watch: Watch) -> None:
         """Raises ArgumentError for an argument of `fit` that the learner does not support."""
 
     def make_train_function(self, force: bool = False) -> Any:
         """Keras' `make_train_function`, which layers that were frozen since the last one make anew."""
-        self._make_watch()
+        self._begun_watch()
         trained = tuple(map(id, self.trainable_variables))
         force, self._trained = force or trained != self._trained, trained
         return super().make_train_function(force)
@@ -98,7 +98,7 @@ class EmbeddingLearner(keras.Model):
         """What counts the training batches that can teach nothing."""
         raise NotImplementedError
 
-    def watch(self, x: Any, y: Any, y_pred: Any, loss: tf.Tensor | None) -> None:
+    def count(self, watch: Watch, x: Any, y: Any, y_pred: Any, loss: tf.Tensor | None) -> None:
         """Counts a training batch; `loss` is None where layers add to it."""
 
     def encode(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -158,7 +158,9 @@ class EmbeddingLearner(keras.Model):
             share = [tf.reduce_sum(tf.cast(each, loss.dtype)) / count_replicas() for each in self.losses]
             total = tf.add_n([loss, *share])
         if training and self._watch is not None:
-            self.watch(x, y, y_pred, loss if not self.losses else None)
+            # After the loss: where shapes are known, a step for which there are no data would count too.
+            with tf.control_dependencies([total]):
+                self.count(self._watch, x, y, y_pred, loss if not self.losses else None)
         return total
 
     def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
@@ -169,6 +171,19 @@ class EmbeddingLearner(keras.Model):
         """
         raise NotImplementedError
 
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As for any Keras model; the default `input_signature` is one batch of images of the encoder."""
+        if input_signature is None:
+            input_signature = image_signature(self.encoder)
+        super().export(filepath, format, verbose, input_signature, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""
         return {**super().get_config(), "encoder": keras.saving.serialize_keras_object(self.encoder)}
@@ -178,10 +193,12 @@ class EmbeddingLearner(keras.Model):
         """Builds the learner that `get_config` described, with fresh weights."""
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
-    def _make_watch(self) -> None:
+    def _begun_watch(self) -> Watch:
+        """The counters of training batches, made before a step is traced that updates them."""
         if self._watch is None:
             with self.distribute_strategy.scope():
                 self._watch = self.new_watch()
+        return self._watch
 
     def _embed_alone(self, images: tf.Tensor) -> tf.Tensor:
         if not tf.executing_eagerly():

@@ -15,6 +15,10 @@ from fslcore.learners.fitting import bound, is_array
 from fslcore.learners.watching import Watch
 from fslcore.replicas import refuse_replicas
 
+_ONE_CLASS = (
+    "there is one class to choose from (n_way=1), so that every answer is right and nothing is learnt"
+)
+
 
 class EpisodeLearner(EmbeddingLearner):
     """An `EmbeddingLearner` that is trained to classify the queries of episodes; a subclass scores them.
@@ -86,8 +90,10 @@ class EpisodeLearner(EmbeddingLearner):
         """
         raise NotImplementedError
 
-    def check_fit(self, arguments: dict[str, Any]) -> None:
+    def check_fit(self, arguments: dict[str, Any], watch: Watch) -> None:
         """Raises ArgumentError for an argument of `fit` that would be ignored, or would cut an episode."""
+        if _n_way(arguments.get("x")) == 1:
+            watch.warn(f"x: {_ONE_CLASS}")
         _refuse_weights(arguments)
         if arguments.get("validation_split"):
             raise ArgumentError(
@@ -147,6 +153,7 @@ class EpisodeLearner(EmbeddingLearner):
 
     def predict_step(self, data: tuple[Any, ...]) -> tf.Tensor:
         """Embeds images, or scores an episode `(support, query)`."""
+        data = data if isinstance(data, (tuple, list)) else (data,)
         parts = data[0] if isinstance(data[0], (tuple, list)) else data
         if tf.convert_to_tensor(parts[0]).shape.rank != 5:
             return super().predict_step(data)
@@ -155,12 +162,11 @@ class EpisodeLearner(EmbeddingLearner):
 
     def new_watch(self) -> Watch:
         """Counts the episodes of one class."""
-        return Watch("there was one class to choose from (n_way=1): every answer is right, nothing is learnt")
+        return Watch(_ONE_CLASS)
 
-    def watch(self, x: Any, y: Any, y_pred: Any, loss: tf.Tensor | None) -> None:  # noqa: ARG002
+    def count(self, watch: Watch, x: Any, y: Any, y_pred: Any, loss: tf.Tensor | None) -> None:  # noqa: ARG002
         """Counts an episode; it can teach nothing if it has one class."""
-        if self._watch is not None:
-            self._watch.update(tf.cast(tf.shape(y_pred)[1] > 1, tf.float32), None)
+        watch.update(tf.cast(tf.shape(y_pred)[1] > 1, tf.float32), None)
 
     def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:  # noqa: ARG002
         """Cross-entropy of the softmax over the classes."""
@@ -177,6 +183,7 @@ def _with_labels(data: tuple[Any, ...]) -> tuple[tuple[tf.Tensor, tf.Tensor], tf
 
 def _checked(data: tuple[Any, ...] | list[Any]) -> tuple[tf.Tensor, tf.Tensor]:
     """Support and queries of an episode, or an ArgumentError."""
+    data = data if isinstance(data, (tuple, list)) else (data,)
     if len(data) > 3:
         raise ArgumentError(
             "n_unlabelled",
@@ -208,6 +215,13 @@ def _checked(data: tuple[Any, ...] | list[Any]) -> tuple[tf.Tensor, tf.Tensor]:
             described=f"{query.shape[0]} classes",
         )
     return support, query
+
+
+def _n_way(data: Any) -> int | None:
+    """How many classes the episodes of a dataset or an array have, if it is known."""
+    spec = getattr(data, "element_spec", data)
+    shape = getattr(spec[0] if isinstance(spec, (tuple, list)) else spec, "shape", None)
+    return shape[0] if shape is not None and len(shape) == 5 else None
 
 
 def _refuse_weights(arguments: dict[str, Any]) -> None:

@@ -172,7 +172,12 @@ class EpisodicLearner(AdaptiveLearner):
         compiled = (
             self.task_step
             if self.run_eagerly
-            else tf.function(self.task_step, jit_compile=self.jit_compile, autograph=False)
+            else tf.function(
+                self.task_step,
+                jit_compile=self.jit_compile,
+                autograph=False,
+                experimental_attributes=self.task_attributes(),
+            )
         )
 
         def task(index: tf.Tensor, carry: Any) -> tuple[Any, Tensors, Any, tf.Tensor]:
@@ -203,6 +208,10 @@ class EpisodicLearner(AdaptiveLearner):
             scaled = self.optimizer.scale_loss(loss)
         gradients = all_gradients(tape, scaled, adapted, self.network.trainable_variables)
         return TaskResult([gradients], [loss, accuracy(query_labels, logits)], state, logits)
+
+    def task_attributes(self) -> dict[str, bool] | None:
+        """Attributes of `task_step` as a function of TensorFlow."""
+        return None
 
     def fitted(
         self,

@@ -23,13 +23,15 @@ def of_keras(named: Any) -> list[Any]:
     """Those of a compiled `loss` or `metrics` that are Keras' own, and compare entries of equal shapes."""
     found = []
     for each in tf.nest.flatten(named):
+        if each is None:
+            continue
         function = getattr(each, "_fn", getattr(each, "fn", each))
         if isinstance(function, str):
             own = ">" not in function  # the name of a class of a package has one
         else:
             module = getattr(function, "__module__", None) or type(function).__module__
             own = module.partition(".")[0] == "keras"
-        if own and each is not None:
+        if own:
             found.append(each)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_int64
 from fslcore.data import ImageStore
 from fslcore.layers import FusedBatchNormalization
 
@@ -25,6 +25,22 @@ def embedding_width(encoder: keras.Layer) -> int | None:
     return None if shape is None or None in shape[1:] else math.prod(shape[1:])
 
 
+def image_signature(network: keras.Layer) -> list[keras.layers.InputSpec]:
+    """What `keras.Model.export` needs to know of a learner: that it is called on images `[B, H, W, C]`.
+
+    Raises:
+        ArgumentError: the network does not say which shape its images have.
+    """
+    shape = getattr(network, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        raise ArgumentError(
+            "input_signature",
+            f"must be given for the network {network.name!r}, whose input shape is unknown",
+            None,
+        )
+    return [keras.layers.InputSpec(shape=(None, *shape[1:]), dtype=network.input_dtype)]
+
+
 def random_variables(layer: keras.Layer) -> list[Any]:
     """The seeds of the layer's random generators: empty if nothing in it is random in training mode."""
     weights = {id(weight) for weight in layer.weights}
@@ -32,9 +48,9 @@ def random_variables(layer: keras.Layer) -> list[Any]:
 
 
 def check_at_least(least: int, **sizes: int | None) -> None:
-    """Raises ArgumentError for a size below `least`; None is no size."""
+    """Raises ArgumentError for a size below `least`, or that is no whole number; None is no size."""
     for argument, value in sizes.items():
-        if value is not None and value < least:
+        if value is not None and as_int64(argument, value) < least:
             raise ArgumentError(argument, f"must be at least {least}", value)
 
 
@@ -50,10 +66,11 @@ def check_classifier(network: Any) -> None:
             f"but maps {inputs} to {outputs}",
             network,
         )
+    assert outputs is not None
     if outputs[-1] < 2:
         raise ArgumentError(
             "network",
-            f"must tell at least 2 classes apart, but maps to logits of {outputs[-1]}, whose loss is always 0",
+            f"must tell at least 2 classes apart, but maps to {outputs[-1]} logits, whose loss is always 0",
             network,
         )
     check_weights("network", network)
@@ -65,7 +82,7 @@ def check_weights(argument: str, network: keras.Model) -> None:
         if keras.backend.standardize_dtype(variable.dtype) not in ("float32", "float64"):
             raise ArgumentError(
                 argument,
-                "must have float32 or float64 weights, as by the policies float32, float64, mixed_float16 and "
+                "must have float32 or float64 weights, as by the policies float32, float64, mixed_float16 or "
                 f"mixed_bfloat16, but the weight {variable.path!r} is {variable.dtype}",
                 network,
             )

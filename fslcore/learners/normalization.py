@@ -97,9 +97,7 @@ def _without_momentum(part: Any, copies: dict[int, Any]) -> Any:
     if id(part) in copies:
         return copies[id(part)]
     if isinstance(part, keras.Model) and hasattr(part, "outputs"):
-        copy = keras.models.clone_model(
-            part, clone_function=lambda layer: _without_momentum(layer, copies)
-        )
+        copy = keras.models.clone_model(part, clone_function=lambda layer: _without_momentum(layer, copies))
         copies[id(part)] = copy
         return copy
     copy = copies[id(part)] = object.__new__(type(part))

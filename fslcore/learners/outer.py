@@ -10,9 +10,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.learners.inner import Tensors
 
 
-def apply_gradients(
-    optimizer: keras.Optimizer, gradients: Tensors, variables: list[keras.Variable]
-) -> None:
+def apply_gradients(optimizer: keras.Optimizer, gradients: Tensors, variables: list[keras.Variable]) -> None:
     """One step of an optimizer.
 
     Args:

@@ -107,6 +107,8 @@ class Reptile(AdaptiveLearner):
                 name=f"memory_{i}",
                 shape=value.shape,
                 initializer=_value_of(value),
+                dtype=value.dtype.name,
+                autocast=False,
                 trainable=False,
             )
             for i, value in enumerate(inner_optimizer.initial_state(weights_that_may_train(network)))
@@ -236,11 +238,12 @@ class Reptile(AdaptiveLearner):
         if images.shape.rank != 6 or images.shape[1:] != expected or 0 in expected:
             raise ArgumentError(
                 "images",
-                f"must be [tasks, {', '.join(map(str, expected))}], an image of this network for each label, of "
-                "which there must be at least 1 in a mini-batch",
+                f"must be [tasks, {', '.join(map(str, expected))}], an image for each label, at least 1 in a "
+                "mini-batch",
                 described=str(images.shape),
             )
-        return tf.cast(images, tf.float32), labels if labels.dtype in (tf.int32, tf.int64) else tf.cast(labels, tf.int32)
+        labels = labels if labels.dtype in (tf.int32, tf.int64) else tf.cast(labels, tf.int32)
+        return tf.cast(images, tf.float32), labels
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""

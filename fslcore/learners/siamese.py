@@ -55,6 +55,8 @@ class Siamese(EmbeddingLearner):
             `output="embeddings"`, or as for `EmbeddingLearner` and `GramMatrix`.
     """
 
+    compares_batch = False  # in the eyes of `layers.predicting`: `predict` looks at the output itself
+
     def __init__(
         self,
         encoder: keras.Layer,
@@ -72,8 +74,9 @@ class Siamese(EmbeddingLearner):
             raise ArgumentError("shots", f"must be one of {', '.join(SHOTS)}", shots)
         self.gram = kernel if isinstance(kernel, GramMatrix) else GramMatrix(kernel)
         self.output_kind = output
-        self._own_losses: tuple[Any, ...] = ()
-        self._own_metrics: tuple[Any, ...] = ()
+        # Of Keras' own losses and metrics that it was compiled with, the names.
+        self._own_losses: tuple[str, ...] = ()
+        self._own_metrics: tuple[str, ...] = ()
         self.shots = shots
         self.larger_is_alike = _is_similarity(self.gram) if larger_is_alike is None else larger_is_alike
         width = embedding_width(encoder)
@@ -116,7 +119,18 @@ class Siamese(EmbeddingLearner):
         Returns:
             float32 `[Q, n_way]`: the mean (or best) kernel value over the examples of each class, negated
             for a distance, so that larger = more alike.
+
+        Raises:
+            ArgumentError: the kernel has weights, which do not exist yet.
         """
+        kernel = self.gram.kernel
+        if isinstance(kernel, DenseSigmoid) and not kernel.built:
+            raise ArgumentError(
+                "kernel",
+                "must have weights before it compares: train the learner or call it on images, since its "
+                "encoder does not say how wide embeddings are",
+                described=f"{kernel.name!r} without weights",
+            )
         support = tf.convert_to_tensor(support)
         n_way, k_shot = tf.shape(support)[0], tf.shape(support)[1]
         values = self.gram.pairwise(query, tf.reshape(support, (n_way * k_shot, support.shape[-1])))
@@ -126,10 +140,21 @@ class Siamese(EmbeddingLearner):
 
     def compile_options(self, options: dict[str, Any]) -> dict[str, Any]:
         """The arguments; keeps which losses and metrics of Keras there are, which suit pairs only."""
-        self._own_losses = tuple(of_keras(options.get("loss")))
+        self._own_losses = tuple(map(name_of, of_keras(options.get("loss"))))
         given = [options.get(name) for name in ("metrics", "weighted_metrics")]
-        self._own_metrics = tuple(of_keras([each for each in given if each is not None]))
+        self._own_metrics = tuple(map(name_of, of_keras(given)))
         return options
+
+    def check_fit(self, arguments: dict[str, Any], watch: Watch) -> None:  # noqa: ARG002
+        """Raises ArgumentError for weights of classes with a loss of triplets."""
+        self._check_class_weight(arguments)
+
+    @functools.wraps(keras.Model.train_on_batch, assigned=(), updated=())
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `train_on_batch`."""
+        arguments = bound(keras.Model.train_on_batch, args, kwargs)
+        self._check_class_weight(arguments)
+        return super().train_on_batch(**arguments)
 
     @functools.wraps(keras.Model.predict, assigned=(), updated=())
     def predict(self, *args: Any, **kwargs: Any) -> Any:
@@ -176,9 +201,9 @@ class Siamese(EmbeddingLearner):
             "usable_anchors",
         )
 
-    def watch(self, x: Any, y: Any, y_pred: Any, loss: tf.Tensor | None) -> None:
+    def count(self, watch: Watch, x: Any, y: Any, y_pred: Any, loss: tf.Tensor | None) -> None:
         """Counts a batch of images by their class ids; pairs and other labels are not counted."""
-        if self._watch is None or isinstance(x, (tuple, list)):
+        if isinstance(x, (tuple, list)):
             return
         share = None
         if y is not None and (y.shape.rank == 1 or (y.shape.rank == 2 and y.shape[1] == 1)):
@@ -186,8 +211,7 @@ class Siamese(EmbeddingLearner):
             alike = tf.reduce_sum(tf.cast(ids[:, None] == ids, tf.int32), axis=1)
             usable = (alike > 1) & (alike < tf.shape(ids)[0])
             share = tf.reduce_mean(tf.cast(usable, tf.float32))
-        of_triplets = self.output_kind == "embeddings" or isinstance(self.loss, BatchTripletLoss)
-        self._watch.update(share, loss if of_triplets else None)
+        watch.update(share, loss if self._has_triplets() else None)
 
     def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
         """The balanced binary cross-entropy, or the semi-hard triplet loss, whichever suits the kernel.
@@ -220,7 +244,20 @@ class Siamese(EmbeddingLearner):
             "larger_is_alike": self.larger_is_alike,
         }
 
-    def _check_entries(self, argument: str, given: tuple[Any, ...], x: Any, y: Any, y_pred: Any) -> None:
+    def _check_class_weight(self, arguments: dict[str, Any]) -> None:
+        if arguments.get("class_weight") is not None and self._has_triplets():
+            raise ArgumentError(
+                "class_weight",
+                "must be None for a loss of triplets, which have samples of two classes",
+                arguments["class_weight"],
+            )
+
+    def _has_triplets(self) -> bool:
+        """Whether the loss is one of triplets, which Keras cannot weight by sample."""
+        default = self.loss is None and self.output_kind == "embeddings"
+        return default or isinstance(self.loss, BatchTripletLoss)
+
+    def _check_entries(self, argument: str, given: tuple[str, ...], x: Any, y: Any, y_pred: Any) -> None:
         """Raises ArgumentError for losses or metrics of Keras that would take class ids for entries."""
         if not given or isinstance(x, (tuple, list)) or has_entries_of(tf.convert_to_tensor(y), y_pred):
             return
@@ -230,7 +267,7 @@ class Siamese(EmbeddingLearner):
             argument,
             f"must compare {what} with class ids, as functions of your own may (or fslcore.{ours} for a "
             "Gram matrix)",
-            described=f"{name_of(given[0])} of Keras, which compares entry by entry",
+            described=f"{given[0]} of Keras, which compares entry by entry",
         )
 
     def _of_pairs(self, left: tf.Tensor, right: tf.Tensor, training: bool) -> tf.Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The functions that a learner has traced, for many threads and for networks whose layers are frozen later."""
+"""The functions that a learner has traced, for many threads and for layers that are frozen later."""
 
 from __future__ import annotations
 
@@ -73,8 +73,43 @@ class Traces:
         return (
             tuple(layer.trainable for layer in layers),
             tuple(variable.trainable for variable in self._learner.network.variables),
-            id(self._learner._compile_loss),
+            self._learner._compile_loss,
         )
+
+
+class PerShape:
+    """A train or test function of Keras for each shape of batches, which take the part of one.
+
+    Keras makes one function for all shapes, whose tensors have unknown sizes, and even an unknown rank, once
+    batches differ; the number of classes and of images per class must be known.
+
+    Args:
+        make: makes such a function.
+    """
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        self._make = make
+        self._functions: dict[Hashable, Callable[[Any], Any]] = {}
+
+    def __call__(self, batches: Any) -> Any:
+        """Runs the function for the shape of the batches that an iterator returns."""
+        if isinstance(batches, (tf.data.Iterator, tf.distribute.DistributedIterator)):
+            like = batches.element_spec
+        else:
+            like, *further = batches
+            batches = iter([like, *further])
+        shapes = tuple(_but_the_first_axis(part) for part in tf.nest.flatten(like))
+        if shapes not in self._functions:
+            self._functions[shapes] = self._make()
+        return self._functions[shapes](batches)
+
+
+def _but_the_first_axis(part: Any) -> Hashable:
+    shape = getattr(part, "shape", None)
+    if shape is None:
+        return str(type(part))
+    shape = tf.TensorShape(shape)
+    return None if shape.rank is None else (shape.rank, *shape.as_list()[1:])
 
 
 def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -37,11 +37,13 @@ def of_images(learner: Any, images: tf.Tensor, labels: tf.Tensor) -> Measured:
     shape = learner.network.input_shape[1:]
     if tuple(images.shape[1:]) != shape:
         raise ArgumentError(
-            "x", f"must be images [B, {', '.join(map(str, shape))}] for this network", list(images.shape)
+            "x",
+            f"must be images [B, {', '.join(map(str, shape))}] for this network",
+            described=str(images.shape),
         )
     if labels.shape.rank not in (1, 2) or (labels.shape.rank == 2 and labels.shape[1] != 1):
         raise ArgumentError(
-            "y", f"must be labels [B], integers from 0 to {learner.n_way - 1}", list(labels.shape)
+            "y", f"must be labels [B], integers from 0 to {learner.n_way - 1}", described=str(labels.shape)
         )
     labels = tf.cast(tf.reshape(labels, [-1]), tf.int32)
     weights, state = learner.meta_weights()
@@ -64,14 +66,14 @@ def of_episodes(
     seeds = episode_seeds(key("noise", 0), 0, episodes)
     task = adaptation.NewTask(support, unlabelled, order, seeds)
     logits, penalties = adaptation.scores(learner, task, query, transductive=False)
-    labels = tf.repeat(tf.range(n_way), n_query)
+    labels = tf.tile(tf.repeat(tf.range(n_way), n_query)[None], [tf.shape(logits)[0], 1])
     losses, right = _of_each(learner, labels, logits)
     flat = tf.reshape(logits, [-1, n_way])
-    return Measured(losses + penalties, right, None, tf.tile(labels, [tf.shape(logits)[0]]), flat)
+    return Measured(losses + penalties, right, None, tf.reshape(labels, [-1]), flat)
 
 
 def of_tasks(learner: Any, images: tf.Tensor, labels: tf.Tensor) -> Measured:
-    """Tasks in mini-batches `[tasks, steps, batch, ...]`: adapts to all of them but the last, and scores it."""
+    """Tasks in mini-batches `[tasks, steps, batch, ...]`: adapts to all but the last, and scores that."""
     steps, batch = labels.shape[1:]
     if steps < 2:
         raise ArgumentError(
@@ -89,8 +91,7 @@ def of_tasks(learner: Any, images: tf.Tensor, labels: tf.Tensor) -> Measured:
 
     logits, penalties = tf.map_fn(score, (images, labels), fn_output_signature=(tf.float32, tf.float32))
     last = labels[:, -1]
-    losses = tf.map_fn(lambda part: learner.label_loss(*part), (last, logits), fn_output_signature=tf.float32)
-    right = tf.map_fn(lambda part: accuracy(*part), (last, logits), fn_output_signature=tf.float32)
+    losses, right = _of_each(learner, last, logits)
     flat = tf.reshape(logits, [-1, learner.n_way])
     return Measured(losses + penalties, right, None, tf.reshape(last, [-1]), flat)
 
@@ -108,9 +109,9 @@ def check_tasks(learner: Any, name: str, images: tf.Tensor) -> None:
 
 
 def _of_each(learner: Any, labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Loss and accuracy of each task, from the same labels `[B]` and from logits `[tasks, B, n_way]`."""
+    """Loss and accuracy of each task, from labels `[tasks, B]` and logits `[tasks, B, n_way]`."""
     return tf.map_fn(
-        lambda of_task: (tf.cast(learner.label_loss(labels, of_task), tf.float32), accuracy(labels, of_task)),
-        logits,
+        lambda task: (tf.cast(learner.label_loss(*task), tf.float32), accuracy(*task)),
+        (labels, logits),
         fn_output_signature=(tf.float32, tf.float32),
     )

@@ -41,8 +41,8 @@ class Watch(keras.callbacks.Callback):
         if loss is not None:
             self.losses.update_state(tf.cast(loss != 0, tf.float32))
 
-    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
-        """A call of `fit` warns anew."""
+    def begin(self) -> None:
+        """A call of `fit` begins, which may warn once."""
         self.warned = self.has_had_loss = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
@@ -62,14 +62,15 @@ class Watch(keras.callbacks.Callback):
             self.has_had_loss |= active > 0
         useless = round(counted * (1 - _number(self.batches.result())))
         if useless:
-            self._warn(f"in {useless} of the {counted:.0f} batches of epoch {epoch + 1} {self.cause}")
+            self.warn(f"in {useless} of the {counted:.0f} batches of epoch {epoch + 1} {self.cause}")
         elif with_loss and not self.has_had_loss:
-            self._warn(
+            self.warn(
                 f"the loss was 0 in all batches of epoch {epoch + 1}: no triplet violated the margin, and "
                 "nothing was learnt (a larger margin, another mining or more classes per batch may help)"
             )
 
-    def _warn(self, message: str) -> None:
+    def warn(self, message: str) -> None:
+        """Warns, unless this call of `fit` has done so."""
         if not self.warned:
             self.warned = True
             warnings.warn(message, stacklevel=2)

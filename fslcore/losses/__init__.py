@@ -8,7 +8,12 @@
     triplet_mining_loss    TripletMiningLoss      the same with the rule of mining as an argument
 
 Labels are class ids [batch] or [batch, 1], or for the first two also one-hot rows. All arithmetic is float32,
-whatever the policy of the model. A batch without a triplet has loss 0 and gradient 0.
+whatever the policy of the model. A batch without a triplet has loss 0 and gradient 0, which teaches nothing:
+`fslcore.metrics.ActiveTriplets` and `AnchorsWithoutPositive` show it.
+
+Under a `tf.distribute` strategy the last three classes compare the whole batch, as on one device; the losses
+of a matrix compare the samples of each replica, and are the mean over replicas. The functions of triplets
+refuse several replicas, as Keras would not scale what they return.
 """
 
 from fslcore import _backend as _backend

@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from fslcore.losses.mining import EmbeddingsLoss, triplet_mining_loss
+from fslcore.losses.mining import EmbeddingsLoss, loss_of_embeddings
+from fslcore.replicas import refuse_replicas
 
 Tensor = Any
 
@@ -35,7 +36,8 @@ def triplet_semihard_loss(
     Raises:
         ValueError: If the metric is unknown, or labels are not one class id per sample.
     """
-    return triplet_mining_loss(y_true, y_pred, "semihard", margin, distance_metric)
+    refuse_replicas("the function triplet_semihard_loss, unlike the class TripletSemiHardLoss,")
+    return loss_of_embeddings(y_true, y_pred, "semihard", margin, distance_metric)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -44,17 +46,21 @@ def triplet_hard_loss(
     y_pred: Tensor,
     margin: float = 1.0,
     distance_metric: str | Callable[[Tensor], Tensor] = "L2",
+    *,
+    soft: bool = False,
 ) -> Tensor:
     """The triplet loss of embeddings with the farthest positive and the nearest negative of each anchor.
 
     Hermans, Beyer and Leibe, "In Defense of the Triplet Loss for Person Re-Identification" (2017), eq. 5: the
-    mean of max(D[a, p] - D[a, n] + margin, 0) over the anchors that have a positive and a negative.
+    mean of max(D[a, p] - D[a, n] + margin, 0) over the anchors that have a positive and a negative. With
+    `soft`, the paper's soft margin, it is the mean of log(1 + exp(D[a, p] - D[a, n])) over the same anchors.
 
     Args:
         y_true: Class ids, [batch] or [batch, 1].
         y_pred: [batch, dim] embeddings.
         margin: In units of the distance.
         distance_metric: As for `triplet_semihard_loss`.
+        soft: Whether the soft form replaces the hinge; then `margin` is ignored, as in Addons.
 
     Returns:
         float32 scalar; 0 if no two samples share a class, or all do.
@@ -62,7 +68,8 @@ def triplet_hard_loss(
     Raises:
         ValueError: As for `triplet_semihard_loss`.
     """
-    return triplet_mining_loss(y_true, y_pred, "hard", margin, distance_metric)
+    refuse_replicas("the function triplet_hard_loss, unlike the class TripletHardLoss,")
+    return loss_of_embeddings(y_true, y_pred, "hard", margin, distance_metric, soft)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -86,26 +93,44 @@ class TripletSemiHardLoss(EmbeddingsLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of class ids and embeddings."""
-        return triplet_semihard_loss(y_true, y_pred, self.margin, self.distance_metric)
+        return loss_of_embeddings(y_true, y_pred, "semihard", self.margin, self.distance_metric)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
 class TripletHardLoss(EmbeddingsLoss):
-    """`triplet_hard_loss` of embeddings, with name and values of the TensorFlow Addons class; no `soft`.
+    """`triplet_hard_loss` of embeddings, with name and values of the TensorFlow Addons class.
 
-    The Addons class counts a sample that is alone in its class with D[a, p] = 0; this one does not count it.
-    Gradients at distance 0 are 0.
+    The Addons class counts a sample that is alone in its class with D[a, p] = 0, and in a batch of one class
+    the farthest samples as negatives. This one counts neither, `soft` or not: the mean is over the samples
+    that have a positive and a negative, and 0 without any. Gradients at distance 0 are 0.
 
     Args:
         margin: In units of the distance.
         distance_metric: As for `TripletSemiHardLoss`.
         name: Name of the loss.
         reduction: As for `keras.losses.Loss`; a batch has one loss.
+        soft: As for `triplet_hard_loss`.
 
     Raises:
         ValueError: For an unknown metric.
     """
 
+    def __init__(
+        self,
+        margin: float = 1.0,
+        distance_metric: str | Callable[[Tensor], Tensor] = "L2",
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        *,
+        soft: bool = False,
+    ) -> None:
+        super().__init__(margin, distance_metric, name, reduction)
+        self.soft = soft
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of class ids and embeddings."""
-        return triplet_hard_loss(y_true, y_pred, self.margin, self.distance_metric)
+        return loss_of_embeddings(y_true, y_pred, "hard", self.margin, self.distance_metric, self.soft)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "soft": self.soft}

@@ -8,6 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fslcore.arguments import ArgumentError
+from fslcore.replicas import share_of_replica
+
 Tensor = Any
 
 
@@ -32,12 +35,17 @@ class BatchLoss(keras.losses.Loss):
 
 
 class BatchTripletLoss(BatchLoss):
-    """A loss of triplets: one value for a batch, and none for each sample to weight."""
+    """A loss of triplets: one value for a batch, and none for each sample to weight.
+
+    Keras reduces no scalar, so the share of each replica of a `tf.distribute` strategy is taken here.
+    """
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss of a batch, as for any `keras.losses.Loss`."""
         if sample_weight is not None:
-            raise ValueError(
-                "sample_weight must be None: a triplet has three samples, received a weight for each"
+            raise ArgumentError(
+                "sample_weight",
+                "must be None, and so must class_weight of fit, as a triplet has three samples",
+                described="a weight for each sample",
             )
-        return super().__call__(y_true, y_pred)
+        return share_of_replica(super().__call__(y_true, y_pred))

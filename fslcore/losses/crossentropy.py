@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore.labels import same_class, square_matrix
+from fslcore.labels import nan_if_wrong, same_class, square_matrix
 from fslcore.losses.batch_loss import BatchLoss
 
 Tensor = Any
@@ -36,7 +36,7 @@ def binary_crossentropy(y_true: Tensor, y_pred: Tensor, balanced: bool = False) 
     epsilon = keras.config.epsilon()
     # Not tf.clip_by_value, which may turn NaN into a number.
     scores = tf.where(scores < epsilon, epsilon, tf.where(scores > 1.0 - epsilon, 1.0 - epsilon, scores))
-    losses = -tf.math.log(tf.where(matching, scores, 1.0 - scores) + epsilon)
+    losses = nan_if_wrong(-tf.math.log(tf.where(matching, scores, 1.0 - scores) + epsilon), y_true)
     if not balanced:
         return losses
     batch = tf.shape(scores)[0]

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from fslcore import ops
+from fslcore import ops, twins
 from fslcore.arguments import ArgumentError, check_mining
-from fslcore.distance_matrix import triplet_loss_of_distances
-from fslcore.labels import class_ids, same_class, square_matrix
+from fslcore.distance_matrix import distances_of_mined_triplets, mean_hinge, mean_softplus
+from fslcore.labels import class_ids, nan_if_wrong, same_class, square_matrix
 from fslcore.losses.batch_loss import BatchTripletLoss
+from fslcore.replicas import gather_batch, refuse_replicas
+from fslcore.tensors import real
+from fslcore.xla import refuse_missing_kernels
 
 Tensor = Any
 
@@ -47,20 +49,67 @@ def triplet_mining_loss(
     Raises:
         ValueError: If the rule or the metric is unknown, or labels are not one class id per sample.
     """
+    refuse_replicas("the function triplet_mining_loss, unlike the class TripletMiningLoss,")
+    return loss_of_embeddings(y_true, y_pred, mining, margin, distance_metric)
+
+
+def loss_of_embeddings(
+    y_true: Tensor,
+    y_pred: Tensor,
+    mining: str,
+    margin: float,
+    distance_metric: str | Callable[[Tensor], Tensor],
+    soft: bool = False,
+) -> Tensor:
+    """`triplet_mining_loss`, or with `soft` the mean of log(1 + exp(D[a, p] - D[a, n])) without a margin."""
     check_mining(mining)
-    _check_distance_metric(distance_metric)
-    embeddings = tf.cast(y_pred, tf.float32)
+    check_distance_metric(distance_metric)
+    if soft:
+        loss = mean_softplus(*distances_of_triplets(y_true, y_pred, mining, distance_metric))
+    elif callable(distance_metric):
+        loss = mean_hinge(*distances_of_triplets(y_true, y_pred, mining, distance_metric), margin)
+    else:
+        refuse_missing_kernels("the triplet loss of embeddings")
+        embeddings, ids = _checked(y_true, y_pred)
+        loss = ops.triplet_loss(embeddings, ids, mining, margin, _METRICS[distance_metric]).loss
+    return nan_if_wrong(loss, y_true)
+
+
+def distances_of_triplets(
+    y_true: Tensor, y_pred: Tensor, mining: str, distance_metric: str | Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """From the anchors of the mined triplets of embeddings to positives and to negatives, [triplets] each."""
+    embeddings, ids = _checked(y_true, y_pred)
+    if callable(distance_metric):
+        matrix = square_matrix(distance_metric(embeddings))
+        return distances_of_mined_triplets(matrix, same_class(ids, matrix), mining)
+    refuse_missing_kernels("the mining of triplets")
+    metric = _METRICS[distance_metric]
+    return twins.distances_of_triplets(embeddings, ops.mine_triplets(embeddings, ids, mining, metric), metric)
+
+
+def check_distance_metric(distance_metric: Any) -> None:
+    """Raises ArgumentError for anything but the name of a distance or a function."""
+    if not callable(distance_metric) and distance_metric not in _METRICS:
+        known = ", ".join(_METRICS)
+        raise ArgumentError(
+            "distance_metric", f"must be one of {known} or a function of the embeddings", distance_metric
+        )
+
+
+def _checked(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings [batch, dim] and class ids [batch], or a ValueError."""
+    embeddings = real("y_pred", y_pred)
     if embeddings.shape.rank != 2:
         raise ValueError(f"y_pred must be embeddings [batch, dim], received shape {embeddings.shape}")
-    ids = class_ids(y_true, embeddings)
-    if isinstance(distance_metric, str):
-        return ops.triplet_loss(embeddings, ids, mining, margin, _METRICS[distance_metric]).loss
-    distances = square_matrix(distance_metric(embeddings))
-    return triplet_loss_of_distances(distances, same_class(ids, distances), mining, margin)
+    return embeddings, class_ids(y_true, embeddings)
 
 
 class EmbeddingsLoss(BatchTripletLoss):
-    """A triplet loss of embeddings, with the arguments of TensorFlow Addons."""
+    """A triplet loss of embeddings, with the arguments of TensorFlow Addons.
+
+    Under a `tf.distribute` strategy the triplets are those of the whole batch, as on one device.
+    """
 
     def __init__(
         self,
@@ -70,9 +119,13 @@ class EmbeddingsLoss(BatchTripletLoss):
         reduction: str | None = "sum_over_batch_size",
     ) -> None:
         super().__init__(name, reduction)
-        _check_distance_metric(distance_metric)
+        check_distance_metric(distance_metric)
         self.margin = margin
         self.distance_metric = distance_metric
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The loss of a batch, as for any `keras.losses.Loss`."""
+        return super().__call__(*gather_batch(y_true, y_pred), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
@@ -116,16 +169,8 @@ class TripletMiningLoss(EmbeddingsLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of class ids and embeddings."""
-        return triplet_mining_loss(y_true, y_pred, self.mining, self.margin, self.distance_metric)
+        return loss_of_embeddings(y_true, y_pred, self.mining, self.margin, self.distance_metric)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
         return {**super().get_config(), "mining": self.mining}
-
-
-def _check_distance_metric(distance_metric: Any) -> None:
-    if not callable(distance_metric) and distance_metric not in _METRICS:
-        known = ", ".join(_METRICS)
-        raise ArgumentError(
-            "distance_metric", f"must be one of {known} or a function of the embeddings", distance_metric
-        )

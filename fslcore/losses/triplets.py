@@ -8,8 +8,9 @@ from typing import Any
 import keras
 
 from fslcore.distance_matrix import triplet_semihard_of_distances
-from fslcore.labels import same_class, square_matrix
+from fslcore.labels import nan_if_wrong, same_class, square_matrix
 from fslcore.losses.batch_loss import BatchTripletLoss
+from fslcore.replicas import refuse_replicas
 
 Tensor = Any
 
@@ -30,13 +31,15 @@ def triplet_loss(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
     Returns:
         float32 scalar; 0 if no two samples share a class, or all do.
     """
-    distances = square_matrix(y_pred)
-    return triplet_semihard_of_distances(distances, same_class(y_true, distances), margin)
+    refuse_replicas("the function triplet_loss, unlike the class TripletLoss,")
+    return _loss_of_matrix(y_true, y_pred, margin)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
 class TripletLoss(BatchTripletLoss):
     """`triplet_loss` of a matrix of distances.
+
+    Under a `tf.distribute` strategy it is the mean over replicas: each has the matrix of its own samples.
 
     Args:
         margin: In units of the distances.
@@ -55,8 +58,14 @@ class TripletLoss(BatchTripletLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of labels and distances."""
-        return triplet_loss(y_true, y_pred, self.margin)
+        return _loss_of_matrix(y_true, y_pred, self.margin)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
         return {**super().get_config(), "margin": self.margin}
+
+
+def _loss_of_matrix(y_true: Tensor, y_pred: Tensor, margin: float) -> Tensor:
+    distances = square_matrix(y_pred)
+    loss = triplet_semihard_of_distances(distances, same_class(y_true, distances), margin)
+    return nan_if_wrong(loss, y_true)

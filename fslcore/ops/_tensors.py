@@ -11,51 +11,48 @@ import numpy as np
 import tensorflow as tf
 
 from fslcore.arguments import as_int64
+from fslcore.tensors import real, unmasked
 
 Tensor = Any
 
 _NO_WEIGHTS = np.zeros(0, np.float32)  # the op turns it into a tensor faster than tf.zeros makes one
 
 
-def float32(value: Any) -> Tensor:
-    """The value as a float32 tensor."""
-    # Called eagerly, a cast that changes nothing takes as long as the kernel of a small matrix.
-    if isinstance(value, tf.Tensor) and value.dtype == tf.float32:
-        return value
-    return tf.cast(tf.convert_to_tensor(value), tf.float32)
-
-
-def float32_list(values: Sequence[Any]) -> list[Tensor]:
+def real_list(name: str, values: Sequence[Any]) -> list[Tensor]:
     """Each of the values as a float32 tensor."""
-    return [float32(value) for value in values]
+    return [real(f"{name}[{i}]", value) for i, value in enumerate(values)]
 
 
-def scalar(value: Any) -> Tensor | float:
+def scalar(name: str, value: Any) -> Tensor | float:
     """A Python number as it is, anything else as a float32 tensor."""
-    return float(value) if isinstance(value, Real) else float32(value)
+    return float(value) if isinstance(value, Real) else real(name, value)
 
 
 def matrix(name: str, value: Any) -> Tensor:
     """The value as a float32 tensor of two axes."""
-    return _with_axes(name, float32(value), 2)
+    return _with_axes(name, real(name, value), 2)
 
 
 def weights_of_metric(value: Any) -> Tensor:
     """The weights of `weighted_manhattan`, float32 of one axis; empty for None."""
-    return _NO_WEIGHTS if value is None else _with_axes("weights", float32(value), 1)
+    return _NO_WEIGHTS if value is None else _with_axes("weights", real("weights", value), 1)
 
 
 def integers(name: str, value: Any, dtype: tf.DType = tf.int64) -> Tensor:
     """The value as a tensor of an integer type; an empty list counts as integers."""
-    tensor = tf.convert_to_tensor(value)
+    tensor = unmasked(name, value)
     if not tensor.dtype.is_integer and tensor.shape.num_elements() != 0:
         raise ValueError(f"{name} must hold integers, received {tensor.dtype.name}")
     return tf.cast(tensor, dtype)
 
 
 def whole_number(name: str, value: Any) -> Tensor:
-    """A Python integer or a tensor as an int64 tensor."""
-    return tf.cast(value if tf.is_tensor(value) else as_int64(name, value), tf.int64)
+    """A Python integer or a tensor of integers as an int64 tensor."""
+    if not tf.is_tensor(value):
+        return tf.constant(as_int64(name, value), tf.int64)
+    if not value.dtype.is_integer:
+        raise ValueError(f"{name} must be a whole number, received {value.dtype.name}")
+    return tf.cast(value, tf.int64)
 
 
 def labels_of_batch(labels: Any) -> Tensor:

@@ -11,7 +11,8 @@ import tensorflow as tf
 from fslcore import twins
 from fslcore.arguments import as_float
 from fslcore.ops._library import raw_ops
-from fslcore.ops._tensors import check_shape, float32, float32_list
+from fslcore.ops._tensors import check_shape, real_list
+from fslcore.tensors import real
 from fslcore.twins import AdamStepResult
 
 Tensor = Any
@@ -54,8 +55,11 @@ def adam_step(
         ValueError: If lists differ in length, there are no weights, shapes known while tracing do not match,
             or options are not numbers.
     """
-    weights, gradients, squares = (float32_list(tensors) for tensors in (weights, gradients, squares))
-    power = float32(power)
+    weights, gradients, squares = (
+        real_list(name, tensors)
+        for name, tensors in (("weights", weights), ("gradients", gradients), ("squares", squares))
+    )
+    power = real("power", power)
     if not weights:
         raise ValueError("weights must hold at least one tensor, received none")
     for name, tensors in (("gradients", gradients), ("squares", squares)):

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from fslcore.arguments import check_conv_block
 from fslcore.ops._library import raw_ops
-from fslcore.ops._tensors import check_axes, check_shape, float32
+from fslcore.ops._tensors import check_axes, check_shape
+from fslcore.tensors import real
 from fslcore.twins import ConvBlockResult
 
 Tensor = Any
@@ -53,7 +54,10 @@ def conv_block(
         ValueError: If options are out of range, or shapes known while tracing do not match.
     """
     strides, pool_size, epsilon = check_conv_block(strides, pool_size, epsilon, precision)
-    images, kernel, gamma, beta = (float32(tensor) for tensor in (images, kernel, gamma, beta))
+    images, kernel, gamma, beta = (
+        real(name, value)
+        for name, value in (("images", images), ("kernel", kernel), ("gamma", gamma), ("beta", beta))
+    )
     check_axes("images", images, 4)
     check_axes("kernel", kernel, 4)
     if images.shape.rank and kernel.shape.rank:

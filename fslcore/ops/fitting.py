@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from fslcore.arguments import as_float, check_conv_block
 from fslcore.ops._library import raw_ops
-from fslcore.ops._tensors import float32, float32_list, integers
+from fslcore.ops._tensors import integers, real_list
+from fslcore.tensors import real
 
 Tensor = Any
 
@@ -82,7 +83,8 @@ def fit_classifiers(
     of its mean and variance: average * momentum + statistic * (1 - momentum).
 
     Each thread fits one task at a time; the results do not depend on the number of threads, bit for bit. Not
-    differentiable: for gradients through an inner loop compose `conv_block` or its twin.
+    differentiable: to ask for its gradients is a LookupError; for gradients through an inner loop compose
+    `conv_block` or its twin.
 
     Args:
         images: [tasks, images_each, height, width, channels].
@@ -113,12 +115,12 @@ def fit_classifiers(
     beta_2, epsilon = (0.0, 0.0) if adam is None else adam
     beta_2 = as_float("beta_2", beta_2)
     result = raw_ops.fslcore_fit_classifiers(
-        images=float32(images),
+        images=real("images", images),
         labels=integers("labels", labels, tf.int32),
         order=integers("order", order, tf.int32),
-        weights=float32_list(weights),
-        averages=float32_list(averages),
-        memory=float32_list(memory),
+        weights=real_list("weights", weights),
+        averages=real_list("averages", averages),
+        memory=real_list("memory", memory),
         strides=[block.strides for block in blocks],
         pool_sizes=[block.pool_size for block in blocks],
         epsilons=[block.epsilon for block in blocks],
@@ -131,6 +133,3 @@ def fit_classifiers(
         adam_epsilon=as_float("epsilon", epsilon),
     )
     return FitResult(*result)
-
-
-tf.no_gradient("FslcoreFitClassifiers")

@@ -18,6 +18,8 @@ from fslcore.twins.adam import AdamStepResult, adam_step
 from fslcore.twins.convolution import ConvBlockResult, conv_block
 from fslcore.twins.pairwise import pairwise
 from fslcore.twins.triplets import (
+    distances_of_triplets,
+    loss_of_triplets,
     mine_hard,
     mine_semihard,
     mine_triplets,
@@ -31,6 +33,8 @@ __all__ = [
     "ConvBlockResult",
     "adam_step",
     "conv_block",
+    "distances_of_triplets",
+    "loss_of_triplets",
     "mine_hard",
     "mine_semihard",
     "mine_triplets",

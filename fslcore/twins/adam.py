@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from fslcore.tensors import real
 from fslcore.twins.rows import root
 
 Tensor = Any
@@ -43,9 +44,10 @@ def adam_step(
     mean of squares it stands for infinity.
     """
     weights, gradients, squares = (
-        [tf.cast(tensor, tf.float32) for tensor in tensors] for tensors in (weights, gradients, squares)
+        [real(f"{name}[{i}]", tensor) for i, tensor in enumerate(tensors)]
+        for name, tensors in (("weights", weights), ("gradients", gradients), ("squares", squares))
     )
-    power = beta_2 * tf.cast(power, tf.float32)
+    power = beta_2 * real("power", power)
     squares = [beta_2 * s + (1.0 - beta_2) * tf.square(g) for s, g in zip(squares, gradients, strict=True)]
     rate = learning_rate * tf.sqrt(1.0 - power)
     weights = [

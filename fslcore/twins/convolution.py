@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fslcore.arguments import check_conv_block
+from fslcore.tensors import real
 
 Tensor = Any
 
@@ -40,7 +41,10 @@ def conv_block(
 ) -> ConvBlockResult:
     """The block of `fslcore.ops.conv_block`, with its arguments; the batch holds at least one image."""
     strides, pool_size, epsilon = check_conv_block(strides, pool_size, epsilon, precision)
-    images, kernel, gamma, beta = (tf.cast(tensor, tf.float32) for tensor in (images, kernel, gamma, beta))
+    images, kernel, gamma, beta = (
+        real(name, value)
+        for name, value in (("images", images), ("kernel", kernel), ("gamma", gamma), ("beta", beta))
+    )
     if precision == "bfloat16":
         images, kernel = _round_to_bfloat16(images), _round_to_bfloat16(kernel)
     convolved = tf.nn.conv2d(images, kernel, strides, "SAME")

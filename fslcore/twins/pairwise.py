@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from fslcore.arguments import check_pairwise
+from fslcore.tensors import real
 from fslcore.twins.rows import DISTANCES
 
 Tensor = Any
@@ -30,12 +31,12 @@ def pairwise(
     """
     bias_given = not isinstance(bias, Real) or bias != 0
     check_pairwise(metric, weights is not None, bias_given, activation)
-    x = tf.cast(x, tf.float32)
-    y = x if y is None else tf.cast(y, tf.float32)
+    x = real("x", x)
+    y = x if y is None else real("y", y)
     if metric == "dot":
         return tf.matmul(x, y, transpose_b=True)
     if metric == "weighted_manhattan":
-        score = tf.reduce_sum(tf.cast(weights, tf.float32) * tf.abs(x[:, None] - y[None, :]), axis=-1)
-        score += tf.cast(bias, tf.float32)
+        score = tf.reduce_sum(real("weights", weights) * tf.abs(x[:, None] - y[None, :]), axis=-1)
+        score += real("bias", bias)
         return tf.sigmoid(score) if activation else score
     return DISTANCES[metric](x[:, None], y[None, :])

@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from fslcore.arguments import check_triplets
-from fslcore.distance_matrix import mean_hinge, mine_triplets_of_distances
+from fslcore.distance_matrix import mean_hinge, mean_softplus, mine_triplets_of_distances
+from fslcore.tensors import real
 from fslcore.twins.rows import DISTANCES, unit_rows
 
 Tensor = Any
@@ -34,17 +35,30 @@ def triplet_loss(
     mining: str = "semihard",
     margin: Tensor | float = 1.0,
     metric: str = "sqeuclidean",
+    soft: bool = False,
 ) -> Tensor:
-    """The loss of `fslcore.kernels.triplet_loss`, a float32 scalar.
+    """The loss of `fslcore.kernels.triplet_loss`, a float32 scalar, or its soft form.
 
-    The mined triplets are evaluated again as sums of (x - y)^2, so that near rows keep their digits.
+    The mined triplets are evaluated again as sums of (x - y)^2, so that near rows keep their digits. With
+    `soft`, log(1 + exp(D[a, p] - D[a, n])) replaces the hinge, and there is no margin.
     """
-    mined = mine_triplets(x, labels, mining, metric)
-    x = tf.cast(x, tf.float32)
+    return loss_of_triplets(x, mine_triplets(x, labels, mining, metric), margin, metric, soft)
+
+
+def loss_of_triplets(
+    x: Tensor, mined: tuple[Tensor, ...], margin: Tensor | float, metric: str, soft: bool = False
+) -> Tensor:
+    """`triplet_loss` of given triplets, (anchor, positive, negative)."""
+    to_positive, to_negative = distances_of_triplets(x, mined, metric)
+    return mean_softplus(to_positive, to_negative) if soft else mean_hinge(to_positive, to_negative, margin)
+
+
+def distances_of_triplets(x: Tensor, mined: tuple[Tensor, ...], metric: str) -> tuple[Tensor, Tensor]:
+    """From the anchors of given triplets to their positives and to their negatives, [triplets] each."""
+    x = real("x", x)
     # Gathered along axis 1 of [1, batch, dim]: along axis 0 the gradient would be IndexedSlices.
     anchor, positive, negative = (tf.gather(x[None], index, axis=1)[0] for index in mined)
-    distance = DISTANCES[metric]
-    return mean_hinge(distance(anchor, positive), distance(anchor, negative), margin)
+    return DISTANCES[metric](anchor, positive), DISTANCES[metric](anchor, negative)
 
 
 def mine_semihard(x: Tensor, labels: Tensor, metric: str = "sqeuclidean") -> tuple[Tensor, Tensor, Tensor]:
@@ -65,14 +79,18 @@ def triplet_semihard(
 
 
 def triplet_hard(
-    x: Tensor, labels: Tensor, margin: Tensor | float = 1.0, metric: str = "sqeuclidean"
+    x: Tensor,
+    labels: Tensor,
+    margin: Tensor | float = 1.0,
+    metric: str = "sqeuclidean",
+    soft: bool = False,
 ) -> Tensor:
     """`triplet_loss` with `mining="hard"`."""
-    return triplet_loss(x, labels, "hard", margin, metric)
+    return triplet_loss(x, labels, "hard", margin, metric, soft)
 
 
 def _selection_distances(x: Tensor, metric: str) -> Tensor:
-    x = tf.cast(x, tf.float32)
+    x = real("x", x)
     if metric == "cosine":
         unit, is_zero = unit_rows(x)
         products = tf.matmul(unit, unit, transpose_b=True)

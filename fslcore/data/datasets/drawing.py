@@ -19,7 +19,7 @@ import numpy.typing as npt
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont, features
 
-from fslcore.data import cache
+from fslcore.data import cache, memory
 from fslcore.data.datasets.dataset import Progress, Request, watched
 from fslcore.data.datasets.distortion import distort
 from fslcore.data.store import ImageStore
@@ -107,7 +107,11 @@ def draw(
     Returns:
         The store; classes and groups in their order in `classes`, each class with the Unicode name of its
         sign.
+
+    Raises:
+        ArgumentError: The images would not fit into memory.
     """
+    memory.check_fits(image_size, SAMPLES_PER_CLASS * len(classes), 1)
     images = [
         draw_class(sign, [font for font, signs in faces if sign in signs], image_size)
         for sign in watched(classes, len(classes), f"drawing {name}", progress)

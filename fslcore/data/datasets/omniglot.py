@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fslcore.data import cache
+from fslcore.arguments import ArgumentError
+from fslcore.data import cache, memory
 from fslcore.data.datasets.dataset import Dataset, Progress, Request, watched
 from fslcore.data.store import ImageStore
 
@@ -54,7 +55,7 @@ def load(request: Request) -> ImageStore:
         _prepare(folder)
         source = _source(folder)
     return cache.load_or_build(
-        key, source, lambda: _build(folder, request.image_size, request.progress), request.cache_dir
+        key, source, lambda: _checked_build(folder, request.image_size, request.progress), request.cache_dir
     )
 
 
@@ -79,6 +80,19 @@ def _prepare(folder: Path) -> None:
         ) from error
 
 
+def _checked_build(folder: Path, image_size: int, progress: Progress | None) -> ImageStore:
+    try:
+        return _build(folder, image_size, progress)
+    except ArgumentError:  # of image_size
+        raise
+    except Exception as error:  # TFDS, JSON, protobuf and tf.data raise errors of many types
+        message = " ".join((getattr(error, "message", None) or str(error) or repr(error)).split())
+        place = folder / "omniglot"
+        raise RuntimeError(
+            f"omniglot in {folder} cannot be read: {message}. Delete {place} and prepare it again"
+        ) from error
+
+
 def _build(folder: Path, image_size: int, progress: Progress | None) -> ImageStore:
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -94,6 +108,8 @@ def _build(folder: Path, image_size: int, progress: Progress | None) -> ImageSto
         return tf.cast(tf.round(255.0 - small), tf.uint8), labels, alphabets
 
     builder = tfds.builder("omniglot", data_dir=folder)
+    total = sum(builder.info.splits[split].num_examples for split in _SPLITS)
+    memory.check_fits(image_size, total, 1)
     batches = (
         builder.as_dataset(
             split="+".join(_SPLITS), decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False
@@ -104,22 +120,20 @@ def _build(folder: Path, image_size: int, progress: Progress | None) -> ImageSto
         .prefetch(tf.data.AUTOTUNE)
         .as_numpy_iterator()
     )
-    total = sum(builder.info.splits[split].num_examples for split in _SPLITS)
-    try:
-        parts = list(watched(batches, -(-total // _BATCH), "reading omniglot", progress))
-    except tf.errors.OpError as error:
-        raise RuntimeError(
-            f"omniglot in {folder} cannot be read: {error.message}. "
-            f"Delete {builder.data_dir} and prepare it again"
-        ) from error
+    parts = list(watched(batches, -(-total // _BATCH), "reading omniglot", progress))
     images, labels, alphabets = (np.concatenate(part) for part in zip(*parts, strict=True))
+    names, group_names = (builder.info.features[feature].names for feature in ("label", "alphabet"))
+    if len(images) != total:
+        raise ValueError(f"{len(images)} of {total} images are there")
+    if names[0] == "0" or group_names[0] == "0":  # what TFDS makes up without its lists of names
+        raise ValueError("the names of the classes or of the alphabets are not there")
     order = np.argsort(labels, kind="stable")
     return ImageStore(
         images[order],
         labels[order],
         alphabets[order],
-        builder.info.features["label"].names,
-        builder.info.features["alphabet"].names,
+        names,
+        group_names,
         "omniglot",
     )
 

@@ -82,9 +82,7 @@ class Discriminator:
 
         The first five arguments are those of `AdaptiveLearner.inner_loss`; the last one is its `label_loss`.
         """
-        call = partial(
-            self.logits_and_features, training=self.normalization != "frozen", return_losses=True
-        )
+        call = partial(self.logits_and_features, training=self.normalization != "frozen", return_losses=True)
         outputs, after, terms = call(weights, state, context.real(images))
         logits, features = map(at_least_float32, outputs)
         state = kept(self.normalization, state, after)

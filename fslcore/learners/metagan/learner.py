@@ -9,6 +9,7 @@ The classifier's logits say which class an image is of, and their log-sum-exp wh
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -16,13 +17,13 @@ import tensorflow as tf
 
 from fslcore import random
 from fslcore.arguments import ArgumentError
-from fslcore.learners.adaptive import Reported
 from fslcore.learners.compiling import check_rate
 from fslcore.learners.episodic import EpisodicLearner, TaskResult, TrainingTask
 from fslcore.learners.inner import InnerOptimizer, InnerSGD, Tensors, all_gradients
 from fslcore.learners.metagan.discriminator import Discriminator, WithoutLabels
 from fslcore.learners.metagan.task_generator import TaskGenerator
 from fslcore.learners.networks import check_at_least, check_images, check_weights
+from fslcore.learners.task_model import Reported
 from fslcore.learners.tasks import accuracy, flat_with_labels
 
 # The published settings.
@@ -94,11 +95,13 @@ class MetaGAN(EpisodicLearner):
             )
         if not adversary_weight > 0:
             raise ArgumentError("adversary_weight", "must be above 0", adversary_weight)
+        if not math.isfinite(adversary_weight):
+            raise ArgumentError("adversary_weight", "must be finite", adversary_weight)
         check_at_least(0, n_unlabelled=n_unlabelled)
         self.generator, self.task_encoder = generator, task_encoder
         self.adversary_weight = adversary_weight
         self.noise_dim, self._n_unlabelled = noise_dim, n_unlabelled
-        self.generator_optimizer: keras.Optimizer | None = None
+        self.generator_optimizer: Any = None  # made by `compile`
         self.task_generator: TaskGenerator | None = None
         if generator is not None:
             self.task_generator = TaskGenerator(generator, task_encoder, network.input_shape, noise_dim)
@@ -111,7 +114,9 @@ class MetaGAN(EpisodicLearner):
                 Reported("fake_probability", None),
             ]
 
-    def compile(self, optimizer: Any, generator_optimizer: Any = None, **kwargs: Any) -> None:
+    def compile(  # type: ignore[override]
+        self, optimizer: Any = "rmsprop", generator_optimizer: Any = None, **kwargs: Any
+    ) -> None:
         """Keras' `compile` with two optimizers; the adversary's losses need no argument.
 
         Args:
@@ -140,10 +145,11 @@ class MetaGAN(EpisodicLearner):
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Returns the configuration that `compile_from_config` takes; None before `compile`."""
-        if not self.compiled:
+        config = super().get_compile_config()
+        if config is None:
             return None
         optimizer = keras.saving.serialize_keras_object(self.generator_optimizer)
-        return {**super().get_compile_config(), "generator_optimizer": optimizer}
+        return {**config, "generator_optimizer": optimizer}
 
     def _scaling(self, optimizer: keras.Optimizer) -> keras.Optimizer:
         """An optimizer that scales its loss as Keras made the one of the network do, under mixed_float16."""
@@ -263,6 +269,15 @@ class MetaGAN(EpisodicLearner):
             **{name: getattr(self, name) for name in names},
             **{name: serialize(network) for name, network in networks.items()},
         }
+
+    def task_attributes(self) -> dict[str, bool] | None:
+        """Keeps TensorFlow from inlining `task_step` where it would be in a loop over training steps.
+
+        TensorFlow adds the sums over the tasks to the sums of two gradients in place, in a temporary
+        variable, of which there must be only one; but several training steps, and tasks of each, run side by
+        side.
+        """
+        return {"_noinline": True} if self.steps_per_execution > 1 else None
 
     def task_step(self, task: TrainingTask) -> TaskResult:
         """The work on one task, as for `EpisodicLearner`, with gradients for the generator."""
