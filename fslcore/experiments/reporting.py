@@ -45,7 +45,7 @@ class Observer:
         """Test episodes are done: `done` of `total`, first with `done=0`."""
 
     def measured(self, run: Run, results: Sequence[Result], test: ImageStore) -> None:
-        """The results are known; they are written to `metrics.json` next."""
+        """The results are known; `metrics.json` has them already, or gets them next."""
 
     def finished(self, run: Run) -> None:
         """After a training: everything that could be written is in the run folder."""
