@@ -63,8 +63,9 @@ class AdaptiveLearner(TaskModel):
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        ArgumentError: `network` is not a built classifier of one vector per image, `adapt_steps` or
-            `adapt_batch` is out of range, or `normalization` does not suit the network.
+        ArgumentError: `network` is not a built classifier of one vector per image, has fewer than 2 classes
+            or weights in half precision, `adapt_steps` or `adapt_batch` is out of range, or `normalization`
+            does not suit the network.
     """
 
     def __init__(
