@@ -231,6 +231,9 @@ std::string CheckConvBlock(const Sizes& images, const Sizes& kernel, const Sizes
                CheckOneOrTwo("strides", options.stride), CheckOneOrTwo("pool_size", options.pool),
                CheckEpsilon(options.epsilon), CheckConvPrecision(options.precision)});
   if (!problem.empty()) return problem;
+  // Images without pixels cost no memory, but each takes its turn.
+  if (images[0] > kMostPositions)
+    return "images must hold fewer than 2^31 images, received shape " + ShapeText(images);
   return FirstOf({CheckSizes("kernel", kernel, {3, 3, images[3], kernel[3]}),
                   CheckSizes("gamma", gamma, {kernel[3]}), CheckSizes("beta", beta, {kernel[3]})});
 }

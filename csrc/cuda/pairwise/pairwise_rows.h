@@ -45,7 +45,7 @@ __global__ void NormaliseRows(const float* x, int64_t rows, int64_t dim, float* 
   })));
   for (int64_t d = lane; d < dim; d += 32) {
     const float value = from[d] * scale;
-    unit[row * dim + d] = length == 0.0f ? value : value / length;
+    unit[row * dim + d] = length == 0.0f ? 0.0f * value : value / length;  // subnormal entries become 0
   }
   if (kNorms && lane == 0) norms[row] = length / scale;
 }
