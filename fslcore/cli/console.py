@@ -158,7 +158,9 @@ class RunConsole(Observer):
     def not_saved(self, stop: NotSaved) -> None:
         """Prints which file could not be written, what is left and how to go on, on standard error."""
         run = self._begun.folder
-        kept = f"the checkpoint of step {stop.kept:,} is as it was" if stop.kept else "there is none yet"
+        kept = "there is no checkpoint yet"
+        if stop.kept:
+            kept = f"the checkpoint of step {stop.kept:,} is as it was"
         _complain(
             f"{stop.path} could not be written: {stop.why}; {kept}\n"
             f"  continue:    fslcore train --resume {run}, when there is room"
