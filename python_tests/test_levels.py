@@ -172,7 +172,7 @@ def test_the_environment_sets_the_number_of_threads(count):
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_fewer_than_one_thread_is_rejected(threads, count):
-    with pytest.raises(ValueError, match=f"received {count}"):
+    with pytest.raises(ValueError, match=f"must be at least 1, received threads={count}"):
         threads(count)
 
 
