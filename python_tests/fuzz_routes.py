@@ -157,7 +157,8 @@ def _against_the_oracle(call: Call, answer: Arrays) -> str:
         for array in call.inputs
     ) and all(not isinstance(v, float) or abs(v) < 1e3 for v in call.attributes.values())
     small = sum(array.size for array in call.inputs) < 1 << 12 and elements(results) < 1 << 14
-    if call.spec.compute is None or not usual or not small:
+    empty = all(array.size == 0 for array in answer)  # XLA does not even make the call then
+    if call.spec.compute is None or not usual or not small or empty:
         return ""
     for i, (got, want) in enumerate(
         zip(answer, call.spec.compute(call.inputs, call.attributes), strict=True)
