@@ -193,9 +193,14 @@ def check_permutations(n: Any, count: Any) -> tuple[int, int]:
     return n, count
 
 
+# Tuples: a union of types would be made anew in each call.
+_TRUTH_VALUES = (bool, np.bool_)
+_NO_NUMBERS = (str, bytes, bytearray, *_TRUTH_VALUES)
+
+
 def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     """The argument as an array, or an ArgumentError: NumPy would drop a mask without a word."""
-    if np.ma.is_masked(value):
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ArgumentError(name, "must have no masked entries", described="a masked array")
     return np.asarray(value)
 
@@ -234,7 +239,7 @@ def _axes(count: int) -> str:
 
 def as_float(name: str, value: Any) -> float:
     """The argument as a Python float, or an ArgumentError; text, truth values, NaN and inf are no numbers."""
-    if isinstance(value, str | bytes | bytearray | bool | np.bool_) or value is np.ma.masked:
+    if isinstance(value, _NO_NUMBERS) or value is np.ma.masked:
         raise ArgumentError(name, "must be a number", value)
     try:
         number = float(value)
@@ -249,7 +254,7 @@ def as_float(name: str, value: Any) -> float:
 
 def as_int64(name: str, value: Any) -> int:
     """The argument as a Python integer of 64 bits, or an ArgumentError; 5.0, "5" and True are no integers."""
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, _TRUTH_VALUES):
         raise ArgumentError(name, "must be a whole number", value)
     try:
         number = operator.index(value)
@@ -270,4 +275,6 @@ def as_labels(labels: npt.ArrayLike) -> npt.NDArray[Any]:
 
 def as_weights(weights: npt.ArrayLike | None) -> npt.NDArray[Any]:
     """The weights as a float32 array of one axis, empty for None, or a ValueError."""
-    return as_numbers("weights", () if weights is None else weights, 1).astype(np.float32)
+    if weights is None:
+        return np.zeros(0, np.float32)
+    return as_numbers("weights", weights, 1).astype(np.float32, copy=False)
