@@ -34,7 +34,6 @@ from fslcore.learners.networks import (
     check_images,
     check_trainable,
     check_transductive,
-    image_signature,
 )
 from fslcore.learners.normalization import checked_normalization, kept
 from fslcore.learners.task_model import TaskModel
@@ -261,18 +260,10 @@ class AdaptiveLearner(TaskModel):
         """The faster of the inner loops that this learner has, chosen whenever a step is traced."""
         return self.compiled_loop() or self.graph_loop()
 
-    def export(
-        self,
-        filepath: Any,
-        format: str = "tf_saved_model",
-        verbose: Any = None,
-        input_signature: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """As for any Keras model; the default `input_signature` is one batch of images of the network."""
-        if input_signature is None:
-            input_signature = image_signature(self.network)
-        super().export(filepath, format, verbose, input_signature, **kwargs)
+    @property
+    def of_images(self) -> keras.Layer:
+        """The network."""
+        return self.network
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""
@@ -284,11 +275,6 @@ class AdaptiveLearner(TaskModel):
             "adapt_batch": self.adapt_batch,
             "normalization": self.normalization,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> AdaptiveLearner:
-        """Builds the learner that `get_config` described, with fresh weights."""
-        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
     def _check_unlabelled(self, images: tf.Tensor) -> None:
         if not self.takes_unlabelled:

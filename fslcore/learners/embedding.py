@@ -12,13 +12,14 @@ import tensorflow as tf
 from fslcore import xla
 from fslcore.arguments import ArgumentError
 from fslcore.learners.fitting import bound
+from fslcore.learners.image_learner import ImageLearner
 from fslcore.learners.inference import GraphEncoder, images_at_a_time
-from fslcore.learners.networks import image_signature, random_variables
+from fslcore.learners.networks import random_variables
 from fslcore.learners.watching import Watch
 from fslcore.replicas import count_replicas
 
 
-class EmbeddingLearner(keras.Model):
+class EmbeddingLearner(ImageLearner):
     """A `keras.Model` around an encoder of images; a new class is compared with, not trained on.
 
     A learner is trained with Keras' own `compile` and `fit`. `jit_compile="auto"` keeps Keras' meaning,
@@ -171,27 +172,14 @@ class EmbeddingLearner(keras.Model):
         """
         raise NotImplementedError
 
-    def export(
-        self,
-        filepath: Any,
-        format: str = "tf_saved_model",
-        verbose: Any = None,
-        input_signature: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """As for any Keras model; the default `input_signature` is one batch of images of the encoder."""
-        if input_signature is None:
-            input_signature = image_signature(self.encoder)
-        super().export(filepath, format, verbose, input_signature, **kwargs)
+    @property
+    def of_images(self) -> keras.Layer:
+        """The encoder."""
+        return self.encoder
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""
         return {**super().get_config(), "encoder": keras.saving.serialize_keras_object(self.encoder)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> EmbeddingLearner:
-        """Builds the learner that `get_config` described, with fresh weights."""
-        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
     def _begun_watch(self) -> Watch:
         """The counters of training batches, made before a step is traced that updates them."""

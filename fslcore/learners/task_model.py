@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
 from fslcore.learners import compiling, validation
+from fslcore.learners.image_learner import ImageLearner
 from fslcore.learners.inner import Tensors
 from fslcore.learners.tasks import at_least_float32, cross_entropy
 from fslcore.learners.traces import PerShape, Traces
@@ -31,7 +32,7 @@ class Reported(keras.metrics.Mean):
             self._direction = direction
 
 
-class TaskModel(keras.Model):
+class TaskModel(ImageLearner):
     """A `keras.Model` that is trained on batches of tasks, and validated on tasks or on images.
 
     Args:
