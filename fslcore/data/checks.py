@@ -84,6 +84,21 @@ def checked_indices(argument: str, values: npt.ArrayLike, n_images: int) -> npt.
     return np.ascontiguousarray(values, dtype=np.int32)
 
 
+def check_rows(rows: npt.ArrayLike, n_images: int) -> npt.NDArray[Any]:
+    """Row numbers as an array of integers, or an ArgumentError."""
+    rows = np.asarray(rows)
+    if not np.issubdtype(rows.dtype, np.integer):
+        raise ArgumentError("rows", "must be integers", rows, described=form(rows))
+    if rows.size and not 0 <= rows.min() <= rows.max() < n_images:
+        raise ArgumentError(
+            "rows",
+            f"must be numbers of 0..{n_images - 1}",
+            rows,
+            described=f"values from {rows.min()} to {rows.max()}",
+        )
+    return rows
+
+
 def check_sorted(labels: npt.NDArray[np.int32]) -> None:
     """Raises ArgumentError unless the labels start at 0 and rise by at most 1 from image to image."""
     steps = np.diff(labels, prepend=-1)

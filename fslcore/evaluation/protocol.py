@@ -9,7 +9,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fslcore import kernels
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.evaluation.episodes import Episodes, check_whole_number
@@ -166,9 +165,7 @@ def embed_all(learner: Embedder, store: ImageStore, batch_size: int) -> FloatArr
     """Every image of the store embedded alone, float32 `[N, D]`."""
     starts = range(0, len(store), batch_size)
     rows = (np.arange(start, min(start + batch_size, len(store))) for start in starts)
-    return np.concatenate(
-        [_checked(learner.embed(kernels.gather_images(store.images, part)), part) for part in rows]
-    )
+    return np.concatenate([_checked(learner.embed(store.gather(part)), part) for part in rows])
 
 
 def _checked(embeddings: Any, rows: npt.NDArray[Any]) -> FloatArray:
@@ -206,7 +203,7 @@ def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.
     of_one = 4 * episodes.n_way * per_class * height * width * channels
     at_a_time = max(1, min(_ADAPTED_AT_A_TIME, _ADAPTED_BYTES // of_one))
     for chunk, rows in enumerate(episodes.tables(at_a_time)):
-        images = kernels.gather_images(episodes.store.images, rows)
+        images = episodes.store.gather(rows)
         support, query, unlabelled = np.split(images, parts, axis=2)
         yield from np.asarray(
             learner.score_episodes(
@@ -222,7 +219,7 @@ def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.
 
 def _embed_together(learner: Embedder, store: ImageStore, table: npt.NDArray[np.int32]) -> FloatArray:
     """The images of one episode embedded as one batch, float32 `[*table.shape, D]`."""
-    images = kernels.gather_images(store.images, table.ravel())
+    images = store.gather(table.ravel())
     try:
         embeddings = learner.embed(images, training=True)
     except ArgumentError as error:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""`Stream`: images that are made one after the other, for stores that do not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from fslcore.data.store import ImageStore
+
+_ROWS_AT_A_TIME = 256
+
+
+def nothing_broken(broken: dict[int, str]) -> list[str]:
+    """For streams of images that have all been read before."""
+    return [f"{len(broken)} images cannot be read"] if broken else []
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Images in any order with all that is known of them before they are read.
+
+    Attributes:
+        image_shape: (H, W, C) of every image.
+        labels: int32 [N], an index into `class_names`.
+        images: Called as `images(first, last)`, yields the images uint8 [H, W, C] of these numbers, or, for
+            one that cannot be read, the reason.
+        class_names: One name per class.
+        groups: int32 [N], an index into `group_names`, or None.
+        group_names: One name per group.
+        name: Name of the store.
+        about_broken: Called with the reasons by number, if there are any, when all images have been read.
+            Raises, or returns notes about what is left out.
+    """
+
+    image_shape: tuple[int, int, int]
+    labels: npt.NDArray[np.int32]
+    images: Callable[[int, int], Iterable[npt.NDArray[np.uint8] | str]]
+    class_names: Sequence[str]
+    groups: npt.NDArray[np.int32] | None = None
+    group_names: Sequence[str] = ()
+    name: str = "images"
+    about_broken: Callable[[dict[int, str]], list[str]] = field(default=nothing_broken)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def of(cls, store: ImageStore) -> Stream:
+        """The images of a store that is in memory."""
+
+        def images(first: int, last: int) -> Iterable[npt.NDArray[np.uint8]]:
+            for start in range(first, last, _ROWS_AT_A_TIME):
+                yield from store.images[start : min(start + _ROWS_AT_A_TIME, last)]
+
+        return cls(
+            store.image_shape,
+            store.labels,
+            images,
+            store.class_names,
+            store.groups,
+            store.group_names,
+            store.name,
+        )
