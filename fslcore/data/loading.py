@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 
-from fslcore.arguments import check_one_of
+from fslcore.arguments import ArgumentError, check_one_of
 from fslcore.data import datasets
-from fslcore.data.datasets.dataset import Progress, Request, split_by_class
+from fslcore.data.datasets.dataset import Progress, Request, split_as_given, split_by_class
+from fslcore.data.preparation import RESIZES
 from fslcore.data.store import ImageStore
 
 
@@ -20,6 +21,7 @@ def load(
     cache_dir: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     on_error: str = "raise",
+    resize: str = "stretch",
 ) -> ImageStore:
     """Loads a dataset, from the cache if it is there.
 
@@ -39,6 +41,8 @@ def load(
             called if the cache serves the dataset.
         on_error: What to do about files of a folder that cannot be read: "raise" names them all in one error,
             "skip" leaves them out with a warning.
+        resize: How pictures of a folder that are not square become so: "stretch", "crop" (the largest square
+            in the middle) or "pad" (all of the picture on a white square); see `Preparation`.
 
     Returns:
         The whole dataset; `default_split` divides it into train, val and test.
@@ -56,7 +60,12 @@ def load(
     dataset = datasets.find(name_or_path)
     dataset.check(image_size, channels, data_dir)
     check_one_of("on_error", on_error, ("raise", "skip"))
-    return dataset.load(Request(image_size, channels, data_dir, cache_dir, progress, on_error))
+    check_one_of("resize", resize, RESIZES)
+    if resize != "stretch" and not dataset.prepares:
+        raise ArgumentError(
+            "resize", f"must be 'stretch' for {dataset.name}, whose images are square", resize
+        )
+    return dataset.load(Request(image_size, channels, data_dir, cache_dir, progress, on_error, resize))
 
 
 def default_split(store: ImageStore) -> dict[str, ImageStore]:
@@ -65,6 +74,8 @@ def default_split(store: ImageStore) -> dict[str, ImageStore]:
     - a named dataset: as `split` in its module says. "glyphs": by alphabet; training has seen no letter of
       the alphabets of validation and test. "omniglot": by label, 1,028 / 172 / 423 classes drawn from all 50
       alphabets with a fixed seed.
+    - a store with `parts`, such as a folder with train/, val/ and test/: as they say; validation that is
+      not there is taken from the training, with a warning.
     - any other store: by label, 60 % / 20 % / 20 % of the classes, with a fixed seed.
 
     Args:
@@ -76,5 +87,7 @@ def default_split(store: ImageStore) -> dict[str, ImageStore]:
     Raises:
         ArgumentError: The store has fewer than 8 classes, so that the test part would have only one.
     """
+    if len(store.part_names) > 1:
+        return split_as_given(store)
     dataset = datasets.of(store)
     return split_by_class(store) if dataset is None else dataset.split(store)
