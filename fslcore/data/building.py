@@ -135,16 +135,19 @@ def _index(stream: Stream, done: _Journal, source: str | None, notes: list[str])
     missing = np.zeros(len(stream), np.bool_)
     missing[list(done.broken)] = True
     return Index(
-        source,
-        stream.labels,
-        stream.groups,
-        missing,
-        np.array(done.sizes, np.int64),
-        np.frombuffer(b"".join(done.digests), np.uint8).reshape(len(done.digests), -1),
-        stream.class_names,
-        stream.group_names,
-        stream.name,
-        notes,
+        source=source,
+        labels=stream.labels,
+        groups=stream.groups,
+        parts=stream.parts,
+        missing=missing,
+        sizes=np.array(done.sizes, np.int64),
+        digests=np.frombuffer(b"".join(done.digests), np.uint8).reshape(len(done.digests), -1),
+        class_names=stream.class_names,
+        group_names=stream.group_names,
+        part_names=stream.part_names,
+        preparation=stream.preparation,
+        name=stream.name,
+        notes=notes,
     )
 
 

@@ -26,8 +26,11 @@ import platformdirs
 from fslcore import files
 from fslcore.arguments import ArgumentError
 from fslcore.data import building, image_file
+from fslcore.data.preparation import Preparation
 from fslcore.data.store import ImageStore
 from fslcore.data.stream import Stream
+
+STORAGES = ("memory", *image_file.KINDS)
 
 _MAGIC = b"fslcore1"
 _DIGEST_BYTES = 32
@@ -47,9 +50,9 @@ def digest(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def file_fingerprint(paths: list[Path]) -> str:
+def file_fingerprint(paths: Sequence[Path]) -> str:
     """Digest of the names, sizes and modification times (nanoseconds) of files."""
-    stats = ((str(path), path.stat()) for path in paths)
+    stats = ((str(path), os.stat(path)) for path in paths)
     return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 
@@ -200,6 +203,9 @@ def _parsed(file: BinaryIO, source: str | None, notes: list[str] | None) -> Imag
             header["class_names"],
             header["group_names"],
             header["name"],
+            arrays.get("parts"),
+            header.get("part_names", ()),
+            Preparation.from_config(header["preparation"]) if header.get("preparation") else None,
         )
         said = [str(note) for note in header.get("notes", ())]
         if notes is not None:
@@ -214,12 +220,15 @@ def write(path: Path, store: ImageStore, source: str | None, notes: Sequence[str
         OSError: The folder cannot be made or written.
     """
     arrays: dict[str, Any] = {"images": store.images, "labels": store.labels}
-    if store.groups is not None:
-        arrays["groups"] = store.groups
+    for name in ("groups", "parts"):
+        if getattr(store, name) is not None:
+            arrays[name] = getattr(store, name)
     header = {
         "source": source,
         "class_names": store.class_names,
         "group_names": store.group_names,
+        "part_names": store.part_names,
+        "preparation": None if store.preparation is None else store.preparation.to_config(),
         "name": store.name,
         "notes": list(notes),
     }

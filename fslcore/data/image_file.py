@@ -27,6 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fslcore.data.jpeg import JpegImages
+from fslcore.data.labelling import names_at
+from fslcore.data.preparation import Preparation
 from fslcore.data.store import ImageStore
 from fslcore.data.views import chosen_rows
 
@@ -78,12 +80,12 @@ class Index:
     Attributes:
         source: Fingerprint of what the images were made from, or None.
         labels: int32 [count], in any order.
-        groups: int32 [count], or None.
+        groups: int32 [count], or None; `parts` likewise.
         missing: bool [count], the images that could not be read.
         sizes: int64 [count], bytes of each image; 0 for those missing if they are compressed.
         digests: uint8 [blocks, 32], BLAKE2b of the bytes of each block.
-        class_names: One name per label.
-        group_names: One name per group.
+        class_names: One name per label; `group_names` and `part_names` likewise.
+        preparation: How the images were made from pictures, or None.
         name: Name of the store.
         notes: Sentences about what was left out.
     """
@@ -91,13 +93,19 @@ class Index:
     source: str | None
     labels: npt.NDArray[np.int32]
     groups: npt.NDArray[np.int32] | None
+    parts: npt.NDArray[np.int32] | None
     missing: npt.NDArray[np.bool_]
     sizes: npt.NDArray[np.int64]
     digests: npt.NDArray[np.uint8]
     class_names: Sequence[str]
     group_names: Sequence[str]
+    part_names: Sequence[str]
+    preparation: Preparation | None
     name: str
     notes: Sequence[str]
+
+
+_ARRAYS = ("labels", "groups", "parts", "missing", "sizes", "digests")
 
 
 def digest_of(data: Any) -> bytes:
@@ -114,18 +122,13 @@ def finish(file: BinaryIO, layout: Layout, index: Index) -> None:
         "source": index.source,
         "class_names": list(index.class_names),
         "group_names": list(index.group_names),
+        "part_names": list(index.part_names),
+        "preparation": None if index.preparation is None else index.preparation.to_config(),
         "name": index.name,
         "notes": list(index.notes),
     }
-    arrays: dict[str, Any] = {
-        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
-        "labels": index.labels,
-        "missing": index.missing,
-        "sizes": index.sizes,
-        "digests": index.digests,
-    }
-    if index.groups is not None:
-        arrays["groups"] = index.groups
+    arrays = {name: getattr(index, name) for name in _ARRAYS if getattr(index, name) is not None}
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     content = buffer.getvalue()
@@ -216,17 +219,12 @@ def _opened(file: BinaryIO) -> tuple[Layout, Index] | str:
         header = json.loads(arrays["header"].tobytes())
         height, width, channels = header["image_shape"]
         layout = Layout(header["kind"], header["count"], (height, width, channels))
+        prepared = header["preparation"]
         index = Index(
-            header["source"],
-            arrays["labels"],
-            arrays.get("groups"),
-            arrays["missing"],
-            arrays["sizes"],
-            arrays["digests"],
-            header["class_names"],
-            header["group_names"],
-            header["name"],
-            [str(note) for note in header["notes"]],
+            **{name: arrays.get(name) for name in _ARRAYS},
+            **{name: header[name] for name in ("source", "class_names", "group_names", "part_names", "name")},
+            preparation=None if prepared is None else Preparation.from_config(prepared),
+            notes=[str(note) for note in header["notes"]],
         )
     return layout, index
 
@@ -251,15 +249,14 @@ def _store(path: Path, layout: Layout, index: Index) -> ImageStore:
     if len(rows) < layout.count or np.any(np.diff(rows) != 1):
         images = chosen_rows(images, rows)
     classes, labels = np.unique(index.labels[rows], return_inverse=True)
-    groups, group_names = None, ()
-    if index.groups is not None:
-        kept, groups = np.unique(index.groups[rows], return_inverse=True)
-        group_names = tuple(index.group_names[i] for i in kept)
+    groups, group_names = names_at(rows, index.groups, index.group_names)
     return ImageStore(
         images,
         labels.astype(np.int32),
-        None if groups is None else groups.astype(np.int32),
+        groups,
         tuple(index.class_names[i] for i in classes),
         group_names,
         index.name,
+        *names_at(rows, index.parts, index.part_names),
+        index.preparation,
     )

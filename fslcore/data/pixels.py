@@ -64,9 +64,7 @@ def pixels_of(images: AnyImages, tensor: Callable[[], tf.Tensor]) -> Pixels:
 class _Gathered(Pixels):
     """Images of an array in memory or in a memory map, all of them or some rows."""
 
-    def __init__(
-        self, tensor: tf.Tensor, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64] | None = None
-    ) -> None:
+    def __init__(self, tensor: tf.Tensor, images: Any, rows: npt.NDArray[np.int64] | None = None) -> None:
         self._images = tensor
         self._rows = None if rows is None else constant(rows)
         self._residence = Residence(images)

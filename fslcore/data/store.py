@@ -26,8 +26,9 @@ from fslcore.data.checks import (
     checked_images,
     checked_indices,
 )
-from fslcore.data.labelling import distinct, names_of
-from fslcore.data.splits import partition
+from fslcore.data.labelling import distinct, indices_of_names, names_at, names_of
+from fslcore.data.preparation import Preparation
+from fslcore.data.splits import rows_of_parts
 from fslcore.data.views import MappedRows, Residence, StoredImages, chosen_rows, parts_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class ImageStore:
         class_names: One name per class; "0", "1", ... where none are given.
         group_names: One name per group; "0", "1", ... where none are given, empty without groups.
         name: Where the images come from, such as "omniglot/test"; for messages and reports.
+        parts: int32 [N], an index into `part_names`: the part of a data set that its owner has divided
+            ("train", "val", "test"), which `default_split` follows; or None.
+        part_names: One name per part; empty without parts.
+        preparation: How the images were made from pictures, and new ones are to be made; None if unknown.
 
     The arrays are not copied if they have the right type already; they must not be changed afterwards.
     `take` and `split` copy the images they choose, unless these follow each other or stay on the disk.
@@ -67,30 +72,17 @@ class ImageStore:
     class_names: Sequence[str] = ()
     group_names: Sequence[str] = ()
     name: str = "images"
+    parts: npt.NDArray[np.int32] | None = None
+    part_names: Sequence[str] = ()
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         images = self.images if isinstance(self.images, StoredImages) else checked_images(self.images)
         labels = checked_indices("labels", self.labels, len(images))
         check_sorted(labels)
         n_classes = int(labels[-1]) + 1
-        groups, group_names = None, names_of("group_names", self.group_names)
-        if self.groups is not None:
-            groups = checked_indices("groups", self.groups, len(images))
-            group_names = group_names or tuple(str(i) for i in range(int(groups.max()) + 1))
-            if groups.min() < 0 or groups.max() >= len(group_names):
-                raise ArgumentError(
-                    "groups",
-                    f"must be indices into the {len(group_names)} group_names",
-                    groups,
-                    described=f"values from {groups.min()} to {groups.max()}",
-                )
-        elif group_names:
-            raise ArgumentError(
-                "group_names",
-                "must be empty without groups",
-                group_names,
-                described=f"{len(group_names)} names",
-            )
+        groups, group_names = indices_of_names("groups", self.groups, self.group_names, len(images))
+        parts, part_names = indices_of_names("parts", self.parts, self.part_names, len(images))
         class_names = names_of("class_names", self.class_names) or tuple(map(str, range(n_classes)))
         if len(class_names) != n_classes:
             raise ArgumentError(
@@ -105,6 +97,8 @@ class ImageStore:
             ("groups", None if groups is None else _frozen(groups)),
             ("class_names", class_names),
             ("group_names", group_names),
+            ("parts", None if parts is None else _frozen(parts)),
+            ("part_names", part_names),
         ):
             object.__setattr__(self, field, value)
 
@@ -264,17 +258,16 @@ class ImageStore:
                 described=f"{rows.size} rows" + (f" from {rows[0]} to {rows[-1]}" if rows.size else ""),
             )
         classes, labels = np.unique(self.labels[rows], return_inverse=True)
-        groups, group_names = None, ()
-        if self.groups is not None:
-            kept, groups = np.unique(self.groups[rows], return_inverse=True)
-            group_names = tuple(self.group_names[i] for i in kept)
+        groups, group_names = names_at(rows, self.groups, self.group_names)
         return ImageStore(
             chosen_rows(self.images, rows),
             labels.astype(np.int32),
-            None if groups is None else groups.astype(np.int32),
+            groups,
             tuple(self.class_names[i] for i in classes),
             group_names,
             self.name if name is None else name,
+            *names_at(rows, self.parts, self.part_names),
+            self.preparation,
         )
 
     def with_min_images(self, n: int) -> ImageStore:
@@ -297,18 +290,20 @@ class ImageStore:
 
         Args:
             by: "label" assigns whole classes to the parts, "group" whole groups: no class (or group) is in
-                two parts.
+                two parts. "image" divides the images of each class: every class is in every part, to tell
+                known classes apart on new images (a closed set).
             seed: Seed of the shuffle; the result depends neither on the platform nor on the thread count.
-            **parts: Name and size of each part: an int is a number of classes (groups), a float a fraction of
-                them. The classes that are left over are in no part.
+            **parts: Name and size of each part: an int is a number of classes (groups, images of each class),
+                a float a fraction of them. What is left over is in no part. With "image", fractions give
+                every part at least one image of each class.
 
         Returns:
             A dict of stores in the order of `parts`, named "<name>/<part>". Classes (and groups) are
             renumbered from 0 in their old order and keep their names.
 
         Raises:
-            ArgumentError: by is unknown, the store has no groups, a part is empty, or the parts need more
-                than there is.
+            ArgumentError: by is unknown, the store has no groups, a part is empty, the parts need more than
+                there is, or a class has fewer images than there are parts.
 
         Example:
             >>> import numpy as np
@@ -317,23 +312,8 @@ class ImageStore:
             {'train': ImageStore('toy/train': 4 images 8x8x1, 2 classes), \
 'test': ImageStore('toy/test': 2 images 8x8x1, 1 classes)}
         """
-        if by == "label":
-            keys, total = self.labels, self.n_classes
-        elif by == "group":
-            if self.groups is None:
-                raise ArgumentError(
-                    "by",
-                    "must be 'label' for a store without groups",
-                    by,
-                    described=f"by='group' for {self!r}",
-                )
-            keys, total = self.groups, self.n_groups
-        else:
-            raise ArgumentError("by", "must be 'label' or 'group'", by)
-        return {
-            part: self.take(np.isin(keys, chosen), f"{self.name}/{part}")
-            for part, chosen in partition(total, parts, seed, unit=f"{by}s").items()
-        }
+        rows = rows_of_parts(self, by, parts, seed)
+        return {part: self.take(chosen, f"{self.name}/{part}") for part, chosen in rows.items()}
 
     def episodes(
         self,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from fslcore.data.preparation import Preparation
 from fslcore.data.store import ImageStore
 
 _ROWS_AT_A_TIME = 256
@@ -32,6 +33,9 @@ class Stream:
         groups: int32 [N], an index into `group_names`, or None.
         group_names: One name per group.
         name: Name of the store.
+        parts: int32 [N], an index into `part_names`, or None.
+        part_names: One name per part.
+        preparation: How the images were made from pictures, or None.
         about_broken: Called with the reasons by number, if there are any, when all images have been read.
             Raises, or returns notes about what is left out.
     """
@@ -43,6 +47,9 @@ class Stream:
     groups: npt.NDArray[np.int32] | None = None
     group_names: Sequence[str] = ()
     name: str = "images"
+    parts: npt.NDArray[np.int32] | None = None
+    part_names: Sequence[str] = ()
+    preparation: Preparation | None = None
     about_broken: Callable[[dict[int, str]], list[str]] = field(default=nothing_broken)
 
     def __len__(self) -> int:
@@ -64,4 +71,7 @@ class Stream:
             store.groups,
             store.group_names,
             store.name,
+            store.parts,
+            store.part_names,
+            store.preparation,
         )

@@ -58,5 +58,5 @@ def of(store: ImageStore) -> Dataset | None:
     if store.name not in _NAMES:
         return None
     dataset = get(store.name)
-    # The name of a folder may be that of a dataset, but a folder has no groups.
-    return dataset if dataset.grouped == (store.groups is not None) else None
+    # The name of a folder may be that of a dataset, but its images have been prepared.
+    return dataset if dataset.grouped == (store.groups is not None) and store.preparation is None else None

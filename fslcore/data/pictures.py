@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One image file -> uint8, whatever its format, colours and depth; and a folder's common depth.
+"""One image file -> 8 bits, whatever its format, colours and depth; and the common depth of many files.
 
 Files with more than 8 bits per value do not say how many of them are used: a camera of 12 bits writes files
 of 16 bits whose values end at 4095. `Depth` finds that out from all files together.
@@ -7,12 +7,15 @@ of 16 bits whose values end at 4095. `Depth` finds that out from all files toget
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -58,13 +61,19 @@ class Depth:
     unit: bool = True
 
     @classmethod
-    def of(cls, headers: list[Header]) -> Depth:
+    def of(cls, headers: Sequence[Header]) -> Depth:
         """The depth of all images of a folder."""
         whole = int(max((header.most for header in headers if header.kind == "integer"), default=65535))
         bits = next((bits for bits in _DEPTHS if whole < 2**bits), whole.bit_length())
         return cls(bits, max((header.most for header in headers if header.kind == "float"), default=1.0) <= 1)
 
-    def in_words(self, headers: list[Header]) -> list[str]:
+    def check(self, header: Header) -> None:
+        """Raises ValueError for an image that is deeper than those that this depth was found from."""
+        white = {"": None, "integer": 2**self.bits - 1, "float": 1 if self.unit else 255}[header.kind]
+        if white is not None and header.most > white:
+            raise ValueError(f"its values go up to {header.most:g}, and {white} is white")
+
+    def in_words(self, headers: Sequence[Header]) -> list[str]:
         """What had to be guessed, one sentence each."""
         whole = [header for header in headers if header.kind == "integer"]
         floats = sum(header.kind == "float" for header in headers)
@@ -87,50 +96,53 @@ class Depth:
 
 def suffixes() -> frozenset[str]:
     """The endings, in lower case and with their dot, of the formats that are read."""
-    formats = _formats()
-    return frozenset(ending for ending, of in Image.registered_extensions().items() if of in formats)
+    read = formats()
+    return frozenset(ending for ending, of in Image.registered_extensions().items() if of in read)
 
 
 def is_picture(file: Path) -> bool:
     """Whether the content of a file is that of an image, whatever its name."""
     try:
-        with Image.open(file, formats=[name for name in _formats() if name in _KNOWN_BY_CONTENT]):
+        with Image.open(file, formats=[name for name in formats() if name in _KNOWN_BY_CONTENT]):
             return True
     except Exception:  # depends on the format
         return False
 
 
-def header(file: Path) -> Header:
-    """What is known of an image before it is read; raises what `Image.open` raises."""
-    with _opened(file) as image:
-        kind = _kind(image)
-        gray = _is_gray(image)
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        most = 0.0
-        if kind:
-            with _ROOM.taken(image):
-                values = _deep_values(file, image)[..., :3]
-                least, most = float(values.min()), float(values.max())
-            limit = 255.0 if kind == "float" else float(2**32)
-            if not (np.isfinite([least, most]).all() and 0 <= least <= most <= limit):
-                raise ValueError(
-                    f"its values, from {least:g} to {most:g}, are no brightness from 0 to 1 or to {limit:.0f}"
-                )
+def header(file: Path | None, image: Image.Image) -> Header:
+    """What is known of an opened image before its values are scaled; raises what Pillow raises."""
+    kind = _kind(image)
+    gray = _is_gray(image)
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    most = 0.0
+    if kind:
+        with room(image):
+            values = _deep_values(file, image)[..., :3]
+            least, most = float(values.min()), float(values.max())
+        limit = 255.0 if kind == "float" else float(2**32)
+        if not (np.isfinite([least, most]).all() and 0 <= least <= most <= limit):
+            raise ValueError(
+                f"its values, from {least:g} to {most:g}, are no brightness from 0 to 1 or to {limit:.0f}"
+            )
     return Header(gray, pages, kind, most)
 
 
-def read(file: Path, image_size: int, channels: int, depth: Depth) -> npt.NDArray[np.uint8]:
-    """The image as uint8 [image_size, image_size, channels]; raises what `Image.open` raises."""
-    with _opened(file) as image, _ROOM.taken(image):
-        flat = _eight_bits(file, image, depth)
-        if flat is not image:
-            flat.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-        ImageOps.exif_transpose(flat, in_place=True)
-        flat = _on_white(flat)
-        mode = "L" if channels == 1 else "RGB"
-        flat = flat if flat.mode == mode else flat.convert(mode)
-        small = flat.resize((image_size, image_size), Image.Resampling.BILINEAR)
-        return np.asarray(small, dtype=np.uint8).reshape(image_size, image_size, channels)
+def flat(image: Image.Image, channels: int, depth: Depth, file: Path | None = None) -> Image.Image:
+    """The image upright, on white, with 8 bits per value, of mode "L" or "RGB"; raises what Pillow raises.
+
+    Args:
+        image: The image, which this may change.
+        channels: 1 or 3.
+        depth: How deep images become 8 bits.
+        file: Where it comes from: the lower bits of deep colours are read from there.
+    """
+    shallow = _eight_bits(file, image, depth)
+    if shallow is not image:
+        shallow.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    ImageOps.exif_transpose(shallow, in_place=True)
+    shallow = _on_white(shallow)
+    mode = "L" if channels == 1 else "RGB"
+    return shallow if shallow.mode == mode else shallow.convert(mode)
 
 
 class _Room:
@@ -158,15 +170,24 @@ class _Room:
 _ROOM = _Room(_PIXELS_AT_ONCE)
 
 
-def _formats() -> list[str]:
+def room(image: Image.Image) -> AbstractContextManager[None]:
+    """A context in which an image may be held decoded: it waits until others are done."""
+    return _ROOM.taken(image)
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats that are read, as Pillow names them: its own, and those of pillow-heif if it is there."""
     Image.init()
-    return [name for name in Image.OPEN if name not in _NOT_READ]
+    with contextlib.suppress(ImportError):
+        pillow_heif = importlib.import_module("pillow_heif")
+        pillow_heif.register_heif_opener()
+    return tuple(name for name in Image.OPEN if name not in _NOT_READ)
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    with Image.open(file, formats=_formats()) as image:
-        yield image
+def opened(source: Path | BinaryIO) -> Image.Image:
+    """The image in a file, not decoded yet; to be closed. Raises what Pillow raises."""
+    return Image.open(source, formats=formats())
 
 
 def _is_gray(image: Image.Image) -> bool:
@@ -193,13 +214,13 @@ def _raw_mode(image: Image.Image) -> str:
     return mode if isinstance(mode, str) else ""
 
 
-def _deep_values(file: Path, image: Image.Image) -> npt.NDArray[Any]:
+def _deep_values(file: Path | None, image: Image.Image) -> npt.NDArray[Any]:
     """The values of an image whose kind is not "", [height, width, bands]."""
     upper = np.atleast_3d(np.asarray(image))
-    if image.mode not in ("RGB", "RGBA"):
+    if file is None or image.mode not in ("RGB", "RGBA"):
         return upper
     # Read with the bytes of a value exchanged, Pillow's upper 8 bits are the lower ones.
-    with _opened(file) as again:
+    with opened(file) as again:
         swapped = _raw_mode(again)[:-1] + {"B": "L", "L": "B"}.get(_raw_mode(again)[-1:], "")
         codec, box, offset, arguments = again.tile[0]
         arguments = (swapped, *arguments[1:]) if isinstance(arguments, tuple) else swapped
@@ -211,11 +232,11 @@ def _deep_values(file: Path, image: Image.Image) -> npt.NDArray[Any]:
     return (upper.astype(np.uint16) << 8) | lower
 
 
-def _eight_bits(file: Path, image: Image.Image, depth: Depth) -> Image.Image:
+def _eight_bits(file: Path | None, image: Image.Image, depth: Depth) -> Image.Image:
     """An image of 8 bits per value; Pillow's own conversion of deeper ones would clip instead of scale."""
     kind = _kind(image)
     if kind == "float" and depth.unit:
-        return Image.fromarray(np.rint(np.asarray(image) * 255.0).astype(np.uint8))
+        return Image.fromarray(np.rint(np.clip(np.asarray(image), 0, 1) * 255.0).astype(np.uint8))
     if kind != "integer" or (depth.bits == 16 and image.mode in ("RGB", "RGBA")):
         return image
     # Transparency may use more bits than the colours do.
