@@ -26,6 +26,18 @@ def check_count(argument: str, value: Any, least: int) -> None:
         raise ArgumentError(argument, f"must be an integer of {least} or more", value)
 
 
+def checked_bounds(argument: str, value: Any, least: int) -> tuple[int, int]:
+    """A number, or a pair of the least and the largest number, as a pair; or an ArgumentError."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise ArgumentError(argument, "must be an integer or a pair (least, largest)", value)
+    for bound in pair:
+        check_count(argument, bound, least)
+    if pair[0] > pair[1]:
+        raise ArgumentError(argument, "must have the least number before the largest", value)
+    return int(pair[0]), int(pair[1])
+
+
 def as_images(images: npt.ArrayLike) -> npt.NDArray[Any]:
     """The images as an array, or an ArgumentError if they are masked or differ in size."""
     _check_unmasked("images", images)

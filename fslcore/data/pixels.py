@@ -77,22 +77,22 @@ class _Gathered(Pixels):
         return ops.gather_images(self._images, found, rotations=turns)
 
     def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
-        """The tables; the pages of a large memory map are released now and then."""
+        """The tables; now and then a look at the pages of a large memory map may release them."""
         if not self._residence.images_between:
             return tables
         every = max(1, self._residence.images_between // max(1, images))
 
-        def release() -> tf.Tensor:
-            return tf.numpy_function(self._release, [], tf.bool)
+        def look() -> tf.Tensor:
+            return tf.numpy_function(self._look, [], tf.bool)
 
         def passed_on(number: tf.Tensor, table: Any) -> Any:
-            with tf.control_dependencies([tf.cond(number % every == every - 1, release, lambda: False)]):
+            with tf.control_dependencies([tf.cond(number % every == every - 1, look, lambda: False)]):
                 return tf.nest.map_structure(tf.identity, table)
 
         return tables.enumerate().map(unconverted(passed_on))
 
-    def _release(self) -> np.bool_:
-        self._residence.release()
+    def _look(self) -> np.bool_:
+        self._residence.look()
         return np.True_
 
 

@@ -317,8 +317,8 @@ class ImageStore:
 
     def episodes(
         self,
-        n_way: int,
-        k_shot: int,
+        n_way: int | tuple[int, int],
+        k_shot: int | tuple[int, int],
         n_query: int,
         *,
         n_unlabelled: int = 0,
@@ -328,7 +328,7 @@ class ImageStore:
         episodes: int | None = None,
         rotations: bool = False,
     ) -> tf.data.Dataset:
-        """N-way K-shot episodes; see `fslcore.data.episodes.episodes`."""
+        """N-way K-shot episodes; pairs such as `n_way=(5, 20)` vary; see `fslcore.data.episodes.episodes`."""
         from fslcore.data import episodes as sampler
 
         source = self._source()

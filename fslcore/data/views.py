@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,9 +23,11 @@ from fslcore.data.arrays import is_aligned, rows_of
 
 # Read at a time where all images are passed over, as for a digest.
 _BYTES_AT_A_TIME = 1 << 23
-# What a process that reads from a memory map keeps of it. Linux maps up to 64 kB around what is touched.
+# Of a memory map, what a process may have touched, and how often it looks: for an image of 12 kB the kernel
+# may map hundreds of kB around it.
 _RESIDENT_BYTES = 400_000_000
-_AROUND = 65536
+_IMAGES_BETWEEN = 512
+_STATM = Path("/proc/self/statm")
 
 
 class StoredImages(numpy.lib.mixins.NDArrayOperatorsMixin):
@@ -154,32 +157,42 @@ def mapping_of(images: Any) -> mmap.mmap | None:
 
 
 class Residence:
-    """Counts the images that are read from a memory map, and releases the map's pages now and then.
+    """Watches the memory that a memory map seems to take, and releases its pages when they are many.
 
     The pages stay in the cache of the operating system, where others can have the memory when they need it;
     this process no longer counts as their user. Without it, a process that trains on all images of a map
     seems to need as much memory as they take.
     """
 
-    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
+    def __init__(self, images: Any) -> None:
         self._mapping = mapping_of(images)
-        self._bytes = math.prod(images.shape[1:]) + _AROUND
-        self._held = 0
+        self._unseen = 0
+        self._others = _file_bytes() or 0
 
     @property
     def images_between(self) -> int:
-        """How many images may be read between two releases; 0 if there is nothing to release."""
+        """How many images may be read between two looks; 0 if there is nothing to release."""
         small = self._mapping is None or len(self._mapping) < _RESIDENT_BYTES
-        return 0 if small or not hasattr(mmap, "MADV_DONTNEED") else max(1, _RESIDENT_BYTES // self._bytes)
+        return 0 if small or not hasattr(mmap, "MADV_DONTNEED") else _IMAGES_BETWEEN
 
     def count(self, images: int) -> None:
         """Notes that images have been read."""
-        self._held += images
-        if 0 < self.images_between <= self._held:
-            self.release()
+        self._unseen += images
+        if 0 < self.images_between <= self._unseen:
+            self.look()
 
-    def release(self) -> None:
-        """Releases all pages of the map."""
-        self._held = 0
-        if self._mapping is not None:
+    def look(self) -> None:
+        """Releases the pages if they are many, or if the system does not say how many they are."""
+        self._unseen = 0
+        resident = _file_bytes()
+        if self._mapping is not None and (resident is None or resident > self._others + _RESIDENT_BYTES):
             self._mapping.madvise(mmap.MADV_DONTNEED)
+            self._others = _file_bytes() or 0
+
+
+def _file_bytes() -> int | None:
+    """Bytes of files that this process has mapped and touched, libraries included; None if unknown."""
+    try:
+        return int(_STATM.read_text().split()[2]) * mmap.PAGESIZE
+    except (OSError, ValueError, IndexError):
+        return None
