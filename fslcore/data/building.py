@@ -29,10 +29,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.cpus import available_cpus
 from fslcore.data import image_file, jpeg
 from fslcore.data.image_file import PAGE, Index, Layout, digest_of
-from fslcore.data.stream import Stream
-
-# Called as progress(done, total, what), as `fslcore.data.load` says.
-Progress = Callable[[int, int, str], object]
+from fslcore.data.stream import Progress, Stream
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 _SECONDS_BETWEEN_LOOKS = 0.2

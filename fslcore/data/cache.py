@@ -28,7 +28,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.data import building, image_file
 from fslcore.data.preparation import Preparation
 from fslcore.data.store import ImageStore
-from fslcore.data.stream import Stream
+from fslcore.data.stream import Progress, Stream
 
 STORAGES = ("memory", *image_file.KINDS)
 
@@ -69,7 +69,7 @@ def load_or_build(
     cache_dir: str | os.PathLike[str] | None = None,
     notes: list[str] | None = None,
     storage: str = "memory",
-    progress: building.Progress | None = None,
+    progress: Progress | None = None,
 ) -> ImageStore:
     """Returns the store cached under `key`, or builds and caches it.
 
@@ -117,7 +117,7 @@ def load_or_stream(
     storage: str,
     cache_dir: str | os.PathLike[str] | None = None,
     notes: list[str] | None = None,
-    progress: building.Progress | None = None,
+    progress: Progress | None = None,
     what: str = "writing images",
 ) -> ImageStore:
     """Returns the store of images on the disk that is cached under `key`, or writes it in one pass.
@@ -126,7 +126,7 @@ def load_or_stream(
         key: See `load_or_build`.
         source: See `load_or_build`.
         stream: Opens the images; a context manager, which is left when they have been written.
-        storage: "mapped" or "jpeg".
+        storage: See `fslcore.data.load`.
         cache_dir: See `directory`.
         notes: Takes sentences as for `load_or_build`; those that opening the stream has appended, and those
             about images that could not be read, are kept with the store.
@@ -137,6 +137,9 @@ def load_or_stream(
         ArgumentError: The images do not fit on the disk.
         OSError: The folder or the file cannot be written: the images can be nowhere else.
     """
+    notes = [] if notes is None else notes
+    if storage == "memory":
+        return load_or_build(key, source, lambda: _in_memory(stream, notes, progress, what), cache_dir, notes)
     path = directory(cache_dir) / f"{key}.{storage}"
     store = image_file.read(path, source, notes)
     if store is not None:
@@ -147,7 +150,6 @@ def load_or_stream(
             warnings.simplefilter("ignore")  # said already
             return image_file.read(path, source) is not None
 
-    notes = [] if notes is None else notes
     before = list(notes)
     with stream() as images:
         labels = hashlib.blake2b(images.labels.data, digest_size=8).hexdigest()
@@ -159,6 +161,18 @@ def load_or_stream(
     store = image_file.read(path, source, notes)
     if store is None:
         raise OSError(errno.EIO, "the file that was just written cannot be read", str(path))
+    return store
+
+
+def _in_memory(
+    stream: Callable[[], AbstractContextManager[Stream]],
+    notes: list[str],
+    progress: Progress | None,
+    what: str,
+) -> ImageStore:
+    with stream() as images:
+        store, lost = images.in_memory(progress, what)
+    notes += lost
     return store
 
 

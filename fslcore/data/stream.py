@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from fslcore.data.arrays import empty_images
 from fslcore.data.preparation import Preparation
 from fslcore.data.store import ImageStore
+
+# Called as progress(done, total, what), as `fslcore.data.load` says.
+Progress = Callable[[int, int, str], object]
 
 _ROWS_AT_A_TIME = 256
 
@@ -75,3 +79,36 @@ class Stream:
             store.part_names,
             store.preparation,
         )
+
+    def in_memory(self, progress: Progress | None = None, what: str = "") -> tuple[ImageStore, list[str]]:
+        """All images in memory, sorted by class, and the notes about those that cannot be read.
+
+        Args:
+            progress: Told the number of images that are done.
+            what: What is being done, for `progress`.
+        """
+        order = np.argsort(self.labels, kind="stable")
+        places = np.argsort(order, kind="stable")
+        images = empty_images((len(self), *self.image_shape))
+        broken: dict[int, str] = {}
+        tell = progress or (lambda *_: None)
+        tell(0, len(self), what)
+        for i, image in enumerate(self.images(0, len(self))):
+            if isinstance(image, str):
+                broken[i] = image
+            else:
+                images[places[i]] = image
+            tell(i + 1, len(self), what)
+        notes = self.about_broken(broken) if broken else []
+        store = ImageStore(
+            images,
+            self.labels[order],
+            None if self.groups is None else self.groups[order],
+            self.class_names,
+            self.group_names,
+            self.name,
+            None if self.parts is None else self.parts[order],
+            self.part_names,
+            self.preparation,
+        )
+        return (store.take(np.delete(np.arange(len(self)), places[list(broken)])) if broken else store), notes

@@ -21,9 +21,9 @@ Item = TypeVar("Item")
 Progress = Callable[[int, int, str], object]
 
 _EVERY_CHANNELS = (1, 3)
-_SHARES: dict[str, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
-_SHARES_IN_WORDS = ", ".join(f"{name}={share}" for name, share in _SHARES.items())
-_LEAST_CLASSES = 8  # the fewest of which the last 20 % are two
+SHARES: dict[str, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
+_IN_WORDS = ", ".join(f"{name}={share}" for name, share in SHARES.items())
+LEAST_CLASSES = 8  # the fewest of which the last 20 % are two
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,17 +47,17 @@ def split_by_class(store: ImageStore) -> dict[str, ImageStore]:
         ArgumentError: There are so few classes that the test part has only one: nothing can be told apart
             there.
     """
-    if store.n_classes < _LEAST_CLASSES:
+    if store.n_classes < LEAST_CLASSES:
         own = "choose the parts yourself, such as store.split(train=2, test=2), or " * (store.n_classes >= 4)
-        own += f"tell these classes apart on new images: store.split(by='image', {_SHARES_IN_WORDS})"
+        own += f"tell these classes apart on new images: store.split(by='image', {_IN_WORDS})"
         raise ArgumentError(
             "store",
-            f"must have at least {_LEAST_CLASSES} classes to be divided 60 % / 20 % / 20 % into train, val "
+            f"must have at least {LEAST_CLASSES} classes to be divided 60 % / 20 % / 20 % into train, val "
             "and test, with two or more to tell apart in the test part",
             store,
             described=f"{store.n_classes} in {store!r}; {own}",
         )
-    return store.split("label", 0, **_SHARES)
+    return store.split("label", 0, **SHARES)
 
 
 def split_as_given(store: ImageStore) -> dict[str, ImageStore]:
@@ -88,7 +88,7 @@ def split_as_given(store: ImageStore) -> dict[str, ImageStore]:
     val = given.get("val") if "test" in given else None
     if val is None:
         by = "image" if known.all() else "label"
-        parts = train.split(by=by, train=1 - _SHARES["val"], val=_SHARES["val"])
+        parts = train.split(by=by, train=1 - SHARES["val"], val=SHARES["val"])
         train, val = parts["train"], parts["val"]
         whose = "of the images of each class" if by == "image" else "of the classes"
         said.append(f"validation takes 20 % {whose} of 'train'")

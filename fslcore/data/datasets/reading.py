@@ -27,6 +27,7 @@ from fslcore.data.preparation import Box, Preparation, first_look, prepared
 from fslcore.data.store import ImageStore
 
 Result = TypeVar("Result")
+Source = TypeVar("Source")
 Images = npt.NDArray[np.uint8]
 
 _NAMED = 3
@@ -167,7 +168,7 @@ def said_of_skipped(
     return said
 
 
-def attempt(use: Callable[[Path], Result], file: Path) -> Result | str:
+def attempt(use: Callable[[Source], Result], file: Source) -> Result | str:
     """What `use` makes of a file, or the message of its error."""
     try:
         return use(file)
