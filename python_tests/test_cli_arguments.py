@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import REPTILE, SHORT, Fslcore, letters
+from commandline import REPTILE, SHORT
 from PIL import Image
 
 from fslcore import cli
@@ -24,16 +24,6 @@ from fslcore.experiments import RECIPES, checkpoints
 from fslcore.experiments.choices import listed, owners_of
 
 LEARNERS = ", ".join(RECIPES)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return letters(tmp_path_factory.mktemp("arguments"))
-
-
-@pytest.fixture
-def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture
