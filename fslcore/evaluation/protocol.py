@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fslcore import kernels
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data import ImageStore
 from fslcore.evaluation.episodes import Episodes, check_whole_number
 from fslcore.evaluation.report import Report
@@ -118,6 +118,7 @@ def evaluate(
             it adapts and its network is for another `n_way`.
     """
     check_whole_number("batch_size", batch_size, 1)
+    transductive = as_bool("transductive", transductive)
     # Drawn first, so that a protocol that the store cannot serve does not cost the embedding of all images.
     drawn = Episodes(store, n_way, k_shot, n_query, n_unlabelled, episodes, seed, transductive)
     check_learner(learner, store)

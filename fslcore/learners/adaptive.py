@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.learners import adaptation
 from fslcore.learners.classifiers import classifier
 from fslcore.learners.inner import (
@@ -169,7 +169,7 @@ class AdaptiveLearner(TaskModel):
         if unlabelled is not None:
             unlabelled = tf.convert_to_tensor(unlabelled, tf.float32)
             self._check_unlabelled(unlabelled[0])
-        if transductive:
+        if as_bool("transductive", transductive):
             check_transductive(self.network, self.normalization)
         episodes, n_way, k_shot = support.shape[:3]
         order = self.adaptation_order(n_way * k_shot, seed, first, episodes)
