@@ -30,8 +30,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from fslcore.arguments import ArgumentError, as_int64
+
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_SEEDS = 1 << 62
 
 Stream = Literal["weights", "batches", "validation", "test", "order", "noise", "training noise"]
 
@@ -40,9 +44,9 @@ _OFFSETS: dict[Stream, int] = {
     "batches": 0,
     "validation": 0,
     "test": 0,
-    "order": 1 << 62,
+    "order": _SEEDS,
     "noise": 0,
-    "training noise": 1 << 62,
+    "training noise": _SEEDS,
 }
 
 
@@ -56,11 +60,17 @@ def key(stream: Stream, seed: int) -> int:
     Returns:
         A number of 63 bits.
 
+    Raises:
+        ArgumentError: The seed is no whole number, or out of range.
+
     Example:
         >>> key("test", 7), key("order", 7) - 2**62
         (7, 7)
     """
-    return seed + _OFFSETS[stream]
+    number = as_int64("seed", seed)
+    if not 0 <= number < _SEEDS:
+        raise ArgumentError("seed", "must be at least 0 and below 2^62", seed)
+    return number + _OFFSETS[stream]
 
 
 def minibatch_order(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fslcore.arguments import ArgumentError, as_int64, check_at_least
+from fslcore.arguments import ArgumentError, as_bool, as_int64, check_at_least
 from fslcore.data import ImageStore, datasets
 from fslcore.experiments import completion, folders, memory, runs, selection
 from fslcore.experiments import parts as data_parts
@@ -91,6 +91,8 @@ def train(
         0.97
     """
     observer = observer or Observer()
+    for name, switch in (("quick", quick), ("tensorboard", tensorboard), ("skip_broken", skip_broken)):
+        as_bool(name, switch)
     given = {name: value for name, value in chosen.items() if value is not None}
     if isinstance(recipe, str):
         recipe = planned_recipe(recipe, data_parts.place(data), quick, **given)
