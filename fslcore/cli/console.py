@@ -87,7 +87,7 @@ class RunConsole(Observer):
         )
         if is_closed(parts):
             classes = (
-                f"classes: {train.n_classes} for training{turned}, with {len(train):,} images; of the same classes",
+                f"classes: {train.n_classes}{turned}, with {len(train):,} images for training;",
                 f"         {len(val):,} images for validation ({protocol}), {len(test):,} for the test",
             )
         lines = (

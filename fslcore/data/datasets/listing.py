@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,7 @@ class Listing:
     """Image files, sorted by class.
 
     Attributes:
-        files: The files [N].
+        files: The paths of the files [N].
         labels: int32 [N], indices into `class_names`, never decreasing.
         class_names: Names of the classes.
         groups: int32 [N], indices into `group_names`; None without groups.
@@ -28,7 +27,7 @@ class Listing:
         boxes: int64 [N, 4], the part of each picture to take: y, x, height, width; None for all of it.
     """
 
-    files: Sequence[Path]
+    files: Sequence[str]
     labels: npt.NDArray[np.int32]
     class_names: Sequence[str]
     groups: npt.NDArray[np.int32] | None = None

@@ -4,32 +4,36 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from fslcore.arguments import ArgumentError
+from fslcore.cpus import available_cpus
 from fslcore.data import memory
 from fslcore.data.arrays import empty_images
-from fslcore.data.datasets import left_out
+from fslcore.data.datasets import left_out, workers
 from fslcore.data.datasets.dataset import Request, watched
 from fslcore.data.datasets.left_out import LeftOut, printable
 from fslcore.data.datasets.listing import Listing
+from fslcore.data.datasets.workers import Look, message_of
 from fslcore.data.pictures import Depth, Header
-from fslcore.data.preparation import Box, Preparation, first_look, prepared
+from fslcore.data.preparation import Box, Preparation, prepared
 from fslcore.data.store import ImageStore
 
-Result = TypeVar("Result")
 Images = npt.NDArray[np.uint8]
 
 _NAMED = 3
+# Files from which on processes save more time than it takes to start them, and files of one request.
+_WORTH_PROCESSES = 4000
+_SHARE = 64
+_BESIDE_CPUS = 2  # threads that wait for a disk
 
 
 def store_of(listing: Listing, root: Path, name: str, request: Request, guessed: list[str]) -> ImageStore:
@@ -88,28 +92,36 @@ def _first_pass(
     images = _allocated(total, size, request.channels or 1)
     headers: dict[int, Header] = {}
     broken: dict[int, str] = {}
-
-    def look(i: int) -> tuple[Header, Images | None] | str:
-        return _attempt(
-            lambda file: first_look(file, size, request.channels, request.resize, _box(listing, i)),
-            listing.files[i],
-        )
-
-    with _pool() as pool:
-        results = watched(pool.map(look, range(total)), total, f"reading {name}", request.progress)
-        for i, result in enumerate(results):
-            if isinstance(result, str):
-                broken[i] = result
-                continue
-            headers[i], image = result
-            # The first picture in colours makes all of them so.
-            if request.channels is None and not headers[i].gray and images.shape[3] == 1:
-                colours = _allocated(total, size, 3)
-                colours[:i] = images[:i]
-                images = colours
-            if image is not None:
-                images[i] = image
+    results = watched(_looks(listing, request), total, f"reading {name}", request.progress)
+    for i, result in enumerate(results):
+        if isinstance(result, str):
+            broken[i] = result
+            continue
+        headers[i], image = result
+        # The first picture in colours makes all of them so.
+        if request.channels is None and not headers[i].gray and images.shape[3] == 1:
+            colours = _allocated(total, size, 3)
+            colours[:i] = images[:i]
+            images = colours
+        if image is not None:
+            images[i] = image
     return images, headers, broken
+
+
+def _looks(listing: Listing, request: Request) -> Iterator[Look]:
+    """A first look at every file, in order; those of large data sets are read by processes of their own."""
+    jobs = [(file, _box(listing, i)) for i, file in enumerate(listing.files)]
+    many = len(jobs) >= _WORTH_PROCESSES and available_cpus() > 1
+    share = _SHARE if many else 1
+    shares = [jobs[i : i + share] for i in range(0, len(jobs), share)]
+    with workers.crew(available_cpus()) if many else nullcontext() as crew:
+        one_share = workers.look if crew is None else crew.look
+        use = partial(
+            one_share, image_size=request.image_size, channels=request.channels, resize=request.resize
+        )
+        with _pool() as pool:
+            for looks in pool.map(use, shares):
+                yield from looks
 
 
 def _allocated(total: int, size: int, channels: int) -> Images:
@@ -118,7 +130,10 @@ def _allocated(total: int, size: int, channels: int) -> Images:
 
 
 def _read_deep(listing: Listing, preparation: Preparation, i: int) -> Images | str:
-    return _attempt(lambda file: prepared(file, preparation, _box(listing, i)), listing.files[i])
+    try:
+        return prepared(listing.files[i], preparation, _box(listing, i))
+    except Exception as error:  # depends on the format
+        return message_of(error)
 
 
 def _box(listing: Listing, i: int) -> Box | None:
@@ -129,11 +144,11 @@ def _box(listing: Listing, i: int) -> Box | None:
 
 
 def _without(
-    broken: dict[int, str], store: ImageStore, files: Sequence[Path], root: Path, guessed: list[str]
+    broken: dict[int, str], store: ImageStore, files: Sequence[str], root: Path, guessed: list[str]
 ) -> ImageStore:
     notes = LeftOut(root)
     for i in sorted(broken):
-        notes.add(left_out.BROKEN, files[i])
+        notes.add(left_out.BROKEN, Path(files[i]))
     guessed.append(notes.in_words())
     part = store.take(np.setdiff1d(np.arange(len(files)), list(broken)))
     if gone := sorted(set(store.class_names) - set(part.class_names)):
@@ -148,19 +163,10 @@ def _without(
     return part
 
 
-def _attempt(use: Callable[[Path], Result], file: Path) -> Result | str:
-    """What `use` makes of a file, or the message of its error."""
-    try:
-        return use(file)
-    # A damaged file raises OSError, SyntaxError, struct.error ..., depending on its format.
-    except Exception as error:
-        return (str(error) or type(error).__name__).encode("utf-8", "backslashreplace").decode()
-
-
 @contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
     """Threads that end soon after an error or Ctrl-C; Pillow decodes without the interpreter's lock."""
-    pool = ThreadPoolExecutor()
+    pool = ThreadPoolExecutor(available_cpus() + _BESIDE_CPUS)
     try:
         with warnings.catch_warnings():
             # The memory of large photographs is bounded; what is far beyond is an error.
@@ -170,7 +176,7 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _cannot_be_read(files: Sequence[Path], broken: dict[int, str]) -> ArgumentError:
+def _cannot_be_read(files: Sequence[str], broken: dict[int, str]) -> ArgumentError:
     numbers = sorted(broken)
     named = [f"{printable(files[i])}, which cannot be read: {broken[i]}" for i in numbers[:_NAMED]]
     if len(numbers) == 1:
