@@ -7,6 +7,7 @@ import os
 
 from fslcore.arguments import ArgumentError, check_one_of
 from fslcore.data import datasets
+from fslcore.data.cache import STORAGES
 from fslcore.data.datasets.dataset import Progress, Request, split_as_given, split_by_class
 from fslcore.data.preparation import RESIZES
 from fslcore.data.store import ImageStore
@@ -22,6 +23,7 @@ def load(
     progress: Progress | None = None,
     on_error: str = "raise",
     resize: str = "stretch",
+    storage: str = "memory",
 ) -> ImageStore:
     """Loads a dataset, from the cache if it is there.
 
@@ -43,13 +45,18 @@ def load(
             "skip" leaves them out with a warning.
         resize: How pictures of a folder that are not square become so: "stretch", "crop" (the largest square
             in the middle) or "pad" (all of the picture on a white square); see `Preparation`.
+        storage: Where the images are kept. "memory": all of them in memory. "mapped": in a file of the cache,
+            from which they are read when they are needed, so that they may be larger than the memory. "jpeg":
+            the same, compressed with a small loss to about a quarter. See `fslcore/docs/stores.md`.
 
     Returns:
         The whole dataset; `default_split` divides it into train, val and test.
 
     Raises:
         ArgumentError: An argument is out of range, the folder is not as described, files of it cannot be
-            read, or the images would not fit into memory. It is a ValueError.
+            read, or the images would not fit into memory, or onto the disk if they are to stay there. It is a
+            ValueError.
+        OSError: The images are to stay on the disk, and the cache cannot be written.
         FileNotFoundError: omniglot is not prepared, and it cannot be downloaded.
 
     Example:
@@ -61,11 +68,14 @@ def load(
     dataset.check(image_size, channels, data_dir)
     check_one_of("on_error", on_error, ("raise", "skip"))
     check_one_of("resize", resize, RESIZES)
+    check_one_of("storage", storage, STORAGES)
     if resize != "stretch" and not dataset.prepares:
         raise ArgumentError(
             "resize", f"must be 'stretch' for {dataset.name}, whose images are square", resize
         )
-    return dataset.load(Request(image_size, channels, data_dir, cache_dir, progress, on_error, resize))
+    return dataset.load(
+        Request(image_size, channels, data_dir, cache_dir, progress, on_error, resize, storage)
+    )
 
 
 def default_split(store: ImageStore) -> dict[str, ImageStore]:

@@ -67,11 +67,11 @@ class Episodes:
     def gather(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """The images of rows of a table `[..., images per class]`, float32 `[..., H, W, C]`."""
         if self.support is None:
-            return kernels.gather_images(self.store.images, rows)
+            return self.store.gather(rows)
         support, others = np.split(rows, [self.k_shot], axis=-1)
         parts = [
-            kernels.gather_images(self.support.images, support),
-            kernels.gather_images(self.store.images, others - len(self.support)),
+            self.support.gather(support),
+            self.store.gather(others - len(self.support)),
         ]
         return np.concatenate(parts, axis=rows.ndim - 1)
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fslcore import kernels
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.evaluation.episodes import Episodes, check_whole_number
@@ -171,9 +170,7 @@ def embed_all(learner: Embedder, store: ImageStore, batch_size: int) -> FloatArr
     """Every image of the store embedded alone, float32 `[N, D]`."""
     starts = range(0, len(store), batch_size)
     rows = (np.arange(start, min(start + batch_size, len(store))) for start in starts)
-    return np.concatenate(
-        [_checked(learner.embed(kernels.gather_images(store.images, part)), part) for part in rows]
-    )
+    return np.concatenate([_checked(learner.embed(store.gather(part)), part) for part in rows])
 
 
 def _checked(embeddings: Any, rows: npt.NDArray[Any]) -> FloatArray:

@@ -37,6 +37,7 @@ class Request:
     progress: Progress | None = None
     on_error: str = "raise"
     resize: str = "stretch"
+    storage: str = "memory"
 
 
 def split_by_class(store: ImageStore) -> dict[str, ImageStore]:

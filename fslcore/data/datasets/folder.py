@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import warnings
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from fslcore.data import cache
-from fslcore.data.datasets import layout, reading, tree
+from fslcore.data.datasets import layout, tree
 from fslcore.data.datasets.dataset import Dataset, Request
 from fslcore.data.datasets.left_out import LeftOut, printable
+from fslcore.data.datasets.streaming import load_listing
 from fslcore.data.store import ImageStore
 
 _VERSION = 3  # in the file name of the cache: raise it whenever the images change
@@ -52,25 +50,10 @@ def load(path: Path, request: Request) -> ImageStore:
     listing = layout.listing_of(tree.read(root, notes), notes)
     name = printable(root.name)
     guessed: list[str] = []
-    store = cache.load_or_build(
-        cache_key(name, root, request),
-        fingerprint(listing.files),
-        lambda: reading.store_of(listing, root, name, request, guessed),
-        request.cache_dir,
-        guessed,
-    )
+    store = load_listing(cache_key(name, root, request), listing, root, name, request, guessed)
     if said := "; ".join(filter(None, [notes.in_words(), *guessed])):
         warnings.warn(f"{printable(path)}: {said}", stacklevel=3)
     return store
-
-
-def fingerprint(paths: Sequence[str]) -> str:
-    """Digest of the paths, sizes and modification times (nanoseconds) of many files."""
-    found = hashlib.blake2b(digest_size=8)
-    for path in paths:
-        status = os.stat(path)
-        found.update(f"{path}\0{status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return found.hexdigest()
 
 
 def cache_key(name: str, place: Path, request: Request) -> str:

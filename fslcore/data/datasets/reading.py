@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,8 @@ from fslcore.data.pictures import Depth, Header
 from fslcore.data.preparation import Box, Preparation, prepared
 from fslcore.data.store import ImageStore
 
+Result = TypeVar("Result")
+Source = TypeVar("Source")
 Images = npt.NDArray[np.uint8]
 
 _NAMED = 3
@@ -58,18 +61,16 @@ def store_of(listing: Listing, root: Path, name: str, request: Request, guessed:
     deep = [i for i, header in headers.items() if header.kind]
     if deep:
         again = partial(_read_deep, listing, preparation)
-        with _pool() as pool:
-            results = watched(pool.map(again, deep), len(deep), f"scaling {name}", request.progress)
+        with pool() as threads:
+            results = watched(threads.map(again, deep), len(deep), f"scaling {name}", request.progress)
             for i, result in zip(deep, results, strict=True):
                 if isinstance(result, str):
                     broken[i] = result
                 else:
                     images[i] = result
     if broken and (request.on_error == "raise" or len(broken) == len(images)):
-        raise _cannot_be_read(listing.files, broken)
-    guessed += depth.in_words(list(headers.values()))
-    if paged := sum(header.pages > 1 for header in headers.values()):
-        guessed.append(f"{paged} TIFF files hold several pages, of which the first is read")
+        raise cannot_be_read(listing.files, broken)
+    guessed += in_words(depth, list(headers.values()))
     store = ImageStore(
         images,
         listing.labels,
@@ -110,7 +111,7 @@ def _first_pass(
 
 def _looks(listing: Listing, request: Request) -> Iterator[Look]:
     """A first look at every file, in order; those of large data sets are read by processes of their own."""
-    jobs = [(file, _box(listing, i)) for i, file in enumerate(listing.files)]
+    jobs = [(file, box_of(listing, i)) for i, file in enumerate(listing.files)]
     many = len(jobs) >= _WORTH_PROCESSES and available_cpus() > 1
     share = _SHARE if many else 1
     shares = [jobs[i : i + share] for i in range(0, len(jobs), share)]
@@ -119,8 +120,8 @@ def _looks(listing: Listing, request: Request) -> Iterator[Look]:
         use = partial(
             one_share, image_size=request.image_size, channels=request.channels, resize=request.resize
         )
-        with _pool() as pool:
-            for looks in pool.map(use, shares):
+        with pool() as threads:
+            for looks in threads.map(use, shares):
                 yield from looks
 
 
@@ -130,13 +131,11 @@ def _allocated(total: int, size: int, channels: int) -> Images:
 
 
 def _read_deep(listing: Listing, preparation: Preparation, i: int) -> Images | str:
-    try:
-        return prepared(listing.files[i], preparation, _box(listing, i))
-    except Exception as error:  # depends on the format
-        return message_of(error)
+    return attempt(lambda file: prepared(file, preparation, box_of(listing, i)), listing.files[i])
 
 
-def _box(listing: Listing, i: int) -> Box | None:
+def box_of(listing: Listing, i: int) -> Box | None:
+    """The part of a picture to take; None for all of it."""
     if listing.boxes is None:
         return None
     top, left, height, width = map(int, listing.boxes[i])
@@ -146,37 +145,67 @@ def _box(listing: Listing, i: int) -> Box | None:
 def _without(
     broken: dict[int, str], store: ImageStore, files: Sequence[str], root: Path, guessed: list[str]
 ) -> ImageStore:
+    guessed += said_of_skipped(broken, store.labels, store.class_names, files, root)
+    return store.take(np.setdiff1d(np.arange(len(files)), list(broken)))
+
+
+def in_words(depth: Depth, headers: Sequence[Header]) -> list[str]:
+    """What had to be guessed about files with these headers, one sentence each."""
+    said = depth.in_words(headers)
+    if paged := sum(header.pages > 1 for header in headers):
+        said.append(f"{paged} TIFF files hold several pages, of which the first is read")
+    return said
+
+
+def said_of_skipped(
+    broken: dict[int, str],
+    labels: npt.NDArray[np.int32],
+    class_names: Sequence[str],
+    files: Sequence[str],
+    root: Path,
+) -> list[str]:
+    """What is left out with the broken files, one sentence each; or an ArgumentError if too much is."""
     notes = LeftOut(root)
     for i in sorted(broken):
         notes.add(left_out.BROKEN, Path(files[i]))
-    guessed.append(notes.in_words())
-    part = store.take(np.setdiff1d(np.arange(len(files)), list(broken)))
-    if gone := sorted(set(store.class_names) - set(part.class_names)):
-        guessed.append(f"{len(gone)} classes without an image that can be read, the first {gone[0]!r}")
-    if part.n_classes < 2:
+    said = [notes.in_words()]
+    left = np.unique(np.delete(labels, list(broken)))
+    if gone := sorted(set(class_names) - {class_names[i] for i in left}):
+        said.append(f"{len(gone)} classes without an image that can be read, the first {gone[0]!r}")
+    if len(left) < 2:
         raise ArgumentError(
             "on_error",
             "must be 'raise' where 'skip' leaves fewer than two classes",
             "skip",
-            described=f"{printable(root)}, {guessed[-1]}",
+            described=f"{printable(root)}, {said[-1]}",
         )
-    return part
+    return said
+
+
+def attempt(use: Callable[[Source], Result], file: Source) -> Result | str:
+    """What `use` makes of a file, or the message of its error."""
+    try:
+        return use(file)
+    # A damaged file raises OSError, SyntaxError, struct.error ..., depending on its format.
+    except Exception as error:
+        return message_of(error)
 
 
 @contextmanager
-def _pool() -> Iterator[ThreadPoolExecutor]:
+def pool() -> Iterator[ThreadPoolExecutor]:
     """Threads that end soon after an error or Ctrl-C; Pillow decodes without the interpreter's lock."""
-    pool = ThreadPoolExecutor(available_cpus() + _BESIDE_CPUS)
+    threads = ThreadPoolExecutor(available_cpus() + _BESIDE_CPUS)
     try:
         with warnings.catch_warnings():
             # The memory of large photographs is bounded; what is far beyond is an error.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield pool
+            yield threads
     finally:
-        pool.shutdown(cancel_futures=True)
+        threads.shutdown(cancel_futures=True)
 
 
-def _cannot_be_read(files: Sequence[str], broken: dict[int, str]) -> ArgumentError:
+def cannot_be_read(files: Sequence[str], broken: dict[int, str]) -> ArgumentError:
+    """The error that names the broken files."""
     numbers = sorted(broken)
     named = [f"{printable(files[i])}, which cannot be read: {broken[i]}" for i in numbers[:_NAMED]]
     if len(numbers) == 1:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from fslcore.arguments import ArgumentError
-from fslcore.data.datasets import folder
+from fslcore.data.datasets import folder, records, tfds
 from fslcore.data.datasets.dataset import Dataset
 from fslcore.data.store import ImageStore
 
@@ -45,6 +45,10 @@ def find(name_or_path: str | os.PathLike[str]) -> Dataset:
     """
     if isinstance(name_or_path, str) and name_or_path in _NAMES:
         return get(name_or_path)
+    if isinstance(name_or_path, str) and name_or_path.startswith(tfds.PREFIX):
+        return tfds.dataset(name_or_path)
+    if isinstance(name_or_path, (str, os.PathLike)) and (files := records.files_of(name_or_path)):
+        return records.dataset(files)
     if isinstance(name_or_path, (str, os.PathLike)) and Path(name_or_path).expanduser().is_dir():
         return folder.dataset(Path(name_or_path).expanduser())
     known = ", ".join(map(repr, _NAMES))
