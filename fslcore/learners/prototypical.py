@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from fslcore import ops
 from fslcore.learners.episode import EpisodeLearner
+from fslcore.learners.ragged import padded
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -25,16 +28,25 @@ class Prototypical(EpisodeLearner):
         **kwargs: passed to `keras.Model`.
     """
 
-    def class_scores(self, support: tf.Tensor, query: tf.Tensor) -> tf.Tensor:
+    def class_scores(self, support: tf.Tensor, query: tf.Tensor, counts: Any = None) -> tf.Tensor:
         """Scores queries against classes given by embedded examples.
 
         Args:
-            support: `[n_way, k_shot, D]` embeddings.
+            support: `[n_way, k_shot, D]` embeddings, or a `tf.RaggedTensor` `[n_way, None, D]`.
             query: `[Q, D]` embeddings.
+            counts: how many examples of each class there are, integers `[n_way]` from 1 to `k_shot`: the
+                first ones count, whatever stands behind them. None: all.
 
         Returns:
             float32 `[Q, n_way]`: minus the squared distance to each prototype; larger = more alike.
         """
+        support, there = padded(support, counts)
         # Means in half precision would lose digits that the distances need.
-        prototypes = tf.reduce_mean(tf.cast(support, tf.float32), axis=1)
+        support = tf.cast(support, tf.float32)
+        if there is None:
+            prototypes = tf.reduce_mean(support, axis=1)
+        else:
+            prototypes = (
+                tf.reduce_sum(support, axis=1) / tf.reduce_sum(tf.cast(there, tf.float32), 1)[:, None]
+            )
         return -ops.pairwise(query, prototypes, metric="sqeuclidean")
