@@ -9,10 +9,12 @@
     order           episode sampler      seed + 2^62   order of the images in the inner steps of task i
     noise           stateless_normal     seed          noise of the evaluated episode i, and of `generate`
     training noise  stateless_normal     seed + 2^62   noise of training task i
+    augmentation    stateless_uniform    seed          how the images of training batch i are varied
 
-Two generators are counter-based: the episode sampler of the core (Philox4x32-10) and TensorFlow's
-`stateless_normal`. Their draw i is a function of (key, i) alone, so any draw can be repeated or resumed, on
-any worker. The key of a stream is the seed plus an offset, which no user's seed reaches.
+The generators but Keras' are counter-based: the episode sampler of the core (Philox4x32-10) and TensorFlow's
+`stateless_normal` and `stateless_uniform`. Their draw i is a function of (key, i) alone, so any draw can be
+repeated or resumed, on any worker. The key of a stream is the seed plus an offset, which no user's seed
+reaches.
 
 Streams with the same generator and key share their random numbers. None of these pairs harms a figure:
 
@@ -33,7 +35,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Stream = Literal["weights", "batches", "validation", "test", "order", "noise", "training noise"]
+Stream = Literal[
+    "weights", "batches", "validation", "test", "order", "noise", "training noise", "augmentation"
+]
 
 _OFFSETS: dict[Stream, int] = {
     "weights": 0,
@@ -43,6 +47,7 @@ _OFFSETS: dict[Stream, int] = {
     "order": 1 << 62,
     "noise": 0,
     "training noise": 1 << 62,
+    "augmentation": 0,
 }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes import Recipe
-from fslcore.experiments.recipes.recipe import smallest_class, smallest_in_words
+from fslcore.experiments.recipes.sizing import smallest_class, smallest_in_words
 
 _IN_WORDS = {"train": "training", "val": "validation", "test": "the test"}
 _MOST_NAMES = 10
