@@ -46,7 +46,7 @@ class Progress:
     step: int = 0
     history: list[Row] = dataclasses.field(default_factory=list)
     partial: Row = dataclasses.field(default_factory=dict)
-    best: list[Any] = dataclasses.field(default_factory=list, compare=False, repr=False)
+    best: list[Any] = dataclasses.field(default_factory=list, init=False, compare=False, repr=False)
 
     def keep_best(self, learner: Any) -> None:
         """Keeps the variables of the learner if the epoch that has just ended is the best so far."""
