@@ -145,7 +145,9 @@ class Source:
             rows: Row numbers of the images.
             turns: Quarter turns, for the leading axes of `rows`.
         """
-        images = ops.gather_images(self.images, rows, rotations=turns)
+        # Embeddings gather themselves.
+        own = getattr(self.images, "gather", None)
+        images = own(rows, turns) if own else ops.gather_images(self.images, rows, rotations=turns)
         return tf.ensure_shape(images, [*rows.shape, *self.image_shape])
 
 

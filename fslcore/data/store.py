@@ -189,6 +189,12 @@ class ImageStore:
         """
         return tensor_of(self.images)
 
+    def gather(self, rows: npt.ArrayLike, rotations: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
+        """Images of some rows as episodes hold them; see `fslcore.kernels.gather_images`."""
+        from fslcore import kernels
+
+        return kernels.gather_images(self.images, rows, rotations)
+
     def take(self, rows: npt.ArrayLike, name: str | None = None) -> ImageStore:
         """Returns a store with only some of the images.
 

@@ -9,6 +9,9 @@ from fslcore import _backend as _backend
 from fslcore.encoders import adversarial
 from fslcore.encoders.basic import BasicCNN
 from fslcore.encoders.by_name import build, build_classifier, check_name, is_pretrained
+from fslcore.encoders.embedding import embed_store
+from fslcore.encoders.heads import linear_head, pca_head, with_head
+from fslcore.encoders.imagenet import PretrainedEncoder, pretrained, pretrained_names
 from fslcore.encoders.koch import KochNet
 from fslcore.encoders.resnet12 import resnet12
 from fslcore.encoders.vinyals import VinyalsNet, conv4, conv4_classifier
@@ -16,6 +19,7 @@ from fslcore.encoders.vinyals import VinyalsNet, conv4, conv4_classifier
 __all__ = [
     "BasicCNN",
     "KochNet",
+    "PretrainedEncoder",
     "VinyalsNet",
     "adversarial",
     "build",
@@ -23,6 +27,12 @@ __all__ = [
     "check_name",
     "conv4",
     "conv4_classifier",
+    "embed_store",
     "is_pretrained",
+    "linear_head",
+    "pca_head",
+    "pretrained",
+    "pretrained_names",
     "resnet12",
+    "with_head",
 ]

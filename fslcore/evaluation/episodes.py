@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fslcore import kernels
 from fslcore.arguments import ArgumentError, as_int64, check_at_least
-from fslcore.data import ImageStore
+from fslcore.data import EmbeddingStore, ImageStore
 from fslcore.evaluation.report import Report, mean_and_ci95
 
 # Drawn at a time: their tables take a few hundred kB, however many episodes there are.
@@ -24,7 +24,7 @@ class Episodes:
     """Episodes 0, 1, ... of a seed.
 
     Attributes:
-        store: the images.
+        store: the images, or their embeddings.
         n_way: classes of an episode.
         k_shot: labelled examples per class.
         n_query: queries per class.
@@ -37,7 +37,7 @@ class Episodes:
         ArgumentError: an argument is out of range, or the store has too few classes or images.
     """
 
-    store: ImageStore
+    store: ImageStore | EmbeddingStore
     n_way: int
     k_shot: int
     n_query: int
@@ -108,7 +108,7 @@ def check_whole_number(argument: str, value: Any, least: int) -> None:
 def _check_store(drawn: Episodes) -> None:
     """Raises ArgumentError unless the store has the classes and images of an episode."""
     store, n_query, n_unlabelled = drawn.store, drawn.n_query, drawn.n_unlabelled
-    if not isinstance(store, ImageStore):
+    if not isinstance(store, ImageStore | EmbeddingStore):
         raise ArgumentError("store", "must be an ImageStore", described=type(store).__name__)
     if drawn.n_way > store.n_classes:
         raise ArgumentError(

@@ -9,9 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fslcore import kernels
 from fslcore.arguments import ArgumentError
-from fslcore.data import ImageStore
+from fslcore.data import EmbeddingStore, ImageStore
 from fslcore.evaluation.episodes import Episodes, check_whole_number
 from fslcore.evaluation.report import Report
 
@@ -72,7 +71,7 @@ class Adapter(Protocol):
 
 def evaluate(
     learner: Embedder | Adapter,
-    store: ImageStore,
+    store: ImageStore | EmbeddingStore,
     n_way: int = 5,
     k_shot: int = 1,
     n_query: int = 15,
@@ -92,7 +91,8 @@ def evaluate(
 
     Args:
         learner: a trained learner, or `PixelNearestNeighbour()`.
-        store: images of classes that the learner has not been trained on.
+        store: images of classes that the learner has not been trained on; or their embeddings, for a learner
+            of embeddings, which then takes seconds.
         n_way: classes of an episode, at least 2: of one class every answer is right.
         k_shot: labelled examples per class.
         n_query: queries per class, at least 1.
@@ -142,7 +142,7 @@ def evaluate(
     return drawn.report(learner, _counted(scores, progress, episodes))
 
 
-def check_learner(learner: Any, store: ImageStore) -> None:
+def check_learner(learner: Any, store: ImageStore | EmbeddingStore) -> None:
     """Raises ArgumentError unless it is a learner, and for images of the shape of the store's."""
     embeds = all(callable(getattr(learner, name, None)) for name in ("embed", "class_scores"))
     if isinstance(learner, type) or not (embeds or isinstance(learner, Adapter)):
@@ -162,13 +162,11 @@ def check_learner(learner: Any, store: ImageStore) -> None:
         )
 
 
-def embed_all(learner: Embedder, store: ImageStore, batch_size: int) -> FloatArray:
+def embed_all(learner: Embedder, store: ImageStore | EmbeddingStore, batch_size: int) -> FloatArray:
     """Every image of the store embedded alone, float32 `[N, D]`."""
     starts = range(0, len(store), batch_size)
     rows = (np.arange(start, min(start + batch_size, len(store))) for start in starts)
-    return np.concatenate(
-        [_checked(learner.embed(kernels.gather_images(store.images, part)), part) for part in rows]
-    )
+    return np.concatenate([_checked(learner.embed(store.gather(part)), part) for part in rows])
 
 
 def _checked(embeddings: Any, rows: npt.NDArray[Any]) -> FloatArray:
@@ -206,7 +204,7 @@ def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.
     of_one = 4 * episodes.n_way * per_class * height * width * channels
     at_a_time = max(1, min(_ADAPTED_AT_A_TIME, _ADAPTED_BYTES // of_one))
     for chunk, rows in enumerate(episodes.tables(at_a_time)):
-        images = kernels.gather_images(episodes.store.images, rows)
+        images = episodes.store.gather(rows)
         support, query, unlabelled = np.split(images, parts, axis=2)
         yield from np.asarray(
             learner.score_episodes(
@@ -220,9 +218,11 @@ def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.
         )
 
 
-def _embed_together(learner: Embedder, store: ImageStore, table: npt.NDArray[np.int32]) -> FloatArray:
+def _embed_together(
+    learner: Embedder, store: ImageStore | EmbeddingStore, table: npt.NDArray[np.int32]
+) -> FloatArray:
     """The images of one episode embedded as one batch, float32 `[*table.shape, D]`."""
-    images = kernels.gather_images(store.images, table.ravel())
+    images = store.gather(table.ravel())
     try:
         embeddings = learner.embed(images, training=True)
     except ArgumentError as error:

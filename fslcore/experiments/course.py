@@ -61,7 +61,7 @@ def train(
             default recipe on this data.
         data: the name of a dataset, such as "glyphs", or a folder with one sub-folder per class.
         out: run folder, new or empty, outside of the data; None: `runs/<learner>-<data>-<date-time>`.
-        data_dir: where TensorFlow Datasets keeps omniglot; None: TFDS_DATA_DIR, or ~/tensorflow_datasets.
+        data_dir: where omniglot or emoji is kept; None: see `fslcore.data.load`.
         image_size: height and width that the images are resized to; None: 28, or 64 for a folder with
             colours, and more for the networks that need it, as `networks.sizes` says.
         quick: with the name of a learner, take small sizes, for a trial.
@@ -169,7 +169,7 @@ def resume(
     Args:
         run: the run, or its folder.
         data: where its data is now, unchanged; None: where it was.
-        data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        data_dir: where omniglot or emoji is kept now; None: where it was.
         observer: is told what happens.
         callbacks: more Keras callbacks for the training.
 
@@ -231,7 +231,7 @@ def evaluate(
         data: where the data is now, or other data; None: where it was. If it is not as it was, the learner is
             measured on those of its classes that it was not trained or validated on, by their names; the
             observer is told.
-        data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        data_dir: where omniglot or emoji is kept now; None: where it was.
         min_images: leave out the test classes with fewer images; None: as in the training.
         threads: as for `train`.
         observer: is told what happens.

@@ -21,8 +21,8 @@ from fslcore.experiments.selection import selected
 
 PathLike = str | os.PathLike[str]
 
-# The datasets that are kept in a folder of TensorFlow Datasets.
-_IN_DATA_DIR = ("omniglot",)
+# The datasets that are kept in a folder of TensorFlow Datasets, or in one of their own.
+_IN_DATA_DIR = ("emoji", "omniglot")
 _MOST_NAMES = 5
 
 
@@ -37,7 +37,7 @@ def load_parts(
 
     Args:
         data: a named dataset or a folder.
-        data_dir: where TensorFlow Datasets keeps omniglot.
+        data_dir: where omniglot or emoji is kept.
         image_size: height and width of the images.
         progress: called as `progress(done, total, what)` while images are read.
         skip_broken: leave out the files of a folder that cannot be read, with a warning.
@@ -56,7 +56,7 @@ def parts_of_run(
     Args:
         run: the run.
         data: where the data is now; None: where it was.
-        data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        data_dir: where omniglot or emoji is kept now; None: where it was.
         progress: as for `load_parts`.
 
     Raises:
@@ -90,7 +90,7 @@ def unseen_part_of_run(
     Args:
         run: the run.
         data: what to measure on; None: the data of the run, where it was.
-        data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        data_dir: where omniglot or emoji is kept now; None: where it was.
         min_images: the images that a class must have; None: as in the training.
         progress: as for `load_parts`.
 
@@ -128,8 +128,7 @@ def check_data_dir(data: PathLike, data_dir: PathLike | None) -> None:
     if data_dir is not None and str(data) not in _IN_DATA_DIR:
         raise ArgumentError(
             "data_dir",
-            f"must be left out for `data={str(data)!r}`: it says where TensorFlow Datasets keeps "
-            f"{', '.join(_IN_DATA_DIR)}",
+            f"must be left out for `data={str(data)!r}`: it says where {' and '.join(_IN_DATA_DIR)} are kept",
             str(data_dir),
         )
 
