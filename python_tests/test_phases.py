@@ -34,7 +34,8 @@ def stand_in(name, image_shape, weights):
 
 
 @pytest.fixture(autouse=True)
-def without_a_package(monkeypatch):
+def without_a_package(monkeypatch, tmp_path):
+    monkeypatch.setenv("FSLCORE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(by_name, "pretrained_encoder", stand_in)
 
 
@@ -56,7 +57,7 @@ def falling(*accuracies):
 def test_each_phase_trains_its_part_and_no_statistics_of_the_network_change(tmp_path, store):
     recipe = planned()
     learner = recipe.build((32, 32, 3))
-    network = learner.encoder.layers[0]
+    network = learner.encoder.network
     before = [np.asarray(variable).copy() for variable in network.variables]
     of_kernels = [variable for variable in network.variables if variable.path.endswith("kernel")]
     assert len(of_kernels) == 5
@@ -64,7 +65,7 @@ def test_each_phase_trains_its_part_and_no_statistics_of_the_network_change(tmp_
     for number, stage in enumerate(recipe.stages()):
         recipe.enter(learner, number)
         trained[stage.trained] = {id(v) for v in learner.encoder.trainable_variables}
-    head = {id(v) for layer in learner.encoder.layers[1:] for v in layer.trainable_variables}
+    head = {id(v) for v in learner.encoder.head.trainable_variables}
     assert trained["frozen"] == head
     # The last fifth of the ten layers with weights: a convolution, and its normalisation, which stays frozen.
     assert trained["top"] == head | {id(of_kernels[-1])}

@@ -25,7 +25,7 @@ from fslcore.data import ImageStore
 from fslcore.evaluation import Report
 from fslcore.experiments import checkpoints, runs
 from fslcore.experiments.failures import NotSaved
-from fslcore.experiments.recipes import Recipe
+from fslcore.experiments.recipes import Recipe, augmentation
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 
 
@@ -72,8 +72,10 @@ def train(
             if number and progress.step == begin:
                 progress.restore_best(learner)
                 recipe.enter(learner, number)
+            if progress.step < end and not recorder.ended:
+                data = recipe.data_of(learner, store, number, recorder.observer.loading)
             while progress.step < end and not recorder.ended:
-                _fit(learner, recipe, store, recorder, end, callbacks)
+                _fit(learner, recipe, data, recorder, end, callbacks)
             begin = end
     if keeps:
         progress.restore_best(learner)
@@ -89,9 +91,10 @@ def _fit(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     """Trains to a step, or to the end of an epoch that was interrupted: Keras knows whole epochs only."""
-    epoch, done = divmod(recorder.progress.step, recipe.steps_per_epoch)
+    first = recorder.progress.step
+    epoch, done = divmod(first, recipe.steps_per_epoch)
     learner.fit(
-        recipe.varied_batches(learner, store, recorder.progress.step),
+        _varied(recipe, recipe.batches(learner, store, first), store, first),
         initial_epoch=epoch,
         epochs=epoch + 1 if done else end // recipe.steps_per_epoch,
         steps_per_epoch=recipe.steps_per_epoch - done,
@@ -99,6 +102,14 @@ def _fit(
         shuffle=False,
         verbose=0,
     )
+
+
+def _varied(recipe: Recipe, batches: Any, store: Any, first: int) -> Any:
+    """The batches, with images varied as the recipe says; embeddings stay as they are."""
+    kinds = augmentation.parsed(recipe.augment)
+    if not kinds or not isinstance(store, ImageStore):
+        return batches
+    return augmentation.varied(batches, kinds, recipe.key("augmentation"), first)
 
 
 # Windows has no SIGHUP.

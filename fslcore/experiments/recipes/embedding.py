@@ -11,6 +11,7 @@ import numpy as np
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
+from fslcore.data.datasets import Progress
 from fslcore.experiments.recipes import networks, phases
 from fslcore.experiments.recipes.fields import NETWORK, TASKS, TRAINING, field
 from fslcore.experiments.recipes.phases import Phase, adam
@@ -115,8 +116,16 @@ class EmbeddingRecipe(Recipe):
         if phase.learning_rate is None:
             return
         if networks.is_pretrained(self.encoder):
-            networks.thaw(learner.encoder.layers[0], phase.trained)
+            networks.thaw(learner.encoder.network, phase.trained)
         self.compile(learner, adam(phase.learning_rate, phase.epochs * self.steps_per_epoch))
+
+    def data_of(self, learner: Any, store: ImageStore, stage: int, progress: Progress) -> Any:
+        """As for every recipe; the embeddings of a frozen network, which are made once and kept."""
+        if self.stages()[stage].trained != networks.FROZEN or self.rotations:
+            return store
+        from fslcore import encoders
+
+        return encoders.embed_store(learner.encoder.network, store, progress=progress)
 
     def compile(self, learner: Any, optimizer: Any) -> None:
         """Compiles the learner for training with an optimizer."""
@@ -195,12 +204,11 @@ class EmbeddingRecipe(Recipe):
             return encoder
         # The features of a network have a large mean in common, which would fill the unit vectors.
         stack = [
-            keras.Input(image_shape),
-            encoder,
+            keras.Input(encoder.output_shape[1:]),
             keras.layers.BatchNormalization(momentum=_MOMENTUM, center=False, scale=False),
             keras.layers.Dropout(_DROPOUT),
             keras.layers.Dense(self.head, kernel_initializer="orthogonal"),
             keras.layers.UnitNormalization(),
             keras.layers.Rescaling(self.head_scale),
         ]
-        return keras.Sequential(stack, name="encoder_with_head")
+        return encoders.HeadedEncoder(encoder, keras.Sequential(stack, name="head"), name="encoder")

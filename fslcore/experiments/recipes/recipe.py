@@ -25,6 +25,7 @@ import numpy.typing as npt
 from fslcore import random
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
+from fslcore.data.datasets import Progress
 from fslcore.experiments.recipes import augmentation, fields, networks
 from fslcore.experiments.recipes.fields import NETWORK, TASKS, TRAINING, field
 from fslcore.experiments.recipes.phases import Phase
@@ -247,6 +248,11 @@ class Recipe:
         """Makes a learner ready for a phase of `stages`: its trainable weights and its optimizer."""
         del learner, stage
 
+    def data_of(self, learner: Any, store: ImageStore, stage: int, progress: Progress) -> Any:
+        """What the batches of a phase are drawn from, of a store of images: here the store itself."""
+        del learner, stage, progress
+        return store
+
     @property
     def steps_per_execution(self) -> int:
         """Steps that Keras runs in one call; Ctrl-C waits for their end."""
@@ -273,11 +279,6 @@ class Recipe:
             ArgumentError: the networks cannot take images of this size.
         """
         raise NotImplementedError
-
-    def varied_batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
-        """`batches`, with the images varied as `augment` says."""
-        batches, kinds = self.batches(learner, store, first), augmentation.parsed(self.augment)
-        return augmentation.varied(batches, kinds, self.key("augmentation"), first) if kinds else batches
 
     def batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
         """The training batches from a step on, without end, with the images as they are.
