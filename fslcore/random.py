@@ -10,10 +10,12 @@
     sizes           episode sampler      seed + 2^62   way and shot of training episode i, where they vary
     noise           stateless_normal     seed          noise of the evaluated episode i, and of `generate`
     training noise  stateless_normal     seed + 2^62   noise of training task i
+    augmentation    stateless_uniform    seed          how the images of training batch i are varied
 
-Two generators are counter-based: the episode sampler of the core (Philox4x32-10) and TensorFlow's
-`stateless_normal`. Their draw i is a function of (key, i) alone, so any draw can be repeated or resumed, on
-any worker. The key of a stream is the seed plus an offset, which no user's seed reaches.
+The generators but Keras' are counter-based: the episode sampler of the core (Philox4x32-10) and TensorFlow's
+`stateless_normal` and `stateless_uniform`. Their draw i is a function of (key, i) alone, so any draw can be
+repeated or resumed, on any worker. The key of a stream is the seed plus an offset, which no user's seed
+reaches.
 
 Streams with the same generator and key share their random numbers. None of these pairs harms a figure:
 
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
 
 _SEEDS = 1 << 62
 
-Stream = Literal["weights", "batches", "validation", "test", "order", "sizes", "noise", "training noise"]
+Stream = Literal[
+    "weights", "batches", "validation", "test", "order", "sizes", "noise", "training noise", "augmentation"
+]
 
 _OFFSETS: dict[Stream, int] = {
     "weights": 0,
@@ -50,6 +54,7 @@ _OFFSETS: dict[Stream, int] = {
     "sizes": _SEEDS,
     "noise": 0,
     "training noise": _SEEDS,
+    "augmentation": 0,
 }
 
 
