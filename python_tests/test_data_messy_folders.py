@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import load, pictures
-from fslcore.data.datasets import reading
+from fslcore.data.datasets import workers
 
 
 @pytest.fixture(autouse=True)
@@ -289,13 +290,14 @@ def test_drawn_images_that_do_not_fit_into_memory_are_refused(name, monkeypatch)
 def test_an_interrupted_load_ends_soon_and_leaves_nothing(root, cache_dir, monkeypatch):
     for i in range(200):
         save(root / "oak" / f"b{i}.png")
-    read, count = reading.first_look, []
+    read, count = workers.first_look, []
 
     def slow(*arguments):
         count.append(1)
+        time.sleep(0.02)
         return read(*arguments)
 
-    monkeypatch.setattr(reading, "first_look", slow)
+    monkeypatch.setattr(workers, "first_look", slow)
 
     def interrupt(done, total, what):
         if done == 3:
@@ -305,4 +307,5 @@ def test_an_interrupted_load_ends_soon_and_leaves_nothing(root, cache_dir, monke
         load(root, image_size=8, progress=interrupt)
     assert len(count) < 200
     assert not list(cache_dir.iterdir())
+    monkeypatch.setattr(folder.pictures, "read", read)
     assert len(load(root, image_size=8)) == 204

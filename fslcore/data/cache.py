@@ -50,9 +50,9 @@ def digest(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def file_fingerprint(paths: Sequence[Path]) -> str:
+def file_fingerprint(paths: list[Path]) -> str:
     """Digest of the names, sizes and modification times (nanoseconds) of files."""
-    stats = ((str(path), os.stat(path)) for path in paths)
+    stats = ((str(path), path.stat()) for path in paths)
     return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import io
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+File = str | os.PathLike[str]
 
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # EPS starts another program; the others are only recognised, or are no images.
@@ -27,7 +30,12 @@ _NOT_READ = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
 # Formats whose first bytes cannot be those of a text. The others are known by their endings only.
 _KNOWN_BY_CONTENT = ("AVIF", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PSD", "QOI", "TIFF", "WEBP")
 _PIXELS_AT_ONCE = 50_000_000  # held decoded by all threads together, 4 bytes each; one image may have more
+_SMALL_PIXELS = 250_000  # so few need no room: all threads together hold little
+_READ_AT_ONCE = 1 << 20  # bytes of a file
 _ORIENTATION = 0x0112  # of EXIF
+_PLAIN_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
+# Where an image of these formats says that it is transparent, or turned.
+_SPECIAL = frozenset(("exif", "Raw profile type exif", "transparency", "XML:com.adobe.xmp", "xmp"))
 _DEPTHS = (8, 10, 12, 14, 16)
 
 
@@ -100,7 +108,7 @@ def suffixes() -> frozenset[str]:
     return frozenset(ending for ending, of in Image.registered_extensions().items() if of in read)
 
 
-def is_picture(file: Path) -> bool:
+def is_picture(file: File) -> bool:
     """Whether the content of a file is that of an image, whatever its name."""
     try:
         with Image.open(file, formats=[name for name in formats() if name in _KNOWN_BY_CONTENT]):
@@ -109,7 +117,7 @@ def is_picture(file: Path) -> bool:
         return False
 
 
-def header(file: Path | None, image: Image.Image) -> Header:
+def header(file: File | None, image: Image.Image) -> Header:
     """What is known of an opened image before its values are scaled; raises what Pillow raises."""
     kind = _kind(image)
     gray = _is_gray(image)
@@ -127,7 +135,7 @@ def header(file: Path | None, image: Image.Image) -> Header:
     return Header(gray, pages, kind, most)
 
 
-def flat(image: Image.Image, channels: int, depth: Depth, file: Path | None = None) -> Image.Image:
+def flat(image: Image.Image, channels: int, depth: Depth, file: File | None = None) -> Image.Image:
     """The image upright, on white, with 8 bits per value, of mode "L" or "RGB"; raises what Pillow raises.
 
     Args:
@@ -136,12 +144,14 @@ def flat(image: Image.Image, channels: int, depth: Depth, file: Path | None = No
         depth: How deep images become 8 bits.
         file: Where it comes from: the lower bits of deep colours are read from there.
     """
+    mode = "L" if channels == 1 else "RGB"
+    if _is_plain(image):
+        return image if image.mode == mode else image.convert(mode)
     shallow = _eight_bits(file, image, depth)
     if shallow is not image:
         shallow.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
     ImageOps.exif_transpose(shallow, in_place=True)
     shallow = _on_white(shallow)
-    mode = "L" if channels == 1 else "RGB"
     return shallow if shallow.mode == mode else shallow.convert(mode)
 
 
@@ -168,11 +178,18 @@ class _Room:
 
 
 _ROOM = _Room(_PIXELS_AT_ONCE)
+_NO_WAITING = contextlib.nullcontext()
+
+
+def share_room(processes: int) -> None:
+    """Leaves this process its share of the pixels that several processes may hold decoded at once."""
+    global _ROOM
+    _ROOM = _Room(_PIXELS_AT_ONCE // processes)
 
 
 def room(image: Image.Image) -> AbstractContextManager[None]:
     """A context in which an image may be held decoded: it waits until others are done."""
-    return _ROOM.taken(image)
+    return _NO_WAITING if image.width * image.height <= _SMALL_PIXELS else _ROOM.taken(image)
 
 
 @functools.cache
@@ -185,9 +202,33 @@ def formats() -> tuple[str, ...]:
     return tuple(name for name in Image.OPEN if name not in _NOT_READ)
 
 
-def opened(source: Path | BinaryIO) -> Image.Image:
+def opened(source: File | BinaryIO) -> Image.Image:
     """The image in a file, not decoded yet; to be closed. Raises what Pillow raises."""
-    return Image.open(source, formats=formats())
+    if not isinstance(source, (str, os.PathLike)):
+        return Image.open(source, formats=formats())
+    ordered = _likely_first(os.path.splitext(os.fspath(source))[1].lower())
+    file = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        # Read at once: Pillow would ask for the pieces one by one.
+        size = os.fstat(file).st_size
+        content = os.read(file, size + 1) if size <= _READ_AT_ONCE else b""
+    finally:
+        os.close(file)
+    if not content or len(content) != size:
+        return Image.open(source, formats=ordered)
+    try:
+        return Image.open(io.BytesIO(content), formats=ordered)
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError("it is of no format that Pillow reads") from None
+
+
+@functools.cache
+def _likely_first(ending: str) -> tuple[str, ...]:
+    """The formats, first the one that files with this ending have, if their content shows it."""
+    likely = Image.registered_extensions().get(ending)
+    if likely not in _KNOWN_BY_CONTENT:
+        return formats()
+    return (likely, *(name for name in formats() if name != likely))
 
 
 def _is_gray(image: Image.Image) -> bool:
@@ -195,6 +236,14 @@ def _is_gray(image: Image.Image) -> bool:
         return image.mode in _GRAY_MODES
     red, green, blue = np.reshape(image.getpalette(), (-1, 3)).T
     return bool(np.all(red == green) and np.all(green == blue))
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether an image has 8 bits, no transparency and no orientation, as almost all have."""
+    if image.format not in _PLAIN_FORMATS or image.mode not in ("L", "RGB") or _kind(image):
+        return False
+    image.load()  # a PNG may have its orientation at the end
+    return _SPECIAL.isdisjoint(image.info)
 
 
 def _kind(image: Image.Image) -> str:
@@ -214,7 +263,7 @@ def _raw_mode(image: Image.Image) -> str:
     return mode if isinstance(mode, str) else ""
 
 
-def _deep_values(file: Path | None, image: Image.Image) -> npt.NDArray[Any]:
+def _deep_values(file: File | None, image: Image.Image) -> npt.NDArray[Any]:
     """The values of an image whose kind is not "", [height, width, bands]."""
     upper = np.atleast_3d(np.asarray(image))
     if file is None or image.mode not in ("RGB", "RGBA"):
@@ -232,7 +281,7 @@ def _deep_values(file: Path | None, image: Image.Image) -> npt.NDArray[Any]:
     return (upper.astype(np.uint16) << 8) | lower
 
 
-def _eight_bits(file: Path | None, image: Image.Image, depth: Depth) -> Image.Image:
+def _eight_bits(file: File | None, image: Image.Image, depth: Depth) -> Image.Image:
     """An image of 8 bits per value; Pillow's own conversion of deeper ones would clip instead of scale."""
     kind = _kind(image)
     if kind == "float" and depth.unit:

@@ -21,7 +21,7 @@ from PIL import Image
 from fslcore.arguments import ArgumentError, check_one_of
 from fslcore.data import pictures
 from fslcore.data.checks import check_count, form
-from fslcore.data.pictures import Depth, Header
+from fslcore.data.pictures import Depth, File, Header
 
 RESIZES = ("stretch", "crop", "pad")
 Box = tuple[int, int, int, int]
@@ -138,7 +138,7 @@ class Preparation:
             ) from error
 
 
-def prepared(file: Path, preparation: Preparation, box: Box | None = None) -> npt.NDArray[np.uint8]:
+def prepared(file: File, preparation: Preparation, box: Box | None = None) -> npt.NDArray[np.uint8]:
     """A picture of a file, or a box (y, x, height, width) of it; raises what Pillow raises."""
     with pictures.opened(file) as image, pictures.room(image):
         flat = pictures.flat(image, preparation.channels, preparation.depth, file)
@@ -146,7 +146,7 @@ def prepared(file: Path, preparation: Preparation, box: Box | None = None) -> np
 
 
 def first_look(
-    file: Path, image_size: int, channels: int | None, resize: str, box: Box | None = None
+    file: File, image_size: int, channels: int | None, resize: str, box: Box | None = None
 ) -> tuple[Header, npt.NDArray[np.uint8] | None]:
     """What is known of a picture, and the picture itself if it has 8 bits per value.
 
@@ -210,7 +210,7 @@ def fitted(image: Image.Image, size: int, resize: str) -> npt.NDArray[np.uint8]:
         small = Image.new(image.mode, (size, size), "white")
         place = (size - inner[0]) // 2, (size - inner[1]) // 2
         small.paste(image.resize(inner, Image.Resampling.BILINEAR), place)
-    return np.asarray(small, dtype=np.uint8).reshape(size, size, -1)
+    return np.frombuffer(small.tobytes(), np.uint8).reshape(size, size, -1)
 
 
 def _as_picture(values: Any, preparation: Preparation) -> Image.Image:

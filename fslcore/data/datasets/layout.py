@@ -33,7 +33,7 @@ class _Class:
     """The images of a class in one part and one group."""
 
     name: str
-    images: Sequence[Path]
+    images: Sequence[str]
     group: str | None = None
     part: str | None = None
 
@@ -70,7 +70,7 @@ def _unwrapped(tree: Folder, notes: LeftOut) -> Folder:
 
 def _note_loose(folder: Folder, notes: LeftOut) -> None:
     for image in folder.images:
-        notes.add(left_out.LOOSE, image)
+        notes.add(left_out.LOOSE, Path(image))
 
 
 def _in_parts(root: Folder, notes: LeftOut) -> list[tuple[str | None, Folder]]:

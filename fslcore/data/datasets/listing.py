@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ class Listing:
     """Image files, sorted by class.
 
     Attributes:
-        files: The files [N].
+        files: The paths of the files [N].
         labels: int32 [N], indices into `class_names`, never decreasing.
         class_names: Names of the classes.
         groups: int32 [N], indices into `group_names`; None without groups.
@@ -28,7 +30,7 @@ class Listing:
         boxes: int64 [N, 4], the part of each picture to take: y, x, height, width; None for all of it.
     """
 
-    files: Sequence[Path]
+    files: Sequence[str]
     labels: npt.NDArray[np.int32]
     class_names: Sequence[str]
     groups: npt.NDArray[np.int32] | None = None
@@ -36,6 +38,21 @@ class Listing:
     parts: npt.NDArray[np.int32] | None = None
     part_names: Sequence[str] = ()
     boxes: npt.NDArray[np.int64] | None = None
+
+    def fingerprint(self) -> str:
+        """Digest of all this, and of the sizes and modification times (nanoseconds) of the files."""
+        found = hashlib.blake2b(digest_size=8)
+        for path in self.files:
+            status = os.stat(path)
+            found.update(
+                f"{path}\0{status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+            )
+        for name, column in (("l", self.labels), ("g", self.groups), ("p", self.parts), ("b", self.boxes)):
+            if column is not None:
+                found.update(name.encode() + np.ascontiguousarray(column).tobytes())
+        names = (list(self.class_names), list(self.group_names), list(self.part_names))
+        found.update(json.dumps(names).encode())
+        return found.hexdigest()
 
 
 def part_of(name: str) -> str | None:

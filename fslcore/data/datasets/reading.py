@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,14 +16,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from fslcore.arguments import ArgumentError
+from fslcore.cpus import available_cpus
 from fslcore.data import memory
 from fslcore.data.arrays import empty_images
-from fslcore.data.datasets import left_out
+from fslcore.data.datasets import left_out, workers
 from fslcore.data.datasets.dataset import Request, watched
 from fslcore.data.datasets.left_out import LeftOut, printable
 from fslcore.data.datasets.listing import Listing
+from fslcore.data.datasets.workers import Look, message_of
 from fslcore.data.pictures import Depth, Header
-from fslcore.data.preparation import Box, Preparation, first_look, prepared
+from fslcore.data.preparation import Box, Preparation, prepared
 from fslcore.data.store import ImageStore
 
 Result = TypeVar("Result")
@@ -31,6 +33,10 @@ Source = TypeVar("Source")
 Images = npt.NDArray[np.uint8]
 
 _NAMED = 3
+# Files from which on processes save more time than it takes to start them, and files of one request.
+_WORTH_PROCESSES = 4000
+_SHARE = 64
+_BESIDE_CPUS = 2  # threads that wait for a disk
 
 
 def store_of(listing: Listing, root: Path, name: str, request: Request, guessed: list[str]) -> ImageStore:
@@ -87,28 +93,36 @@ def _first_pass(
     images = _allocated(total, size, request.channels or 1)
     headers: dict[int, Header] = {}
     broken: dict[int, str] = {}
-
-    def look(i: int) -> tuple[Header, Images | None] | str:
-        return attempt(
-            lambda file: first_look(file, size, request.channels, request.resize, box_of(listing, i)),
-            listing.files[i],
-        )
-
-    with pool() as threads:
-        results = watched(threads.map(look, range(total)), total, f"reading {name}", request.progress)
-        for i, result in enumerate(results):
-            if isinstance(result, str):
-                broken[i] = result
-                continue
-            headers[i], image = result
-            # The first picture in colours makes all of them so.
-            if request.channels is None and not headers[i].gray and images.shape[3] == 1:
-                colours = _allocated(total, size, 3)
-                colours[:i] = images[:i]
-                images = colours
-            if image is not None:
-                images[i] = image
+    results = watched(_looks(listing, request), total, f"reading {name}", request.progress)
+    for i, result in enumerate(results):
+        if isinstance(result, str):
+            broken[i] = result
+            continue
+        headers[i], image = result
+        # The first picture in colours makes all of them so.
+        if request.channels is None and not headers[i].gray and images.shape[3] == 1:
+            colours = _allocated(total, size, 3)
+            colours[:i] = images[:i]
+            images = colours
+        if image is not None:
+            images[i] = image
     return images, headers, broken
+
+
+def _looks(listing: Listing, request: Request) -> Iterator[Look]:
+    """A first look at every file, in order; those of large data sets are read by processes of their own."""
+    jobs = [(file, box_of(listing, i)) for i, file in enumerate(listing.files)]
+    many = len(jobs) >= _WORTH_PROCESSES and available_cpus() > 1
+    share = _SHARE if many else 1
+    shares = [jobs[i : i + share] for i in range(0, len(jobs), share)]
+    with workers.crew(available_cpus()) if many else nullcontext() as crew:
+        one_share = workers.look if crew is None else crew.look
+        use = partial(
+            one_share, image_size=request.image_size, channels=request.channels, resize=request.resize
+        )
+        with pool() as threads:
+            for looks in threads.map(use, shares):
+                yield from looks
 
 
 def _allocated(total: int, size: int, channels: int) -> Images:
@@ -129,7 +143,7 @@ def box_of(listing: Listing, i: int) -> Box | None:
 
 
 def _without(
-    broken: dict[int, str], store: ImageStore, files: Sequence[Path], root: Path, guessed: list[str]
+    broken: dict[int, str], store: ImageStore, files: Sequence[str], root: Path, guessed: list[str]
 ) -> ImageStore:
     guessed += said_of_skipped(broken, store.labels, store.class_names, files, root)
     return store.take(np.setdiff1d(np.arange(len(files)), list(broken)))
@@ -147,13 +161,13 @@ def said_of_skipped(
     broken: dict[int, str],
     labels: npt.NDArray[np.int32],
     class_names: Sequence[str],
-    files: Sequence[Path],
+    files: Sequence[str],
     root: Path,
 ) -> list[str]:
     """What is left out with the broken files, one sentence each; or an ArgumentError if too much is."""
     notes = LeftOut(root)
     for i in sorted(broken):
-        notes.add(left_out.BROKEN, files[i])
+        notes.add(left_out.BROKEN, Path(files[i]))
     said = [notes.in_words()]
     left = np.unique(np.delete(labels, list(broken)))
     if gone := sorted(set(class_names) - {class_names[i] for i in left}):
@@ -174,13 +188,13 @@ def attempt(use: Callable[[Source], Result], file: Source) -> Result | str:
         return use(file)
     # A damaged file raises OSError, SyntaxError, struct.error ..., depending on its format.
     except Exception as error:
-        return (str(error) or type(error).__name__).encode("utf-8", "backslashreplace").decode()
+        return message_of(error)
 
 
 @contextmanager
 def pool() -> Iterator[ThreadPoolExecutor]:
     """Threads that end soon after an error or Ctrl-C; Pillow decodes without the interpreter's lock."""
-    threads = ThreadPoolExecutor()
+    threads = ThreadPoolExecutor(available_cpus() + _BESIDE_CPUS)
     try:
         with warnings.catch_warnings():
             # The memory of large photographs is bounded; what is far beyond is an error.
@@ -190,7 +204,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         threads.shutdown(cancel_futures=True)
 
 
-def cannot_be_read(files: Sequence[Path], broken: dict[int, str]) -> ArgumentError:
+def cannot_be_read(files: Sequence[str], broken: dict[int, str]) -> ArgumentError:
     """The error that names the broken files."""
     numbers = sorted(broken)
     named = [f"{printable(files[i])}, which cannot be read: {broken[i]}" for i in numbers[:_NAMED]]

@@ -35,7 +35,7 @@ def load_listing(
         request: Where the images are to be, size, channels, resizing, broken files, cache and progress.
         guessed: Takes sentences on what had to be guessed, and what is skipped.
     """
-    source = cache.file_fingerprint(listing.files)
+    source = listing.fingerprint()
     if request.storage == "memory":
         return cache.load_or_build(
             key,
@@ -107,7 +107,7 @@ def stream_of(
         )
 
 
-def _header(file: Path) -> Header:
+def _header(file: str) -> Header:
     with pictures.opened(file) as image:
         return pictures.header(file, image)
 

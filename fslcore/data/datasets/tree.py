@@ -30,13 +30,13 @@ _RUN_FILES = ("config.json", "metrics.json", "checkpoint.npz")
 
 @dataclass
 class Folder:
-    """The images in a folder, and its sub-folders that hold any, in the order of their names."""
+    """The paths of the images in a folder, and its sub-folders that hold any, in the order of their names."""
 
     path: Path
-    images: list[Path] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     folders: list[Folder] = field(default_factory=list)
 
-    def every(self) -> list[Path]:
+    def every(self) -> list[str]:
         """The images of the folder and of all below it."""
         return self.images + [image for folder in self.folders for image in folder.every()]
 
@@ -75,12 +75,15 @@ def _read(path: Path, notes: LeftOut, endings: Collection[str], above: tuple[tup
         notes.add(left_out.UNREADABLE, path)
         return found
     for entry in entries:
+        if _is_plain_image(entry, endings):
+            found.images.append(entry.path)
+            continue
         below = path / entry.name
         reason = _reason(entry, below, endings)
         if reason is not None:
             notes.add(reason, below)
         elif entry.is_file():
-            found.images.append(below)
+            found.images.append(entry.path)
         else:
             folder = _read(below, notes, endings, (*above, here))
             if folder.images or folder.folders:
@@ -93,6 +96,20 @@ def _read(path: Path, notes: LeftOut, endings: Collection[str], above: tuple[tup
                 notes.add(left_out.EMPTY, folder_without)
             empty.clear()
     return found
+
+
+def _is_plain_image(entry: os.DirEntry[str], endings: Collection[str]) -> bool:
+    """Whether an entry needs no closer look, as almost all do."""
+    name = entry.name
+    ending = os.path.splitext(name)[1]
+    return (ending in endings or ending.lower() in endings) and name[0] != "." and _is_file(entry)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _reason(entry: os.DirEntry[str], path: Path, endings: Collection[str]) -> str | None:
