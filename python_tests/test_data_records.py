@@ -96,7 +96,7 @@ def test_a_dataset_of_tfds_is_loaded_with_its_splits(data_dir, tmp_path, storage
 def test_what_tfds_does_not_have_is_said(data_dir, tmp_path):
     with pytest.raises(ArgumentError, match="of TensorFlow Datasets, received 'tfds:no_such"):
         fsl.data.load("tfds:no_such_data", data_dir=tmp_path)
-    with pytest.raises(ArgumentError, match="one image of 8 or 16 bits and one class label.*x: Scalar"):
+    with pytest.raises(ArgumentError, match=r"one image of 8 or 16 bits and one class label.*x: Scalar"):
         fsl.data.load("tfds:little_numbers", data_dir=tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_features_may_be_named_and_files_compressed(tmp_path):
     assert (store.class_names, store.image_shape) == (tuple(sorted(NAMES)), (16, 16, 1))
     with pytest.raises(ArgumentError, match=r"image must name a .*'kind' \(string\), 'picture' \(string\)"):
         fsl.data.load_records(tmp_path / "b.tfrecord.gz", **options)
-    with pytest.raises(ArgumentError, match="label must name a feature .* received 'picture2'"):
+    with pytest.raises(ArgumentError, match=r"label must name a feature .* received 'picture2'"):
         fsl.data.load_records(tmp_path / "b.tfrecord.gz", image="picture", label="picture2", **options)
     with pytest.raises(ArgumentError, match="files must be TFRecord files that are there"):
         fsl.data.load_records(tmp_path / "none-*.tfrecord", **options)

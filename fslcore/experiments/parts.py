@@ -76,7 +76,8 @@ def parts_of_run(
     """
     at = _place_of(run, data)
     store = _of_the_run(run, at, data, data_dir, progress)
-    parts = selected(_divided(store, at, *_division_of(run)), run.config.get("min_images", {}))
+    whole = _divided(store, at, *_division_of(run))
+    parts = selected(whole, run.config.get("min_images", {}), closed.is_closed(whole))
     for name, found in described(parts).items():
         expected = run.config["split"][name]
         if found != expected:
@@ -120,7 +121,7 @@ def measured_part_of_run(
     least = run.config.get("min_images", {})
     try:
         parts = _divided(store, at, *_division_of(run))
-        found = described(left := selected(parts, least))
+        found = described(left := selected(parts, least, closed.is_closed(parts)))
     except ArgumentError:  # too small to be divided, or without classes of the size that training took
         parts, found = None, None
     if parts is not None and found == run.config["split"]:

@@ -44,7 +44,9 @@ class Listing:
         found = hashlib.blake2b(digest_size=8)
         for path in self.files:
             status = os.stat(path)
-            found.update(f"{path}\0{status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+            found.update(
+                f"{path}\0{status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+            )
         for name, column in (("l", self.labels), ("g", self.groups), ("p", self.parts), ("b", self.boxes)):
             if column is not None:
                 found.update(name.encode() + np.ascontiguousarray(column).tobytes())
