@@ -138,7 +138,18 @@ def measured_part_of_run(
 
 
 def place(data: PathLike) -> str:
-    """The data as `config.json` names it: a dataset by its name, a folder by its absolute path."""
+    """The data as `config.json` names it: a dataset by its name, a folder or a table by its absolute path.
+
+    Raises:
+        ArgumentError: it has neither name nor path, as a DataFrame has.
+    """
+    if not isinstance(data, (str, os.PathLike)):
+        raise ArgumentError(
+            "data",
+            "must be a name or a path, by which the run finds it again (a DataFrame can be written to a .csv file)",
+            data,
+            described=f"a {type(data).__name__}",
+        )
     return str(data) if data in datasets.names() else str(Path(data).expanduser().resolve())
 
 
@@ -250,7 +261,7 @@ def _of_the_run(
     config = run.config
     check_data_dir(at, data_dir)
     if at not in datasets.names():
-        if not Path(at).is_dir():
+        if not Path(at).exists():
             raise ArgumentError(
                 "run" if data is None else "data",
                 f"must find its data: there is no folder {at} (`data` says where it is now)",
