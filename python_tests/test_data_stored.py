@@ -92,6 +92,9 @@ def test_parts_are_views_and_read_like_arrays(memory, tmp_path, kind):
         images[5]
     with pytest.raises(ValueError, match="cannot be an array without a copy"):
         np.array(images, copy=False)
+    relabelled = ImageStore.from_arrays(images, ["b", "a", "b", "a", "b"])
+    assert isinstance(relabelled.images, views.StoredImages)
+    np.testing.assert_array_equal(np.asarray(relabelled.images), whole[[1, 3, 0, 2, 4]])
     again = part.take([1, 4])
     np.testing.assert_array_equal(np.asarray(again.images), whole[[1, 4]])
     if kind == "mapped":

@@ -128,13 +128,14 @@ class ImageStore:
             ArgumentError: As for the class; or a label or a group is missing (None, NaN, NA, NaT, masked, an
                 empty string), or integers, strings and other values are mixed.
         """
-        array: Any = as_images(images)
+        array: Any = images if isinstance(images, StoredImages) else as_images(images)
         if array.ndim == 3:
             array = array[..., np.newaxis]
         class_names, class_index = distinct("labels", labels)
         group_names, group_index = distinct("groups", groups) if groups is not None else ((), None)
         if len(class_index) == len(array) and np.any(class_index[1:] < class_index[:-1]):
-            array = checked_images(array)  # before they are copied
+            if not isinstance(array, StoredImages):
+                array = checked_images(array)  # before they are copied
             order = np.argsort(class_index, kind="stable")
             array, class_index = chosen_rows(array, order), class_index[order]
             if group_index is not None and len(group_index) == len(order):

@@ -135,8 +135,10 @@ def train(
     whole = data_parts.load_parts(
         data, data_dir, image_size, observer.loading, skip_broken, resize, split, min_images, left_out
     )
-    least = selection.least_images(recipe, whole, fixed, None if split == "image" else min_images)
-    parts = selection.selected(whole, least)
+    known = closed.is_closed(whole)
+    chosen_least = None if split == "image" else min_images  # which has been heeded already
+    least = selection.least_images(recipe, whole, fixed, chosen_least, known)
+    parts = selection.selected(whole, least, known)
     left_out += selection.left_out_in_words(whole, least)
     selection.check_none_left_out(left_out, small_classes)
     for sentence in left_out:

@@ -76,7 +76,8 @@ def parts_of_run(
     """
     at = _place_of(run, data)
     store = _of_the_run(run, at, data, data_dir, progress)
-    parts = selected(_divided(store, at, *_division_of(run)), run.config.get("min_images", {}))
+    whole = _divided(store, at, *_division_of(run))
+    parts = selected(whole, run.config.get("min_images", {}), closed.is_closed(whole))
     for name, found in described(parts).items():
         expected = run.config["split"][name]
         if found != expected:
@@ -120,7 +121,7 @@ def measured_part_of_run(
     least = run.config.get("min_images", {})
     try:
         parts = _divided(store, at, *_division_of(run))
-        found = described(left := selected(parts, least))
+        found = described(left := selected(parts, least, closed.is_closed(parts)))
     except ArgumentError:  # too small to be divided, or without classes of the size that training took
         parts, found = None, None
     if parts is not None and found == run.config["split"]:
@@ -137,7 +138,18 @@ def measured_part_of_run(
 
 
 def place(data: PathLike) -> str:
-    """The data as `config.json` names it: a dataset by its name, a folder by its absolute path."""
+    """The data as `config.json` names it: a dataset by its name, a folder or a table by its absolute path.
+
+    Raises:
+        ArgumentError: it has neither name nor path, as a DataFrame has.
+    """
+    if not isinstance(data, (str, os.PathLike)):
+        raise ArgumentError(
+            "data",
+            "must be a name or a path, by which the run finds it again (a DataFrame can be written to a .csv file)",
+            data,
+            described=f"a {type(data).__name__}",
+        )
     return str(data) if data in datasets.names() else str(Path(data).expanduser().resolve())
 
 
@@ -253,7 +265,7 @@ def _of_the_run(
     config = run.config
     check_data_dir(at, data_dir)
     if at not in datasets.names():
-        if not Path(at).is_dir():
+        if not Path(at).exists():
             raise ArgumentError(
                 "run" if data is None else "data",
                 f"must find its data: there is no folder {at} (`data` says where it is now)",
