@@ -396,6 +396,30 @@ def test_a_folder_is_read_onto_the_disk(tmp_path, kind):
     assert {entry.suffix for entry in (tmp_path / "cache").iterdir()} == {".store", f".{kind}"}
 
 
+def test_a_run_on_the_disk_learns_as_one_in_memory(tmp_path, monkeypatch):
+    from fslcore import experiments
+    from fslcore.experiments import PrototypicalRecipe
+
+    monkeypatch.setenv("FSLCORE_CACHE_DIR", str(tmp_path / "cache"))
+    for i in range(64):
+        path = tmp_path / "letters" / f"class {i // 4:02}" / f"{i % 4}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((16, 16), 3 * i).save(path)
+    recipe = PrototypicalRecipe(way=3, shot=1, query=1, epochs=1, steps_per_epoch=2, seed=5)
+    options = {"image_size": 16, "eval_episodes": 3}
+    runs = [
+        experiments.train(recipe, tmp_path / "letters", tmp_path / kind, storage=kind, **options)
+        for kind in ("memory", "mapped")
+    ]
+    assert [run.config["storage"] for run in runs] == ["memory", "mapped"]
+    assert runs[0].config["split"] == runs[1].config["split"]
+    weights = [experiments.open_run(run.folder).learner.get_weights() for run in runs]
+    assert all(np.array_equal(one, other) for one, other in zip(*weights, strict=True))
+    (tmp_path / "cache").rename(tmp_path / "gone")
+    experiments.evaluate(tmp_path / "mapped", episodes=3)
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".mapped"]
+
+
 def test_other_storage_is_refused():
     with pytest.raises(ArgumentError, match="storage must be one of memory, mapped, jpeg"):
         fsl.data.load("glyphs", storage="disk")

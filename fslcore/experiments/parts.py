@@ -39,6 +39,7 @@ def load_parts(
     split: str | None = None,
     min_images: int | None = None,
     notes: list[str] | None = None,
+    storage: str = "memory",
 ) -> dict[str, ImageStore]:
     """The classes for training, validation and test: "train", "val" and "test".
 
@@ -52,11 +53,12 @@ def load_parts(
         split: divide by "label", "group" or "image", 60 % / 20 % / 20 %; None: as the data says.
         min_images: with the split by image, the images that a class must have.
         notes: takes sentences about classes that the split by image leaves out.
+        storage: where the images are kept, as for `fslcore.data.load`.
 
     Raises:
         ArgumentError: there is no such dataset, or it is too small to be divided.
     """
-    store = _loaded(data, data_dir, image_size, progress, skip_broken, resize)
+    store = _loaded(data, data_dir, image_size, progress, skip_broken, resize, storage)
     return _divided(store, data, split, min_images, notes)
 
 
@@ -178,6 +180,7 @@ def _loaded(
     progress: Progress,
     skip_broken: bool,
     resize: str = "stretch",
+    storage: str = "memory",
     channels: int | None = None,
 ) -> ImageStore:
     on_error = "skip" if skip_broken else "raise"
@@ -191,6 +194,7 @@ def _loaded(
                 progress=progress,
                 on_error=on_error,
                 resize=resize,
+                storage=storage,
             )
         except ArgumentError as error:
             requirement = re.sub("`?on_error='skip'`?", "`skip_broken=True`", error.requirement)
@@ -274,8 +278,8 @@ def _of_the_run(
         folders.check_outside(run.folder, Path(at), "run", "; move the run out of it")
     kept = config.get("data_dir") if at == config["data"] and at in _IN_DATA_DIR else None
     resize = (config.get("preparation") or {}).get("resize", "stretch")
-    skip_broken = config.get("skip_broken", False)
-    where = (at, data_dir or kept, config["image_size"], progress, skip_broken, resize)
+    skip_broken, storage = config.get("skip_broken", False), config.get("storage", "memory")
+    where = (at, data_dir or kept, config["image_size"], progress, skip_broken, resize, storage)
     with renamed(**({"data": "run"} if data is None else {})):
         store = _loaded(*where)
         expected = config.get("image_shape")
