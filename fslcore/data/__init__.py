@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Images for few-shot learning: datasets, their splits, episodes and batches.
 
-    load("glyphs" | "omniglot" | folder) ──> ImageStore ──> split ──> episodes, pk_batches (tf.data.Dataset)
+    load(name | folder | table) ──> ImageStore ──> split ──> episodes, pk_batches (tf.data.Dataset)
 
 Loading imports no TensorFlow unless the dataset must be read through it for the first time.
 """
@@ -9,6 +9,7 @@ Loading imports no TensorFlow unless the dataset must be read through it for the
 from fslcore.data.datasets.records import load_records
 from fslcore.data.loading import default_split, load
 from fslcore.data.one_hot import get_dummies
+from fslcore.data.preparation import Preparation
 from fslcore.data.store import ImageStore
 
-__all__ = ["ImageStore", "default_split", "get_dummies", "load", "load_records"]
+__all__ = ["ImageStore", "Preparation", "default_split", "get_dummies", "load", "load_records"]
