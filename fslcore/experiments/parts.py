@@ -15,6 +15,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore, datasets, default_split, load
 from fslcore.data.datasets import Progress
 from fslcore.data.datasets.dataset import LEAST_CLASSES, SHARES
+from fslcore.data.datasets.tfds import PREFIX as TFDS
 from fslcore.experiments import closed, folders
 from fslcore.experiments.renaming import renamed
 from fslcore.experiments.runs import Run
@@ -148,11 +149,15 @@ def place(data: PathLike) -> str:
     if not isinstance(data, (str, os.PathLike)):
         raise ArgumentError(
             "data",
-            "must be a name or a path, by which the run finds it again (a DataFrame can be written to a .csv file)",
+            "must be a name or a path, by which a run finds it again (write a DataFrame to a .csv file)",
             data,
             described=f"a {type(data).__name__}",
         )
-    return str(data) if data in datasets.names() else str(Path(data).expanduser().resolve())
+    return str(data) if _has_name(data) else str(Path(data).expanduser().resolve())
+
+
+def _has_name(data: PathLike) -> bool:
+    return str(data) in datasets.names() or str(data).startswith(TFDS)
 
 
 def check_data_dir(data: PathLike, data_dir: PathLike | None) -> None:
@@ -268,7 +273,7 @@ def _of_the_run(
     """All images of a place, with the size and the channels that the learner was trained with."""
     config = run.config
     check_data_dir(at, data_dir)
-    if at not in datasets.names():
+    if not _has_name(at):
         if not Path(at).exists():
             raise ArgumentError(
                 "run" if data is None else "data",
