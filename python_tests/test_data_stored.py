@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -182,6 +183,38 @@ def test_pages_of_a_large_map_are_released(tmp_path, monkeypatch):
     assert most - before < 3 << 22
     assert int(mapped.sum()) == 4096 * 64 * 64
     assert views._file_bytes() - before >= 3 << 22  # what a reader without releases has
+
+
+class Recorder:
+    """A memory map that notes what it is told."""
+
+    def __init__(self, mapping):
+        self.mapping, self.told = mapping, []
+
+    def __len__(self):
+        return len(self.mapping)
+
+    def madvise(self, advice, start=0, size=None):
+        self.mapping.madvise(advice, start, len(self) if size is None else size)
+        self.told.append((advice, start, size))
+
+
+def test_the_system_is_told_just_the_pages_that_will_be_read(tmp_path):
+    np.zeros(4096 + 200 * 5000, np.uint8).tofile(tmp_path / "images")
+    mapped = np.memmap(tmp_path / "images", np.uint8, "r", 100, (200, 50, 100, 1))
+    paging = views.Paging(mapped)
+    paging._mapping = recorder = Recorder(paging._mapping)
+    rows = np.array([[199, 3, 4], [90, 3, 0]])
+    paging.expect(rows)
+    page = mmap.PAGESIZE
+    wanted = [(start, size) for advice, start, size in recorder.told if advice == mmap.MADV_WILLNEED]
+    assert len(wanted) == 4  # 0, 3 with 4, 90, 199
+    told = {start // page + i for start, size in wanted for i in range(-(-size // page))}
+    needed = {
+        byte // page for row in set(rows.flat) for byte in range(100 + row * 5000, 100 + (row + 1) * 5000)
+    }
+    assert told == needed
+    assert not views.Paging(np.zeros((5, 4, 4, 1), np.uint8)).is_needed
 
 
 # ---- writing

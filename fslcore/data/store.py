@@ -29,7 +29,7 @@ from fslcore.data.checks import (
 from fslcore.data.labelling import distinct, indices_of_names, names_at, names_of
 from fslcore.data.preparation import Preparation
 from fslcore.data.splits import rows_of_parts
-from fslcore.data.views import MappedRows, Residence, StoredImages, chosen_rows, parts_of
+from fslcore.data.views import MappedRows, Paging, StoredImages, chosen_rows, parts_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -218,14 +218,15 @@ class ImageStore:
             rows = np.arange(rows.size).reshape(rows.shape)
         else:
             images = self.images
-        gathered = kernels.gather_images(images, rows, rotations)
-        self._residence.count(np.size(rows))
-        return gathered
+        if self._paging.is_needed:
+            rows = check_rows(rows, len(images))
+            self._paging.expect(rows)
+        return kernels.gather_images(images, rows, rotations)
 
     @cached_property
-    def _residence(self) -> Residence:
-        """Counts what `gather` reads from a memory map."""
-        return Residence(self.images.base if isinstance(self.images, MappedRows) else self.images)
+    def _paging(self) -> Paging:
+        """Tells the operating system what `gather` reads from a memory map."""
+        return self.images.paging if isinstance(self.images, MappedRows) else Paging(self.images)
 
     def take(self, rows: npt.ArrayLike, name: str | None = None) -> ImageStore:
         """Returns a store with only some of the images.
