@@ -19,6 +19,7 @@ def use_small_blocks(monkeypatch):
     monkeypatch.setattr(image_file, "_BLOCK_BYTES", 10 * 16 * 16 * 3)
     monkeypatch.setattr(views, "_RESIDENT_BYTES", 1)
     monkeypatch.setattr(views, "_IMAGES_BETWEEN", 1)
+    monkeypatch.setattr(views, "_SHARE_OF_FREE", 0.0)
 
 
 def store_in_memory():

@@ -75,7 +75,7 @@ class JpegImages(StoredImages):
         """The JPEG bytes, objects [M], of row numbers [M]."""
         starts, ends = self._starts[rows], self._ends[rows]
         order = np.argsort(starts)
-        self._paging.expect_bytes(starts[order], ends[order], len(rows))
+        self._paging.expect_bytes(starts[order], ends[order])
         bounds = zip(starts.tolist(), ends.tolist(), strict=True)
         found = np.empty(len(rows), object)
         found[:] = [self._encoded[start:end].tobytes() for start, end in bounds]

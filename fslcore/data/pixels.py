@@ -41,8 +41,14 @@ class Pixels(ABC):
             turns: Quarter turns, for the leading axes of `rows`.
         """
 
-    def watched(self, tables: tf.data.Dataset) -> tf.data.Dataset:
-        """The tables (rows, quarter turns) of elements, seen before their images are gathered."""
+    def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
+        """The tables (rows, quarter turns) of elements, seen before their images are gathered.
+
+        Args:
+            tables: The tables.
+            images: How many images one of them has.
+        """
+        del images
         return tables
 
 
@@ -69,7 +75,7 @@ class _Gathered(Pixels):
         """Images float32 [*rows.shape, H, W, C] in [0, 1]."""
         return ops.gather_images(self._images, self._found(rows), rotations=turns)
 
-    def watched(self, tables: tf.data.Dataset) -> tf.data.Dataset:
+    def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
         """The tables; the operating system is told which rows of a large memory map will be read."""
         if not self._paging.is_needed:
             return tables
@@ -78,7 +84,9 @@ class _Gathered(Pixels):
             with tf.control_dependencies([tf.numpy_function(self._expect, [self._found(rows)], tf.bool)]):
                 return tf.identity(rows), tf.identity(turns)
 
-        return tables.map(unconverted(passed_on))
+        # A call of Python costs as much as to gather an episode: one for some of them.
+        some = max(1, self._paging.rows_at_a_time // images)
+        return tables.batch(some).map(unconverted(passed_on)).unbatch()
 
     def _found(self, rows: tf.Tensor) -> tf.Tensor:
         """The rows of the array for those of the store."""

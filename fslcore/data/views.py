@@ -19,6 +19,7 @@ import numpy as np
 import numpy.lib.mixins
 import numpy.typing as npt
 
+from fslcore.data import memory
 from fslcore.data.arrays import is_aligned, rows_of
 
 # Read at a time where all images are passed over, as for a digest.
@@ -27,6 +28,7 @@ _BYTES_AT_A_TIME = 1 << 23
 # may map hundreds of kB around it.
 _RESIDENT_BYTES = 400_000_000
 _IMAGES_BETWEEN = 512
+_SHARE_OF_FREE = 0.8  # of the free memory, which a map may fill and still fits
 _STATM = Path("/proc/self/statm")
 
 
@@ -159,8 +161,8 @@ def mapping_of(images: Any) -> mmap.mmap | None:
 class Paging:
     """What the operating system is told about an array in a large memory map; nothing for other arrays.
 
-    Before images are read it is asked for just their pages, all at once. Where the map does not fit into
-    memory, that is a hundred times as fast as to wait for each page, around which it reads a lot.
+    Where the map does not fit into memory, the system is asked for just the pages of images before they are
+    read, all at once. That is a hundred times as fast as to wait for each page, around which it reads a lot.
 
     Now and then the pages that this process has read are released. They stay in the cache of the system,
     where others can have the memory when they need it, but no longer count as memory of this process.
@@ -178,6 +180,8 @@ class Paging:
         start = np.frombuffer(self._mapping, np.uint8).ctypes.data
         self._offset = int(array.ctypes.data) - start
         self._row_bytes = int(array.strides[0])
+        free = memory.free_bytes()
+        self._asks = free is None or len(self._mapping) > _SHARE_OF_FREE * free
         self._unseen = 0
         self._others = _file_bytes() or 0
 
@@ -186,28 +190,41 @@ class Paging:
         """Whether there is anything to be told."""
         return self._mapping is not None
 
+    @property
+    def rows_at_a_time(self) -> int:
+        """How many rows may be expected at once."""
+        return max(1, min(_IMAGES_BETWEEN, _BYTES_AT_A_TIME // self._row_bytes))
+
     def expect(self, rows: npt.NDArray[Any]) -> None:
         """Says which rows of the array, in any order, are about to be read."""
         if self._mapping is not None and rows.size:
-            first = np.unique(rows) * self._row_bytes
-            self.expect_bytes(first, first + self._row_bytes, rows.size)
+            if self._asks:
+                first = np.unique(rows) * self._row_bytes
+                self._ask(self._mapping, first, first + self._row_bytes)
+            self._count(rows.size)
 
-    def expect_bytes(self, starts: npt.NDArray[Any], ends: npt.NDArray[Any], images: int) -> None:
-        """Says which bytes of the array, by rising start and end, are about to be read for some images."""
-        if self._mapping is None or not starts.size:
-            return
+    def expect_bytes(self, starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> None:
+        """Says which bytes of the array are about to be read for images, by rising start and end."""
+        if self._mapping is not None and starts.size:
+            if self._asks:
+                self._ask(self._mapping, starts, ends)
+            self._count(starts.size)
+
+    def _count(self, images: int) -> None:
+        self._unseen += images
+        if self._unseen >= _IMAGES_BETWEEN:
+            self._unseen = 0
+            self._look()
+
+    def _ask(self, mapping: mmap.mmap, starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> None:
         starts = (starts + self._offset) // mmap.PAGESIZE
         ends = -(-(ends + self._offset) // mmap.PAGESIZE)
         # Neighbours are asked for together.
         begins = np.flatnonzero(np.r_[True, starts[1:] > ends[:-1]])
         lasts = ends[np.r_[begins[1:] - 1, len(ends) - 1]]
         for start, end in zip(starts[begins].tolist(), lasts.tolist(), strict=True):
-            size = min(end * mmap.PAGESIZE, len(self._mapping)) - start * mmap.PAGESIZE
-            self._mapping.madvise(mmap.MADV_WILLNEED, start * mmap.PAGESIZE, size)
-        self._unseen += images
-        if self._unseen >= _IMAGES_BETWEEN:
-            self._unseen = 0
-            self._look()
+            size = min(end * mmap.PAGESIZE, len(mapping)) - start * mmap.PAGESIZE
+            mapping.madvise(mmap.MADV_WILLNEED, start * mmap.PAGESIZE, size)
 
     def _look(self) -> None:
         """Releases the pages if they are many, or if the system does not say how many they are."""
