@@ -202,6 +202,11 @@ def formats() -> tuple[str, ...]:
     return tuple(name for name in Image.OPEN if name not in _NOT_READ)
 
 
+def reads_heif() -> bool:
+    """Whether pillow-heif is installed."""
+    return "HEIF" in formats()
+
+
 def opened(source: File | BinaryIO) -> Image.Image:
     """The image in a file, not decoded yet; to be closed. Raises what Pillow raises."""
     if not isinstance(source, (str, os.PathLike)):
