@@ -10,10 +10,12 @@
     sizes           episode sampler      seed + 2^62   way and shot of training episode i, where they vary
     noise           stateless_normal     seed          noise of the evaluated episode i, and of `generate`
     training noise  stateless_normal     seed + 2^62   noise of training task i
+    augmentation    stateless_uniform    seed          how the images of training batch i are varied
 
-Two generators are counter-based: the episode sampler of the core (Philox4x32-10) and TensorFlow's
-`stateless_normal`. Their draw i is a function of (key, i) alone, so any draw can be repeated or resumed, on
-any worker. The key of a stream is the seed plus an offset, which no user's seed reaches.
+The generators but Keras' are counter-based: the episode sampler of the core (Philox4x32-10) and TensorFlow's
+`stateless_normal` and `stateless_uniform`. Their draw i is a function of (key, i) alone, so any draw can be
+repeated or resumed, on any worker. The key of a stream is the seed plus an offset, which no user's seed
+reaches.
 
 Streams with the same generator and key share their random numbers. None of these pairs harms a figure:
 
@@ -32,20 +34,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from fslcore.arguments import ArgumentError, as_int64
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Stream = Literal["weights", "batches", "validation", "test", "order", "sizes", "noise", "training noise"]
+_SEEDS = 1 << 62
+
+Stream = Literal[
+    "weights", "batches", "validation", "test", "order", "sizes", "noise", "training noise", "augmentation"
+]
 
 _OFFSETS: dict[Stream, int] = {
     "weights": 0,
     "batches": 0,
     "validation": 0,
     "test": 0,
-    "order": 1 << 62,
-    "sizes": 1 << 62,
+    "order": _SEEDS,
+    "sizes": _SEEDS,
     "noise": 0,
-    "training noise": 1 << 62,
+    "training noise": _SEEDS,
+    "augmentation": 0,
 }
 
 
@@ -59,11 +68,17 @@ def key(stream: Stream, seed: int) -> int:
     Returns:
         A number of 63 bits.
 
+    Raises:
+        ArgumentError: The seed is no whole number, or out of range.
+
     Example:
         >>> key("test", 7), key("order", 7) - 2**62
         (7, 7)
     """
-    return seed + _OFFSETS[stream]
+    number = as_int64("seed", seed)
+    if not 0 <= number < _SEEDS:
+        raise ArgumentError("seed", "must be at least 0 and below 2^62", seed)
+    return number + _OFFSETS[stream]
 
 
 def minibatch_order(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -328,6 +329,7 @@ def test_an_interrupted_load_ends_soon_and_leaves_nothing(root, cache_dir, monke
 
     def slow(*arguments):
         count.append(1)
+        time.sleep(0.02)
         return read(*arguments)
 
     monkeypatch.setattr(workers, "first_look", slow)
@@ -340,4 +342,5 @@ def test_an_interrupted_load_ends_soon_and_leaves_nothing(root, cache_dir, monke
         load(root, image_size=8, progress=interrupt)
     assert len(count) < 200
     assert not list(cache_dir.iterdir())
+    monkeypatch.setattr(workers, "first_look", read)
     assert len(load(root, image_size=8)) == 204

@@ -25,7 +25,7 @@ from fslcore.cli import output
 from fslcore.cli.flags import flag, in_flags
 from fslcore.cli.startup import quietly
 from fslcore.experiments import Diverged, Interrupted, NotSaved, Observer
-from fslcore.experiments.checkpoints import load_progress
+from fslcore.experiments.checkpoints import best_row, load_progress
 from fslcore.experiments.closed import is_closed
 from fslcore.experiments.failures import reason
 
@@ -79,6 +79,7 @@ class RunConsole(Observer):
         val, test = parts["val"], parts["test"]
         turned = ", each also turned by 90, 180 and 270 degrees" if recipe.rotations else ""
         plan = recipe.validation(val)
+        height, width, channels = parts["train"].image_shape
         protocol = f"{plan.way}-way {plan.shot}-shot" if plan else "too few, left out"
         train = parts["train"]
         classes = (
@@ -92,6 +93,7 @@ class RunConsole(Observer):
             )
         lines = (
             f"{recipe.learner} on {train.name.split('/')[0]}, run folder {run.folder}",
+            f"images of {height} x {width} x {channels}, network {recipe.encoder}",
             *classes,
             f"{recipe.epochs:,} epochs of {recipe.steps_per_epoch:,} steps of {recipe.step_in_words()}",
         )
@@ -134,7 +136,7 @@ class RunConsole(Observer):
         """Prints how long the training took."""
         self._stop_bar()
         self.complete = True
-        kept = _kept_weights(load_progress(run.folder).history)
+        kept = _kept_weights(load_progress(run.folder).history, run.recipe.keep)
         classes = run.config["classes"]
         known = {*classes["test"]} <= {*classes["train"]}
         what = f"unseen images of {test.n_classes} classes" if known else f"{test.n_classes} unseen classes"
@@ -286,17 +288,19 @@ def show(console: Console, measured: Sequence[Result], learner: str, test_classe
         )
 
 
-def _kept_weights(history: Sequence[Row]) -> str:
-    """Which weights are kept, if others had a better validation."""
-    validated = [row for row in history if "val_accuracy" in row]
-    if not validated:
+def _kept_weights(history: Sequence[Row], keep: str) -> str:
+    """Which weights are kept, if they are not both the last and those with the best validation."""
+    best = best_row(history)
+    if best is None or best is history[-1]:
         return ""
-    last, best = validated[-1], max(validated, key=lambda row: row["val_accuracy"])
-    if best["val_accuracy"] <= last["val_accuracy"]:
-        return ""
+    best_in_words = f"{100 * best['val_accuracy']:.1f} %"
+    if keep == "best":
+        return (
+            f"; the weights of epoch {best['epoch']:.0f} are kept, the best in validation ({best_in_words})"
+        )
     return (
-        f"; the weights of the last epoch are kept (validation {100 * last['val_accuracy']:.1f} %), the best "
-        f"validation was {100 * best['val_accuracy']:.1f} % in epoch {best['epoch']:.0f}"
+        f"; the weights of the last epoch are kept (validation {100 * history[-1]['val_accuracy']:.1f} %), "
+        f"the best validation was {best_in_words} in epoch {best['epoch']:.0f}"
     )
 
 

@@ -36,7 +36,7 @@ classes.
   fslcore train --resume runs/mine              continue after Ctrl-C
   fslcore train siamese --help                  the options of a learner
 """
-_PANELS = (fields.TASKS, fields.TRAINING, fields.INNER_LOOP, fields.GENERATOR, shared.RUN)
+_PANELS = (fields.TASKS, fields.NETWORK, fields.TRAINING, fields.INNER_LOOP, fields.GENERATOR, shared.RUN)
 _TYPES: dict[str, Any] = {"int": int | None, "float": float | None, "bool": bool | None, "str": str | None}
 # The datasets that have defaults of their own, and any other.
 _DATASETS = ("glyphs", "omniglot", "other data")
@@ -134,11 +134,14 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
             ),
         ] = "glyphs",
         image_size: Annotated[
-            int,
+            int | None,
             typer.Option(
-                help="Height and width that the images are resized to.", rich_help_panel=fields.TASKS
+                help="Height and width that the images are resized to. [default: 28; 64 for a folder with "
+                "colours, 128 with a pretrained network; 105 for koch]",
+                show_default=False,
+                rich_help_panel=fields.TASKS,
             ),
-        ] = 28,
+        ] = None,
         resize: Annotated[
             str,
             typer.Option(

@@ -29,16 +29,20 @@ def load(
     """Loads a dataset, from the cache if it is there.
 
     Args:
-        name_or_path: One of `fslcore.data.datasets.names()`, such as "glyphs" (drawn, needs no download) or
-            "omniglot" (through TensorFlow Datasets); a folder with one sub-folder of images per class, which
-            may be in groups or in the parts train, val and test; or a table with the columns filename and
-            label, a pandas DataFrame or a .csv file. A folder with the name of a dataset is written
-            "./glyphs". One warning says what is left out, and what had to be guessed.
+        name_or_path: One of `fslcore.data.datasets.names()`, such as "glyphs" (drawn, needs no download),
+            "omniglot" (through TensorFlow Datasets) or "emoji" (built by `fslcore data build emoji`); a
+            folder with one sub-folder of images per class, which may be in groups or in the parts train, val
+            and test; or a table with the columns filename and label, a pandas DataFrame or a .csv file. A
+            folder with the name of a dataset is written "./glyphs". One warning says what is left out, and
+            what had to be guessed.
         image_size: Height and width of the images in pixels, at least 8.
-        channels: For a folder, 1 or 3; by default grayscale if all its files are. The named datasets have 1.
+        channels: For a folder, 1 or 3; by default grayscale if all its files are. emoji has 3, or 1 if you
+            ask for it; the other named datasets have 1.
         data_dir: For omniglot, the TFDS data folder; the environment variable TFDS_DATA_DIR, then
-            ~/tensorflow_datasets if None. For a table, where relative file names begin; the folder of the
-            file, or the working folder for a DataFrame, if None. None for the others.
+            ~/tensorflow_datasets if None. For emoji, a folder or archive with its manifest.csv; the variable
+            FSLCORE_EMOJI_DIR, then where `fslcore data build emoji` puts it if None. For a table, where
+            relative file names begin; the folder of the file, or the working folder for a DataFrame, if None.
+            None for the others.
         cache_dir: Folder of the cache; the environment variable FSLCORE_CACHE_DIR, then the user's cache if
             None.
         progress: Called as `progress(done, total, what)` while images are read or drawn, first with
@@ -81,26 +85,39 @@ def load(
     )
 
 
-def default_split(store: ImageStore) -> dict[str, ImageStore]:
+def default_split(store: ImageStore, by: str | None = None) -> dict[str, ImageStore]:
     """Divides a store by the official split of its dataset, or else by a sensible one.
 
     - a named dataset: as `split` in its module says. "glyphs": by alphabet; training has seen no letter of
       the alphabets of validation and test. "omniglot": by label, 1,028 / 172 / 423 classes drawn from all 50
-      alphabets with a fixed seed.
+      alphabets with a fixed seed. "emoji": by label, 802 / 268 / 267 classes with a fixed seed, or by="group":
+      animals, plants and food are for the test, activities for validation.
     - a store with `parts`, such as a folder with train/, val/ and test/: as they say; validation that is
       not there is taken from the training, with a warning.
     - any other store: by label, 60 % / 20 % / 20 % of the classes, with a fixed seed.
 
     Args:
-        store: A whole store, as `fslcore.data.load` returns it.
+        store: A whole store, as `fslcore.data.load` returns it, or its embeddings.
+        by: "group" for the split of a dataset by whole groups; None for the usual one.
 
     Returns:
         A dict with the stores "train", "val" and "test".
 
     Raises:
-        ArgumentError: The store has fewer than 8 classes, so that the test part would have only one.
+        ArgumentError: The store has fewer than 8 classes, so that the test part would have only one, or `by`
+            names a split that the dataset does not have.
     """
     if len(store.part_names) > 1:
         return split_as_given(store)
     dataset = datasets.of(store)
+    if by is not None:
+        by_group = dataset.split_by_group if dataset is not None else None
+        if by != "group" or by_group is None:
+            raise ArgumentError(
+                "by",
+                "must be None, or 'group' for a dataset that has such a split beside its usual one, as emoji "
+                "has (store.split(by='group', ...) divides any store with groups)",
+                by,
+            )
+        return by_group(store)
     return split_by_class(store) if dataset is None else dataset.split(store)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from fslcore import ops
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data.checks import check_count
 from fslcore.data.pixels import Pixels, constant, unconverted
 
@@ -64,6 +64,7 @@ class Source:
             ArgumentError: There are not, or the images are not square and cannot be turned.
         """
         check_count(way, n_way, 1)
+        as_bool("rotations", rotations)
         n_classes = len(self.class_names) * (4 if rotations else 1)
         if n_way > n_classes:
             turned = " in 4 rotations" if rotations else ""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fslcore import kernels
 from fslcore.arguments import ArgumentError, as_int64, check_at_least
-from fslcore.data import ImageStore
+from fslcore.data import EmbeddingStore, ImageStore
 from fslcore.evaluation.report import Report, mean_and_ci95
 
 # Drawn at a time: their tables take a few hundred kB, however many episodes there are.
@@ -24,7 +24,7 @@ class Episodes:
     """Episodes 0, 1, ... of a seed.
 
     Attributes:
-        store: the images.
+        store: the images, or their embeddings.
         n_way: classes of an episode.
         k_shot: labelled examples per class.
         n_query: queries per class.
@@ -38,7 +38,7 @@ class Episodes:
         ArgumentError: an argument is out of range, or the store has too few classes or images.
     """
 
-    store: ImageStore
+    store: ImageStore | EmbeddingStore
     n_way: int
     k_shot: int
     n_query: int
@@ -137,7 +137,7 @@ def _check_store(drawn: Episodes) -> None:
     """Raises ArgumentError unless the stores have the classes and images of an episode."""
     store, support = drawn.store, drawn.support
     for argument, value in (("store", store), ("support", store if support is None else support)):
-        if not isinstance(value, ImageStore):
+        if not isinstance(value, ImageStore | EmbeddingStore):
             raise ArgumentError(argument, "must be an ImageStore", described=type(value).__name__)
     if drawn.n_way > store.n_classes:
         raise ArgumentError(
@@ -157,7 +157,9 @@ def _check_store(drawn: Episodes) -> None:
     _check_images("n_query", drawn.n_query, others, store, drawn)
 
 
-def _check_images(argument: str, value: int, images: int, store: ImageStore, drawn: Episodes) -> None:
+def _check_images(
+    argument: str, value: int, images: int, store: ImageStore | EmbeddingStore, drawn: Episodes
+) -> None:
     """Raises ArgumentError unless each class has so many images, of which the argument takes some."""
     smallest = int(store.images_per_class.min())
     if images <= smallest:

@@ -9,8 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
-from fslcore.data import ImageStore
+from fslcore.arguments import ArgumentError, as_bool
+from fslcore.data import EmbeddingStore, ImageStore
 from fslcore.evaluation.episodes import Episodes, check_whole_number
 from fslcore.evaluation.report import Report
 
@@ -71,7 +71,7 @@ class Adapter(Protocol):
 
 def evaluate(
     learner: Embedder | Adapter,
-    store: ImageStore,
+    store: ImageStore | EmbeddingStore,
     n_way: int = 5,
     k_shot: int = 1,
     n_query: int = 15,
@@ -92,7 +92,8 @@ def evaluate(
 
     Args:
         learner: a trained learner, or `PixelNearestNeighbour()`.
-        store: images of classes that the learner has not been trained on.
+        store: images of classes that the learner has not been trained on; or their embeddings, for a learner
+            of embeddings, which then takes seconds.
         n_way: classes of an episode, at least 2: of one class every answer is right.
         k_shot: labelled examples per class.
         n_query: queries per class, at least 1.
@@ -121,6 +122,7 @@ def evaluate(
             it adapts and its network is for another `n_way`.
     """
     check_whole_number("batch_size", batch_size, 1)
+    transductive = as_bool("transductive", transductive)
     # Drawn first, so that a protocol that the store cannot serve does not cost the embedding of all images.
     drawn = Episodes(store, n_way, k_shot, n_query, n_unlabelled, episodes, seed, transductive, support)
     check_learner(learner, store)
@@ -146,7 +148,7 @@ def evaluate(
     return drawn.report(learner, _counted(scores, progress, episodes))
 
 
-def check_learner(learner: Any, store: ImageStore) -> None:
+def check_learner(learner: Any, store: ImageStore | EmbeddingStore) -> None:
     """Raises ArgumentError unless it is a learner, and for images of the shape of the store's."""
     embeds = all(callable(getattr(learner, name, None)) for name in ("embed", "class_scores"))
     if isinstance(learner, type) or not (embeds or isinstance(learner, Adapter)):
@@ -166,7 +168,7 @@ def check_learner(learner: Any, store: ImageStore) -> None:
         )
 
 
-def embed_all(learner: Embedder, store: ImageStore, batch_size: int) -> FloatArray:
+def embed_all(learner: Embedder, store: ImageStore | EmbeddingStore, batch_size: int) -> FloatArray:
     """Every image of the store embedded alone, float32 `[N, D]`."""
     starts = range(0, len(store), batch_size)
     rows = (np.arange(start, min(start + batch_size, len(store))) for start in starts)

@@ -15,7 +15,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes import Recipe
 from fslcore.experiments.recipes.adaptive import AdaptiveRecipe
-from fslcore.experiments.recipes.recipe import smallest_class, smallest_in_words
+from fslcore.experiments.recipes.sizing import smallest_class, smallest_in_words
 
 _SHOTS = (1, 5)
 _MOST_QUERIES = 15

@@ -107,7 +107,7 @@ def _measure(run: Run, learner: Any, parts: Mapping[str, ImageStore], observer: 
         progress=observer.measuring,
     )
     with unsaved_if_failing(folder / runs.METRICS, observer):
-        results.write_metrics(folder, measured, keep=False)
+        results.write_metrics(run, measured, keep=False)
     observer.measured(run, measured, test)
     if support is None:
         for sentence in selection.shortfalls(recipe, test, protocols, recipe.usual_protocols(test)):

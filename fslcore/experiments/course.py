@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fslcore.arguments import ArgumentError, as_int64, check_at_least, check_one_of
+from fslcore.arguments import ArgumentError, as_bool, as_int64, check_at_least, check_one_of
 from fslcore.data import ImageStore, datasets
-from fslcore.experiments import closed, completion, folders, memory, runs, selection
+from fslcore.experiments import closed, completion, folders, memory, pixels, runs, selection
 from fslcore.experiments import parts as data_parts
 from fslcore.experiments.choices import planned_recipe
-from fslcore.experiments.recipes import Recipe
-from fslcore.experiments.recipes.recipe import smallest_class, smallest_in_words
+from fslcore.experiments.recipes import Recipe, networks
+from fslcore.experiments.recipes.sizing import smallest_class, smallest_in_words
 from fslcore.experiments.renaming import renamed
 from fslcore.experiments.reporting import Observer
 from fslcore.experiments.runs import Run
@@ -43,7 +43,7 @@ def train(
     out: PathLike | None = None,
     *,
     data_dir: PathLike | None = None,
-    image_size: int = 28,
+    image_size: int | None = None,
     quick: bool = False,
     tensorboard: bool = False,
     skip_broken: bool = False,
@@ -65,8 +65,9 @@ def train(
         data: the name of a dataset, such as "glyphs", a folder with one sub-folder per class, or a table of
             files and labels, a .csv file.
         out: run folder, new or empty, outside of the data; None: `runs/<learner>-<data>-<date-time>`.
-        data_dir: where TensorFlow Datasets keeps omniglot; None: TFDS_DATA_DIR, or ~/tensorflow_datasets.
-        image_size: height and width that the images are resized to.
+        data_dir: where omniglot or emoji is kept; None: see `fslcore.data.load`.
+        image_size: height and width that the images are resized to; None: 28, or 64 for a folder with
+            colours, and more for the networks that need it, as `networks.sizes` says.
         quick: with the name of a learner, take small sizes, for a trial.
         tensorboard: also write the curves for TensorBoard, into the run folder.
         skip_broken: leave out the files of a folder that cannot be read, with a warning, also in `resume` and
@@ -100,6 +101,8 @@ def train(
         0.97
     """
     observer = observer or Observer()
+    for name, switch in (("quick", quick), ("tensorboard", tensorboard), ("skip_broken", skip_broken)):
+        as_bool(name, switch)
     given = {name: value for name, value in chosen.items() if value is not None}
     if isinstance(recipe, str):
         recipe = planned_recipe(recipe, data_parts.place(data), quick, **given)
@@ -125,6 +128,9 @@ def train(
         folders.check_outside(folder, Path(data).expanduser(), "out", hint)
     with observer.starting():
         number = fix_threads(threads, recipe.layout, required=threads is not None)
+        recipe.check_encoder()
+    if image_size is None:
+        image_size = pixels.usual_size(recipe.encoder, data)
     left_out: list[str] = []
     whole = data_parts.load_parts(
         data, data_dir, image_size, observer.loading, skip_broken, resize, split, min_images, left_out
@@ -138,6 +144,8 @@ def train(
     for sentence in left_out:
         observer.left_out(sentence)
     support = closed.support_of(parts)
+    if few := networks.too_small_in_words(recipe.encoder, image_size, parts["train"].image_shape[2]):
+        observer.noticed(few)
     if fixed is not None:
         recipe = recipe.fitted(parts if support is None else {**parts, "test": support}, given)
     # What cannot be trained, or measured in the end, must not leave a folder behind.
@@ -189,7 +197,7 @@ def resume(
     Args:
         run: the run, or its folder.
         data: where its data is now, unchanged; None: where it was.
-        data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        data_dir: where omniglot or emoji is kept now; None: where it was.
         observer: is told what happens.
         callbacks: more Keras callbacks for the training.
 
@@ -208,7 +216,10 @@ def resume(
         fix_threads(run.config.get("threads"), run.recipe.layout)
     parts = data_parts.parts_of_run(run, data, data_dir, observer.loading)
     memory.check(run.recipe, parts)
-    learner = run.recipe.build(parts["train"].image_shape)
+    from fslcore.experiments import checkpoints
+
+    fresh = checkpoints.load_progress(run.folder).step == 0
+    learner = run.recipe.build(parts["train"].image_shape, fresh)
     completion.carry_through(run, learner, parts, observer, callbacks)
     return run
 
@@ -248,7 +259,7 @@ def evaluate(
         data: where the data is now, or other data; None: where it was. If it is not as it was, the learner is
             measured on those of its classes that it was not trained or validated on, by their names; the
             observer is told.
-        data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        data_dir: where omniglot or emoji is kept now; None: where it was.
         min_images: leave out the test classes with fewer images; None: as in the training.
         threads: as for `train`.
         observer: is told what happens.
@@ -314,7 +325,7 @@ def evaluate(
         for sentence in selection.shortfalls(run.recipe, test, protocols, usual, query):
             observer.noticed(sentence)
     with completion.unsaved_if_failing(run.folder / runs.METRICS, observer):
-        results.write_metrics(run.folder, measured, keep=True, against=others[0].folder if others else None)
+        results.write_metrics(run, measured, keep=True, against=others[0].folder if others else None)
     return measured
 
 

@@ -25,8 +25,8 @@ PathLike = str | os.PathLike[str]
 
 SPLITS = ("label", "group", "image")
 
-# The datasets that are kept in a folder of TensorFlow Datasets.
-_IN_DATA_DIR = ("omniglot",)
+# The datasets that are kept in a folder of TensorFlow Datasets, or in one of their own.
+_IN_DATA_DIR = ("emoji", "omniglot")
 _MOST_NAMES = 5
 
 
@@ -45,7 +45,7 @@ def load_parts(
 
     Args:
         data: a named dataset, a folder or a table.
-        data_dir: where TensorFlow Datasets keeps omniglot.
+        data_dir: where omniglot or emoji is kept.
         image_size: height and width of the images.
         progress: called as `progress(done, total, what)` while images are read.
         skip_broken: leave out the files of a folder that cannot be read, with a warning.
@@ -69,7 +69,7 @@ def parts_of_run(
     Args:
         run: the run.
         data: where the data is now; None: where it was.
-        data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        data_dir: where omniglot or emoji is kept now; None: where it was.
         progress: as for `load_parts`.
 
     Raises:
@@ -106,7 +106,7 @@ def measured_part_of_run(
     Args:
         run: the run.
         data: what to measure on; None: the data of the run, where it was.
-        data_dir: where TensorFlow Datasets keeps omniglot now; None: where it did.
+        data_dir: where omniglot or emoji is kept now; None: where it was.
         min_images: the images that a class must have; None: as in the training.
         progress: as for `load_parts`.
 
@@ -163,8 +163,7 @@ def check_data_dir(data: PathLike, data_dir: PathLike | None) -> None:
     if data_dir is not None and str(data) not in _IN_DATA_DIR:
         raise ArgumentError(
             "data_dir",
-            f"must be left out for `data={str(data)!r}`: it says where TensorFlow Datasets keeps "
-            f"{', '.join(_IN_DATA_DIR)}",
+            f"must be left out for `data={str(data)!r}`: it says where {' and '.join(_IN_DATA_DIR)} are kept",
             str(data_dir),
         )
 
@@ -229,7 +228,12 @@ def _divided(
             described=f"{store.n_classes} classes in {data}",
         )
     try:
-        return default_split(store) if split is None else store.split(split, 0, **SHARES)
+        if split is None:
+            return default_split(store)
+        named = datasets.of(store)
+        if split == "group" and named is not None and named.split_by_group is not None:
+            return named.split_by_group(store)
+        return store.split(split, 0, **SHARES)
     except ArgumentError as error:
         raise ArgumentError(
             "data" if split is None else "split",

@@ -11,8 +11,9 @@ from typing import Any
 
 from fslcore.data import ImageStore
 from fslcore.evaluation import PixelNearestNeighbour, Report, evaluate, paired_difference
-from fslcore.experiments import closed, folders, runs
+from fslcore.experiments import checkpoints, closed, folders, runs
 from fslcore.experiments.recipes import Recipe
+from fslcore.experiments.runs import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +116,11 @@ def measure(
     return results
 
 
-def write_metrics(run: Path, results: Sequence[Result], keep: bool, against: Path | None = None) -> None:
+def write_metrics(run: Run, results: Sequence[Result], keep: bool, against: Path | None = None) -> None:
     """Writes `metrics.json`.
 
     Args:
-        run: the run folder.
+        run: the run; what its learner was made of is written too.
         results: what was measured.
         keep: whether to keep the results in the file of which none of these is a repetition.
         against: the run folder of the other learner, if there was one.
@@ -128,16 +129,33 @@ def write_metrics(run: Path, results: Sequence[Result], keep: bool, against: Pat
         ArgumentError: the file is to be kept but is damaged.
         OSError: it cannot be written.
     """
-    entries = [_entry(result, against) for result in results]
+    entries, folder = [_entry(result, against) for result in results], run.folder
     # Two processes that measure a run at the same time must not forget each other's results.
-    with folders.locked(run / runs.CONFIG, wait=True):
+    with folders.locked(folder / runs.CONFIG, wait=True):
         if keep:
             new = {_protocol(entry) for entry in entries}
-            entries = [entry for entry in kept_results(run) if _protocol(entry) not in new] + entries
-        folders.sweep(run, runs.METRICS)
-        runs.write_json(
-            run / runs.METRICS, {"format": runs.FORMAT, "results": entries, "versions": runs.versions()}
-        )
+            entries = [entry for entry in kept_results(folder) if _protocol(entry) not in new] + entries
+        folders.sweep(folder, runs.METRICS)
+        content = {"results": entries, "trained": _trained(run), "versions": runs.versions()}
+        runs.write_json(folder / runs.METRICS, {"format": runs.FORMAT, **content})
+
+
+def _trained(run: Run) -> dict[str, Any]:
+    """What the learner of a run was made of: network, images, phases, and the epoch that is kept."""
+    recipe, progress = run.recipe, checkpoints.load_progress(run.folder)
+    best = checkpoints.best_row(progress.history) if recipe.keep == "best" else None
+    kept = progress.history[-1] if progress.history else None
+    if best is not None and progress.step >= recipe.steps:
+        kept = best
+    return {
+        "encoder": recipe.encoder,
+        "image_shape": run.config.get("image_shape"),
+        "augment": recipe.augment,
+        "phases": [dataclasses.asdict(stage) for stage in recipe.stages()],
+        "steps": progress.step,
+        "keep": recipe.keep,
+        "kept_epoch": None if kept is None else kept["epoch"],
+    }
 
 
 def kept_results(run: Path) -> list[dict[str, Any]]:

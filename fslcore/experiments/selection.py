@@ -16,7 +16,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments import closed
 from fslcore.experiments.recipes import Recipe
-from fslcore.experiments.recipes.recipe import smallest_class, smallest_in_words
+from fslcore.experiments.recipes.sizing import smallest_class, smallest_in_words
 
 _IN_WORDS = {"train": "training", "val": "validation", "test": "the test"}
 _MOST_NAMES = 10

@@ -6,6 +6,7 @@
     DenseSigmoid                a pair of embeddings: the trainable kernel of Koch et al. (2015)
     ConvBlock                   convolution, batch normalisation, ReLU and pooling in one op
     FusedBatchNormalization     batch normalisation by TensorFlow's fused kernel
+    CentredPCA                  embeddings centred, projected and normalised, without training
     UpsampledConv2D             upsampling and convolution in sub-pixel form
 
 The kernel of the first two is the name of a metric of `fslcore.kernels.METRICS`, "DenseSigmoid", a mapping
@@ -24,8 +25,10 @@ from fslcore.layers.gram import GramMatrix
 from fslcore.layers.heads import DenseSigmoid
 from fslcore.layers.normalization import FusedBatchNormalization
 from fslcore.layers.upsampling import UpsampledConv2D
+from fslcore.layers.whitening import CentredPCA
 
 __all__ = [
+    "CentredPCA",
     "CentroidsMatrix",
     "ConvBlock",
     "DenseSigmoid",

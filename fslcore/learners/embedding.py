@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from fslcore import xla
 from fslcore.arguments import ArgumentError
+from fslcore.encoders.imagenet import PretrainedEncoder, warn_of_xla
 from fslcore.learners.fitting import bound
 from fslcore.learners.image_learner import ImageLearner
 from fslcore.learners.inference import GraphEncoder, images_at_a_time
@@ -56,6 +57,8 @@ class EmbeddingLearner(ImageLearner):
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Keras' `compile`, with a default for `loss`."""
         options = self.compile_options(bound(keras.Model.compile, args, kwargs))
+        if any(isinstance(layer, PretrainedEncoder) for layer in self.encoder._flatten_layers()):
+            warn_of_xla(options.get("jit_compile"))
         if options.get("loss") is None:
             if options.get("loss_weights") is not None:
                 raise ArgumentError("loss_weights", "must be None without a `loss`", options["loss_weights"])
@@ -191,7 +194,7 @@ class EmbeddingLearner(ImageLearner):
     def _embed_alone(self, images: tf.Tensor) -> tf.Tensor:
         if not tf.executing_eagerly():
             return self.encode(images)
-        count = images_at_a_time(images.shape[1:])
+        count = images_at_a_time(images.shape[1:], self.encoder)
         starts = range(0, max(1, len(images)), count)
         parts = [self._as_graph(self.encode, images[i : i + count], "alone") for i in starts]
         return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)

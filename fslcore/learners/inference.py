@@ -20,8 +20,15 @@ import tensorflow as tf
 _PIXELS = 2**20
 
 
-def images_at_a_time(image_shape: Any) -> int:
-    """How many images `[H, W, C]` of this shape are encoded in one call, at least 1."""
+def images_at_a_time(image_shape: Any, encoder: keras.Layer | None = None) -> int:
+    """How many images `[H, W, C]` of this shape are encoded in one call, at least 1.
+
+    An encoder that enlarges images says itself how many it takes.
+    """
+    layers = [] if encoder is None else encoder._flatten_layers()
+    own = [getattr(layer, "images_at_a_time", None) for layer in layers]
+    if any(own):
+        return min(filter(None, own))
     pixels = math.prod(image_shape[:2])
     count = max(1, _PIXELS // max(1, pixels))
     # Whole blocks of rows: matrix products round the rows of a last, smaller block in another way.

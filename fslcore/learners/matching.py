@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from fslcore import ops
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.learners.episode import EpisodeLearner
 from fslcore.learners.ragged import padded
 
@@ -57,7 +57,7 @@ class MatchingNetwork(EpisodeLearner):
             raise ArgumentError("temperature", "must be a finite number above 0", temperature)
         self.initial_temperature = float(temperature)
         self.log_temperature: keras.Variable | None = None
-        if learn_temperature:
+        if as_bool("learn_temperature", learn_temperature):
             self.log_temperature = self.add_weight(
                 shape=(),
                 initializer=keras.initializers.Constant(math.log(temperature)),

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.labels import class_ids
 from fslcore.layers import DenseSigmoid, GramMatrix
 from fslcore.learners.embedding import EmbeddingLearner
@@ -80,7 +80,9 @@ class Siamese(EmbeddingLearner):
         self._own_losses: tuple[str, ...] = ()
         self._own_metrics: tuple[str, ...] = ()
         self.shots = shots
-        self.larger_is_alike = _is_similarity(self.gram) if larger_is_alike is None else larger_is_alike
+        if larger_is_alike is None:
+            larger_is_alike = _is_similarity(self.gram)
+        self.larger_is_alike = as_bool("larger_is_alike", larger_is_alike)
         width = embedding_width(encoder)
         if width is not None:
             self.gram.build((None, width))

@@ -125,8 +125,10 @@ class Dataset:
         least_size: Least height and width in pixels.
         grouped: Whether its images are in groups, such as alphabets.
         split: Divides it into "train", "val" and "test".
-        has_data_dir: Whether it is kept in a data folder of TensorFlow Datasets.
+        has_data_dir: Whether it is kept in a folder that the user names, as omniglot is in that of TensorFlow
+            Datasets.
         prepares: Whether its images are made from the user's pictures, of any size.
+        split_by_group: Divides it by whole groups, where `split` does not; None for no official such split.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Dataset:
     split: Callable[[ImageStore], dict[str, ImageStore]] = split_by_class
     has_data_dir: bool = False
     prepares: bool = False
+    split_by_group: Callable[[ImageStore], dict[str, ImageStore]] | None = None
 
     def check(
         self,

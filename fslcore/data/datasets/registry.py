@@ -15,6 +15,7 @@ from fslcore.data.store import ImageStore
 
 # Each is the name of a module in this folder, which defines DATASET. Modules are imported on first use.
 _NAMES = (
+    "emoji",
     "glyphs",
     "omniglot",
     "symbols",
