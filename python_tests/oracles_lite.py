@@ -3,7 +3,7 @@
 
 import numpy as np
 
-# Repeats, kernel, first stride, expansion, as in table 1 of Tan and Le (2019), without squeeze-and-excitation.
+# Repeats, kernel, first stride, expansion: table 1 of Tan and Le (2019), without squeeze-and-excitation.
 BLOCKS = [(1, 3, 1, 1), (2, 3, 2, 6), (2, 5, 2, 6), (3, 3, 2, 6), (3, 5, 1, 6), (4, 5, 2, 6), (1, 3, 1, 6)]
 
 

@@ -77,7 +77,7 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
     data = path.read_bytes()
     damaged = {"short": data[:-1], "long": data + b"0", "zeros": bytes(len(data)), "empty": b""}
     path.write_bytes(damaged[damage])
-    with pytest.raises(ArgumentError, match="weights must be a whole file of torch.save"):
+    with pytest.raises(ArgumentError, match="weights must be a whole file of torch"):
         torch_file.read(path)
 
 
@@ -187,8 +187,8 @@ def test_a_network_of_keras_applications(tmp_path):
     encoder.backbone.save_weights(tmp_path / "own.weights.h5")
     again = pretrained("MobileNet", image_size=32, weights=tmp_path / "own.weights.h5")
     np.testing.assert_array_equal(encoder(pixels()), again(pixels()))
+    (tmp_path / "no.weights.h5").write_bytes(b"no")
     with pytest.raises(ArgumentError, match="weights must be a file of the weights of MobileNet, received"):
-        (tmp_path / "no.weights.h5").write_bytes(b"no")
         pretrained("mobilenet", image_size=32, weights=tmp_path / "no.weights.h5")
 
 

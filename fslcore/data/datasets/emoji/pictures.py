@@ -124,15 +124,13 @@ def opened(place: Path) -> Iterator[Source]:
     elif zipfile.is_zipfile(place):
         with zipfile.ZipFile(place) as archive:
             yield _Zip(place, archive)
-    else:
-        try:
-            opened_tar = tarfile.open(place)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise ArgumentError(
-                "data_dir", "must be a folder, a zip or a tar archive", place, described=str(place)
-            ) from error
-        with opened_tar as tar:
+    elif tarfile.is_tarfile(place):
+        with tarfile.open(place) as tar:
             yield _Tar(place, tar)
+    else:
+        raise ArgumentError(
+            "data_dir", "must be a folder, a zip or a tar archive", place, described=str(place)
+        )
 
 
 def manifest(source: Source) -> list[Row]:
