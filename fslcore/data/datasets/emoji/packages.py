@@ -167,7 +167,7 @@ def _fetch(package: Package, path: Path) -> None:
             f"without it: npm pack {package.name}@{package.version} makes it"
         )
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", "--silent", "--ignore-scripts", f"{package.name}@{package.version}"]
+        command = [npm, "pack", "--loglevel=error", "--ignore-scripts", f"{package.name}@{package.version}"]
         environment = {**os.environ, "npm_config_update_notifier": "false"}
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_NPM_SECONDS
