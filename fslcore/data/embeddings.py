@@ -166,11 +166,10 @@ class EmbeddingStore:
 
     def split(self, by: str = "label", seed: int = 0, **parts: int | float) -> dict[str, EmbeddingStore]:
         """Divides the store as `ImageStore.split` divides that of the images: into the same parts."""
-        if by not in ("label", "group") or (by == "group" and self.groups is None):
+        keys, total = (self.labels, self.n_classes) if by == "label" else (self.groups, self.n_groups)
+        if by not in ("label", "group") or keys is None:
             known = "'label' or 'group'" if self.groups is not None else "'label' for a store without groups"
             raise ArgumentError("by", f"must be {known}", by)
-        keys = self.labels if by == "label" else self.groups
-        total = self.n_classes if by == "label" else self.n_groups
         return {
             part: self.take(np.isin(keys, chosen), f"{self.name}/{part}")
             for part, chosen in partition(total, parts, seed, unit=f"{by}s").items()

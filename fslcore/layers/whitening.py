@@ -35,7 +35,7 @@ class Standardization(keras.Layer):
         self.mean = self.add_weight((input_shape[-1],), "zeros", trainable=False, name="mean")
         self.factor = self.add_weight((input_shape[-1],), "ones", trainable=False, name="factor")
 
-    def adapt(self, embeddings: npt.ArrayLike) -> Standardization:
+    def adapt(self, embeddings: Any) -> Standardization:
         """Takes mean and deviation of embeddings `[N, D]`; returns the layer.
 
         Args:
@@ -76,8 +76,8 @@ class CentredPCA(keras.Layer):
     whitening (Jegou and Chum, "Negative evidences and co-occurences in image retrieval", 2012), and 0.25 lies
     between it and plain PCA.
 
-    Before `adapt` nothing is centred, and the first coordinates are taken as they are. Called on `[B, D]` or on
-    `[B, 1, 1, D]`, it returns float32 `[B, components]`, rows of length 1.
+    Before `adapt` nothing is centred, and the first coordinates are taken as they are. Called on `[B, D]` or
+    on `[B, 1, 1, D]`, it returns float32 `[B, components]`, rows of length 1.
 
     Args:
         components: number of directions; None for all. Beyond the rank of the covariance directions are zero.
@@ -107,7 +107,7 @@ class CentredPCA(keras.Layer):
             (dim, components), keras.initializers.Identity(), trainable=False, name="projection"
         )
 
-    def adapt(self, embeddings: npt.ArrayLike) -> CentredPCA:
+    def adapt(self, embeddings: Any) -> CentredPCA:
         """Takes the mean and the directions of embeddings `[N, D]`; returns the layer.
 
         Args:

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -235,7 +235,7 @@ def _write(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _attribution(size: int, rows: list[tuple[str, ...]]) -> str:
+def _attribution(size: int, rows: Sequence[tuple[str, ...]]) -> str:
     """Whom the pictures are by, under which licence, and what was changed, as the licences ask."""
     counts = Counter(row[2] for row in rows)
     lines = [
