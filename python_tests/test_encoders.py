@@ -1,13 +1,27 @@
 # SPDX-License-Identifier: MIT
 """The encoders: the published numbers of parameters, shapes, and what tells the variants apart."""
 
+import re
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
 from inputs import normal
 
 from fslcore.arguments import ArgumentError
-from fslcore.encoders import BasicCNN, KochNet, VinyalsNet, conv4, conv4_classifier
+from fslcore.encoders import (
+    BasicCNN,
+    KochNet,
+    VinyalsNet,
+    build,
+    build_classifier,
+    check_name,
+    conv4,
+    conv4_classifier,
+    is_pretrained,
+    resnet12,
+)
 
 SMALL = {
     "BasicCNN": (lambda: BasicCNN((28, 28, 1)), 3_221_344, 512),
@@ -83,6 +97,80 @@ def test_variants_of_koch_net(variant):
     assert encoder(normal(0, 2, 65, 65, 1)).shape == (2, 4096)
 
 
+def residual_blocks_by_loops(image, weights, filters):
+    """ResNet-12 on one image: convolutions pixel by pixel, batch normalisation with given statistics."""
+    weights = iter(weights)
+
+    def normalised(x, width):
+        kernel = next(weights)
+        gamma, beta, mean, variance = (next(weights) for _ in range(4))
+        reach = kernel.shape[0] // 2
+        padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)))
+        out = np.zeros((*x.shape[:2], width))
+        for row, column in np.ndindex(*x.shape[:2]):
+            window = padded[row : row + 2 * reach + 1, column : column + 2 * reach + 1]
+            out[row, column] = np.tensordot(window, kernel, 3)
+        return (out - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+
+    def leaky(x):
+        return np.where(x > 0, x, 0.1 * x)
+
+    for width in filters:
+        shortcut = normalised(image, width)
+        inner = normalised(leaky(normalised(leaky(normalised(image, width)), width)), width)
+        whole = leaky(inner + shortcut)
+        high, wide = whole.shape[0] // 2, whole.shape[1] // 2
+        image = whole[: 2 * high, : 2 * wide].reshape(high, 2, wide, 2, width).max((1, 3))
+    return image.mean((0, 1))
+
+
+def test_resnet12_is_that_of_the_papers():
+    filters = (2, 3, 2, 4)
+    encoder = resnet12((18, 16, 3), filters)
+    assert encoder.output_shape == (None, 4)
+    for i, variable in enumerate(encoder.weights):
+        values = normal(i, *variable.shape)
+        variable.assign(np.abs(values) + 0.5 if variable.path.endswith(("variance", "gamma")) else values)
+    # In the order of the computation; Keras lists the layers of a functional model by their depth.
+    names = {layer.name: layer for layer in encoder.layers if layer.weights}
+    order = sorted(names, key=lambda name: int((re.findall(r"_(\d+)$", name) or [0])[0]))
+    pairs = zip([n for n in order if "conv" in n], [n for n in order if "norm" in n], strict=True)
+    weights = [np.asarray(v, np.float64) for pair in pairs for name in pair for v in names[name].weights]
+    x = normal(99, 2, 18, 16, 3)
+    want = [residual_blocks_by_loops(image, weights, filters) for image in x.astype(np.float64)]
+    np.testing.assert_allclose(encoder(x), want, rtol=2e-4, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"), [({"filters": (1, 2, 3)}, "filters"), ({"dropout": 1.0}, "dropout")]
+)
+def test_other_forms_of_resnet12_are_refused(arguments, argument):
+    with pytest.raises(ArgumentError, match=f"{argument} must be"):
+        resnet12(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "dim"), [("conv4", 32, 256), ("resnet12", 16, 640), ("koch", 65, 4096)]
+)
+def test_networks_have_names(name, size, dim):
+    assert build(name, (size, size, 3)).output_shape == (None, dim)
+    assert build_classifier(name, 7, (size, size, 1)).output_shape == (None, 7)
+    assert not is_pretrained(name)
+    with (
+        pytest.raises(ArgumentError, match=f"precision must be float32 for the network {name}")
+        if (name != "conv4")
+        else nullcontext()
+    ):
+        build(name, (size, size, 3), precision="bfloat16")
+
+
+def test_a_name_that_does_not_exist_is_refused():
+    with pytest.raises(ArgumentError, match=r"encoder must be one of conv4, .*\(did you mean conv4\?\)"):
+        check_name("Conv4")
+    check_name("mobilenet-v2")
+    assert is_pretrained("mobilenet-v2")
+
+
 def test_unknown_variants_are_refused():
     with pytest.raises(ValueError, match="variant must be 'keras-fsl' or 'paper', received variant='koch'"):
         KochNet(variant="koch")
@@ -117,9 +205,10 @@ def test_an_encoder_is_saved(tmp_path):
         (conv4, 16),
         (BasicCNN, 2),
         (KochNet, 65),
+        (resnet12, 16),
         (lambda shape: conv4_classifier(5, shape), 1),
     ],
-    ids=["VinyalsNet", "conv4", "BasicCNN", "KochNet", "conv4_classifier"],
+    ids=["VinyalsNet", "conv4", "BasicCNN", "KochNet", "resnet12", "conv4_classifier"],
 )
 def test_images_too_small_to_embed_are_refused_and_the_least_are_not(build, least):
     for shape in ((least - 1, 2 * least, 1), (2 * least, least - 1, 3)):

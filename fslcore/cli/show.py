@@ -14,7 +14,7 @@ from rich.table import Table
 from fslcore.arguments import ArgumentError
 from fslcore.cli import shared
 from fslcore.experiments import RECIPES, Run, runs
-from fslcore.experiments.checkpoints import Progress, is_measurable, load_progress
+from fslcore.experiments.checkpoints import Progress, best_row, is_measurable, load_progress
 
 _BASELINES = {"PixelNearestNeighbour": "1-NN on pixels"}
 
@@ -99,12 +99,13 @@ def _training(run: Run, progress: Progress) -> list[str]:
         lines.append(f"loss      {progress.partial['loss']:.4f} so far in epoch {len(history) + 1}")
     elif history:
         lines.append(f"loss      {history[-1]['loss']:.4f} in epoch {len(history)}")
-    validated = [row for row in history if "val_accuracy" in row]
-    if validated:
-        last, best = validated[-1], max(validated, key=lambda row: row["val_accuracy"])
+    best = best_row(history)
+    if best is not None:
+        last = [row for row in history if "val_accuracy" in row][-1]
+        kept = ", which is kept" if state == "complete" and recipe.keep == "best" else ""
         lines.append(
             f"validated {_percent(last['val_accuracy'], last.get('val_ci95'))}; "
-            f"best {_percent(best['val_accuracy'], best.get('val_ci95'))} in epoch {best['epoch']:.0f}"
+            f"best {_percent(best['val_accuracy'], best.get('val_ci95'))} in epoch {best['epoch']:.0f}{kept}"
         )
     return lines
 

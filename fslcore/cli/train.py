@@ -36,7 +36,7 @@ classes.
   fslcore train --resume runs/mine              continue after Ctrl-C
   fslcore train siamese --help                  the options of a learner
 """
-_PANELS = (fields.TASKS, fields.TRAINING, fields.INNER_LOOP, fields.GENERATOR, shared.RUN)
+_PANELS = (fields.TASKS, fields.NETWORK, fields.TRAINING, fields.INNER_LOOP, fields.GENERATOR, shared.RUN)
 _TYPES: dict[str, Any] = {"int": int | None, "float": float | None, "bool": bool | None, "str": str | None}
 # The datasets that have defaults of their own, and any other.
 _DATASETS = ("glyphs", "omniglot", "other data")
@@ -134,11 +134,34 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
             ),
         ] = "glyphs",
         image_size: Annotated[
-            int,
+            int | None,
             typer.Option(
-                help="Height and width that the images are resized to.", rich_help_panel=fields.TASKS
+                help="Height and width that the images are resized to. [default: 28; 64 for a folder with "
+                "colours, 128 with a pretrained network; 105 for koch]",
+                show_default=False,
+                rich_help_panel=fields.TASKS,
             ),
         ] = 28,
+        resize: Annotated[
+            str,
+            typer.Option(
+                help="How pictures that are not square become so: stretched, cut to their middle, or put on "
+                "a white square.",
+                metavar="stretch|crop|pad",
+                rich_help_panel=fields.TASKS,
+            ),
+        ] = "stretch",
+        split: Annotated[
+            str | None,
+            typer.Option(
+                help="What training and test differ in: their classes (label), the groups of these, or only "
+                "the images of classes that are the same. [default: as the folders train and test say, or "
+                "label]",
+                metavar="label|group|image",
+                show_default=False,
+                rich_help_panel=fields.TASKS,
+            ),
+        ] = None,
         quick: Annotated[
             bool,
             typer.Option(
@@ -176,6 +199,14 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
             ),
         ] = False,
         min_images: shared.MinImages = None,
+        small_classes: Annotated[
+            str,
+            typer.Option(
+                help="What to do about classes with too few images: leave them out, or refuse to train.",
+                metavar="drop|error",
+                rich_help_panel=shared.RUN,
+            ),
+        ] = "drop",
         threads: shared.Threads = None,
         **chosen: Any,
     ) -> None:
@@ -190,6 +221,9 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
                 tensorboard=tensorboard,
                 skip_broken=skip_broken,
                 min_images=min_images,
+                small_classes=small_classes,
+                resize=resize,
+                split=split,
                 eval_episodes=eval_episodes,
                 threads=threads,
                 observer=observer,

@@ -1,31 +1,40 @@
 # SPDX-License-Identifier: MIT
 """Encoders of the few-shot literature: images [batch, height, width, channels] to embeddings [batch, dim].
 
-Each function returns a keras.Sequential, to train alone or to put before a `fslcore.layers.GramMatrix`.
-`adversarial` holds the networks of `MetaGAN`.
+Each function returns a Keras model, to train alone or to put before a `fslcore.layers.GramMatrix`; `build`
+and `build_classifier` take the name of a network. `adversarial` holds the networks of `MetaGAN`.
 """
 
 from fslcore import _backend as _backend
 from fslcore.encoders import adversarial
 from fslcore.encoders.basic import BasicCNN
+from fslcore.encoders.by_name import build, build_classifier, check_name, is_pretrained
 from fslcore.encoders.embedding import embed_store
+from fslcore.encoders.headed import HeadedEncoder
 from fslcore.encoders.heads import linear_head, pca_head, with_head
 from fslcore.encoders.imagenet import PretrainedEncoder, pretrained, pretrained_names
 from fslcore.encoders.koch import KochNet
+from fslcore.encoders.resnet12 import resnet12
 from fslcore.encoders.vinyals import VinyalsNet, conv4, conv4_classifier
 
 __all__ = [
     "BasicCNN",
+    "HeadedEncoder",
     "KochNet",
     "PretrainedEncoder",
     "VinyalsNet",
     "adversarial",
+    "build",
+    "build_classifier",
+    "check_name",
     "conv4",
     "conv4_classifier",
     "embed_store",
+    "is_pretrained",
     "linear_head",
     "pca_head",
     "pretrained",
     "pretrained_names",
+    "resnet12",
     "with_head",
 ]

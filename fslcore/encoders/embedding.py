@@ -172,5 +172,13 @@ def _finite(embeddings: FloatArray, rows: npt.NDArray[Any]) -> FloatArray:
 
 def _stored(embeddings: FloatArray, store: ImageStore, digest: str) -> EmbeddingStore:
     return EmbeddingStore(
-        embeddings, store.labels, store.groups, store.class_names, store.group_names, store.name, digest
+        embeddings,
+        store.labels,
+        store.groups,
+        store.class_names,
+        store.group_names,
+        store.name,
+        store.parts,
+        store.part_names,
+        digest,
     )

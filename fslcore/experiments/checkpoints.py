@@ -8,7 +8,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from fslcore import files
 from fslcore.arguments import ArgumentError
 from fslcore.experiments import archives
 from fslcore.experiments.failures import NotSaved
+from fslcore.experiments.recipes import Recipe
 from fslcore.experiments.runs import FORMAT, Row, Run, check_format
 
 CHECKPOINT, WEIGHTS = "checkpoint.npz", "model.weights.h5"
+_BEST = "best-"  # the names of the arrays of the best epoch
 
 # What reading a damaged .npz can raise; NotImplementedError: it claims an unknown compression.
 _DAMAGES = (
@@ -38,11 +40,29 @@ class Progress:
         history: the rows of the complete epochs.
         partial: the means over the steps of an epoch that was interrupted, and their number `steps`; empty
             between epochs.
+        best: the variables of the learner after the best epoch, if they are to be kept.
     """
 
     step: int = 0
     history: list[Row] = dataclasses.field(default_factory=list)
     partial: Row = dataclasses.field(default_factory=dict)
+    best: list[Any] = dataclasses.field(default_factory=list, init=False, compare=False, repr=False)
+
+    def keep_best(self, learner: Any) -> None:
+        """Keeps the variables of the learner if the epoch that has just ended is the best so far."""
+        if self.history and best_row(self.history) is self.history[-1]:
+            self.best = [np.asarray(variable).copy() for variable in learner.variables]
+
+    def restore_best(self, learner: Any) -> None:
+        """Gives the learner the variables of the best epoch, if there is one."""
+        for variable, value in zip(learner.variables, self.best, strict=False):
+            variable.assign(value)
+
+
+def best_row(history: Sequence[Row]) -> Row | None:
+    """The epoch with the highest accuracy in validation, the last of several; None without validation."""
+    validated = [row for row in history if "val_accuracy" in row]
+    return max(reversed(validated), key=lambda row: row["val_accuracy"], default=None)
 
 
 def save_weights(run: Path, learner: Any, step: int | None = None) -> Path:
@@ -111,12 +131,22 @@ def trained_learner(run: Run, image_shape: tuple[int, int, int] | None = None) -
     if image_shape is None:
         raise ArgumentError("image_shape", "must be given for a run of an earlier version", None)
     height, width, channels = image_shape
-    learner = run.recipe.build((height, width, channels))
-    if _checkpoint_is_ahead(run.folder):
-        load_checkpoint(run.folder, learner)
-    else:
+    learner = run.recipe.build((height, width, channels), fresh=False)
+    if not _checkpoint_is_ahead(run.folder):
         load_weights(run.folder, learner)
+        return learner
+    progress = continued(run.folder, run.recipe, learner)
+    if progress.step >= run.recipe.steps:
+        progress.restore_best(learner)
     return learner
+
+
+def continued(run: Path, recipe: Recipe, learner: Any) -> Progress:
+    """`load_checkpoint`, of a learner that is made ready for the phase that wrote the checkpoint."""
+    done = max(0, load_progress(run).step - 1) // recipe.steps_per_epoch
+    ends = np.cumsum([stage.epochs for stage in recipe.stages()])
+    recipe.enter(learner, min(int(np.searchsorted(ends, done, side="right")), len(ends) - 1))
+    return load_checkpoint(run, learner)
 
 
 def _checkpoint_is_ahead(run: Path) -> bool:
@@ -140,9 +170,11 @@ def save_checkpoint(run: Path, learner: Any, progress: Progress) -> None:
     Raises:
         NotSaved: the file cannot be written.
     """
-    header = json.dumps({"format": FORMAT, **dataclasses.asdict(progress)}).encode()
+    entries = {name: getattr(progress, name) for name in ("step", "history", "partial")}
+    header = json.dumps({"format": FORMAT, **entries}).encode()
     arrays: dict[str, Any] = {"header": np.frombuffer(header, np.uint8)}
     arrays |= {key: np.asarray(variable) for key, variable in _state(learner).items()}
+    arrays |= {f"{_BEST}{i:04}": value for i, value in enumerate(progress.best)}
     try:
         files.replace(run / CHECKPOINT, lambda temporary: np.savez(temporary, **arrays))
     except OSError as error:
@@ -167,11 +199,13 @@ def load_checkpoint(run: Path, learner: Any) -> Progress:
         return Progress()
     state = _state(learner)
     shapes = {key: tuple(variable.shape) for key, variable in state.items()}
-    progress, arrays = _read(path, shapes=shapes)
+    of_best = {f"{_BEST}{i:04}": tuple(variable.shape) for i, variable in enumerate(learner.variables)}
+    progress, arrays = _read(path, shapes=shapes, others=of_best)
     if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
         raise _damaged(path, ValueError("a number in it is not finite"))
     for key, variable in state.items():
         variable.assign(arrays[key])
+    progress.best = [arrays[key] for key in of_best if key in arrays]
     return progress
 
 
@@ -201,6 +235,7 @@ def _read(
     path: Path,
     wanted: Callable[[str], bool] = bool,
     shapes: dict[str, tuple[int, ...]] | None = None,
+    others: dict[str, tuple[int, ...]] | None = None,
 ) -> tuple[Progress, dict[str, Any]]:
     """The progress in a checkpoint, and those of its arrays whose names are wanted.
 
@@ -208,6 +243,7 @@ def _read(
         path: the file.
         wanted: whether an array of a name is to be read.
         shapes: the shapes that the arrays must have, by name.
+        others: those of the arrays that may be there besides, all or none.
     """
     try:
         # Before anything is unpacked.
@@ -219,7 +255,7 @@ def _read(
         raise _damaged(path, error) from error
     check_format(path, found)
     del held["header"]
-    if shapes is not None and shapes != held:
+    if shapes is not None and held not in (shapes, {**shapes, **(others or {})}):
         raise ArgumentError(
             "run",
             f"must have a checkpoint of its learner: {path} belongs to another model, whose variables have "

@@ -76,6 +76,8 @@ def recipe_from_json(entries: Mapping[str, Any]) -> Recipe:
     unused = {
         name for name in ("loss", "query") if name not in fields.described(kind) and not sizes.get(name)
     }
+    # Those of the versions after it kept the last weights.
+    sizes.setdefault("keep", "last")
     try:
         return kind(**{name: value for name, value in sizes.items() if name not in unused})
     except (TypeError, ArgumentError) as error:

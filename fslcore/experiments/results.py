@@ -11,8 +11,9 @@ from typing import Any
 
 from fslcore.data import ImageStore
 from fslcore.evaluation import PixelNearestNeighbour, Report, evaluate, paired_difference
-from fslcore.experiments import folders, runs
+from fslcore.experiments import checkpoints, closed, folders, runs
 from fslcore.experiments.recipes import Recipe
+from fslcore.experiments.runs import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,7 @@ def measure(
     query: int | None = None,
     transductive: bool = False,
     against: tuple[Any, Recipe] | None = None,
+    support: ImageStore | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> list[Result]:
     """Evaluates a learner and, on the same episodes, nearest neighbours on pixels.
@@ -64,13 +66,14 @@ def measure(
     Args:
         learner: the trained learner.
         recipe: its recipe.
-        store: images of unseen classes.
+        store: images of unseen classes; in a closed set, unseen images.
         protocols: (way, shot) of each result.
         episodes: number of episodes for each.
         seed: seed of the episodes.
         query: queries per class; None: as `Recipe.queries` says.
         transductive: as for `evaluate`; the baseline ignores it.
         against: another trained learner with its recipe, to be evaluated on the same episodes.
+        support: in a closed set, the images that examples are drawn from.
         progress: called as `progress(done, total)` with numbers of episodes, of all learners and protocols.
 
     Returns:
@@ -89,7 +92,9 @@ def measure(
     report_progress(0)
     results = []
     for way, shot in protocols:
-        n_query = query or min(its.queries(store, shot) for _, its in trained)
+        n_query = query or min(
+            its.queries(store, shot) if support is None else closed.queries(store, its) for _, its in trained
+        )
         sizes = (way, shot, n_query, episodes, seed)
         reports = []
         for one, its in trained:
@@ -100,20 +105,22 @@ def measure(
                     *sizes,
                     transductive,
                     n_unlabelled=its.unlabelled_images,
+                    support=support,
                     progress=report_progress,
                 )
             )
             before += episodes
         report, *other = reports
-        results.append(Result(report, evaluate(PixelNearestNeighbour(), store, *sizes), *other))
+        baseline = evaluate(PixelNearestNeighbour(), store, *sizes, support=support)
+        results.append(Result(report, baseline, *other))
     return results
 
 
-def write_metrics(run: Path, results: Sequence[Result], keep: bool, against: Path | None = None) -> None:
+def write_metrics(run: Run, results: Sequence[Result], keep: bool, against: Path | None = None) -> None:
     """Writes `metrics.json`.
 
     Args:
-        run: the run folder.
+        run: the run; what its learner was made of is written too.
         results: what was measured.
         keep: whether to keep the results in the file of which none of these is a repetition.
         against: the run folder of the other learner, if there was one.
@@ -122,16 +129,33 @@ def write_metrics(run: Path, results: Sequence[Result], keep: bool, against: Pat
         ArgumentError: the file is to be kept but is damaged.
         OSError: it cannot be written.
     """
-    entries = [_entry(result, against) for result in results]
+    entries, folder = [_entry(result, against) for result in results], run.folder
     # Two processes that measure a run at the same time must not forget each other's results.
-    with folders.locked(run / runs.CONFIG, wait=True):
+    with folders.locked(folder / runs.CONFIG, wait=True):
         if keep:
             new = {_protocol(entry) for entry in entries}
-            entries = [entry for entry in kept_results(run) if _protocol(entry) not in new] + entries
-        folders.sweep(run, runs.METRICS)
-        runs.write_json(
-            run / runs.METRICS, {"format": runs.FORMAT, "results": entries, "versions": runs.versions()}
-        )
+            entries = [entry for entry in kept_results(folder) if _protocol(entry) not in new] + entries
+        folders.sweep(folder, runs.METRICS)
+        content = {"results": entries, "trained": _trained(run), "versions": runs.versions()}
+        runs.write_json(folder / runs.METRICS, {"format": runs.FORMAT, **content})
+
+
+def _trained(run: Run) -> dict[str, Any]:
+    """What the learner of a run was made of: network, images, phases, and the epoch that is kept."""
+    recipe, progress = run.recipe, checkpoints.load_progress(run.folder)
+    best = checkpoints.best_row(progress.history) if recipe.keep == "best" else None
+    kept = progress.history[-1] if progress.history else None
+    if best is not None and progress.step >= recipe.steps:
+        kept = best
+    return {
+        "encoder": recipe.encoder,
+        "image_shape": run.config.get("image_shape"),
+        "augment": recipe.augment,
+        "phases": [dataclasses.asdict(stage) for stage in recipe.stages()],
+        "steps": progress.step,
+        "keep": recipe.keep,
+        "kept_epoch": None if kept is None else kept["epoch"],
+    }
 
 
 def kept_results(run: Path) -> list[dict[str, Any]]:

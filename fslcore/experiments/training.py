@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Trains a learner by its recipe. A run that was stopped at any moment continues as if it had not been.
+"""Trains a learner by its recipe, one phase after the other, and keeps the weights of the best epoch.
+
+A run that was stopped at any moment continues as if it had not been.
 
 Batches are a pure function of (recipe, step) and the checkpoint holds everything else that changes, so the
 final weights are those of an uninterrupted run, bit for bit, on the same machine with the same number of
@@ -23,7 +25,7 @@ from fslcore.data import ImageStore
 from fslcore.evaluation import Report
 from fslcore.experiments import checkpoints, runs
 from fslcore.experiments.failures import NotSaved
-from fslcore.experiments.recipes import Recipe
+from fslcore.experiments.recipes import Recipe, augmentation
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 
 
@@ -38,8 +40,9 @@ def train(
 ) -> list[runs.Row]:
     """Trains from the run's checkpoint, or from the start, to the end of the recipe.
 
-    A checkpoint is written after every epoch, and at the next full step after Ctrl-C, SIGTERM or SIGHUP; a
-    second Ctrl-C stops at once.
+    Each phase begins with the weights of the best epoch so far, and in the end the learner has those, if the
+    recipe says so and there is a validation. A checkpoint is written after every epoch, and at the next full
+    step after Ctrl-C, SIGTERM or SIGHUP; a second Ctrl-C stops at once.
 
     Args:
         learner: as `Recipe.build` returns it.
@@ -59,25 +62,54 @@ def train(
         Diverged: the loss, or a weight, has become infinite or NaN.
         ArgumentError: the checkpoint cannot be used, or the store cannot serve the recipe.
     """
-    progress = checkpoints.load_checkpoint(run, learner)
-    recorder = _Recorder(run, progress, recipe.steps_per_epoch, validate, observer or Observer())
-    epoch, done = divmod(progress.step, recipe.steps_per_epoch)
-    # Keras knows whole epochs only: the rest of an interrupted one is a call of its own.
-    stages = [(epoch, epoch + 1, recipe.steps_per_epoch - done)] if done else []
-    stages.append((epoch + len(stages), recipe.epochs, recipe.steps_per_epoch))
+    progress = checkpoints.continued(run, recipe, learner)
+    keeps = recipe.keep == "best" and validate is not None
+    recorder = _Recorder(run, progress, recipe.steps_per_epoch, validate, keeps, observer or Observer())
     with _stopped_by_signals(recorder):
-        for first, end, steps in stages:
-            if first < end:
-                learner.fit(
-                    recipe.batches(learner, store, recorder.progress.step),
-                    initial_epoch=first,
-                    epochs=end,
-                    steps_per_epoch=steps,
-                    callbacks=[recorder, *callbacks],
-                    shuffle=False,
-                    verbose=0,
-                )
-    return recorder.progress.history
+        begin = 0
+        for number, stage in enumerate(recipe.stages()):
+            end = begin + stage.epochs * recipe.steps_per_epoch
+            if number and progress.step == begin:
+                progress.restore_best(learner)
+                recipe.enter(learner, number)
+            if progress.step < end and not recorder.ended:
+                data = recipe.data_of(learner, store, number, recorder.observer.loading)
+            while progress.step < end and not recorder.ended:
+                _fit(learner, recipe, data, recorder, end, callbacks)
+            begin = end
+    if keeps:
+        progress.restore_best(learner)
+    return progress.history
+
+
+def _fit(
+    learner: Any,
+    recipe: Recipe,
+    store: ImageStore,
+    recorder: _Recorder,
+    end: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Trains to a step, or to the end of an epoch that was interrupted: Keras knows whole epochs only."""
+    first = recorder.progress.step
+    epoch, done = divmod(first, recipe.steps_per_epoch)
+    learner.fit(
+        _varied(recipe, recipe.batches(learner, store, first), store, first),
+        initial_epoch=epoch,
+        epochs=epoch + 1 if done else end // recipe.steps_per_epoch,
+        steps_per_epoch=recipe.steps_per_epoch - done,
+        callbacks=[recorder, *callbacks],
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def _varied(recipe: Recipe, batches: Any, store: Any, first: int) -> Any:
+    """The batches, with images varied as the recipe says; embeddings stay as they are."""
+    kinds = augmentation.parsed(recipe.augment)
+    if not kinds or not isinstance(store, ImageStore):
+        return batches
+    return augmentation.varied(batches, kinds, recipe.key("augmentation"), first)
 
 
 # Windows has no SIGHUP.
@@ -85,7 +117,13 @@ _STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") i
 
 
 class _Recorder(keras.callbacks.Callback):
-    """Keeps the history and the checkpoint, reports, and ends the training when it is told to."""
+    """Keeps the history and the checkpoint, reports, and ends the training when it is told to.
+
+    Attributes:
+        ended: whether another callback has ended the training.
+    """
+
+    ended = False
 
     def __init__(
         self,
@@ -93,14 +131,19 @@ class _Recorder(keras.callbacks.Callback):
         progress: checkpoints.Progress,
         steps_per_epoch: int,
         validate: Callable[[], Report] | None,
+        keeps_best: bool,
         observer: Observer,
     ) -> None:
         super().__init__()
         self.run, self.progress, self.validate, self.observer = run, progress, validate, observer
+        self.keeps_best = keeps_best
         self.steps_per_epoch = steps_per_epoch
         self.before = self.first = progress.step
         self.stop = 0  # the signal that asked for it
         self.started = time.monotonic()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.ended = self.model.stop_training
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         self.before = self.progress.step
@@ -129,6 +172,8 @@ class _Recorder(keras.callbacks.Callback):
         self.started = time.monotonic()
         self.progress.history.append(row)
         self.progress.partial = {}
+        if self.keeps_best:
+            self.progress.keep_best(self.model)
         self._save()
         if logs is not None:
             logs.update(row)

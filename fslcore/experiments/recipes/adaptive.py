@@ -12,7 +12,9 @@ import numpy as np
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes.fields import INNER_LOOP, TASKS, TRAINING, field
-from fslcore.experiments.recipes.recipe import Images, Recipe, Validation, adam, shared_out, smallest_class
+from fslcore.experiments.recipes.phases import adam
+from fslcore.experiments.recipes.recipe import Images, Recipe, Shape
+from fslcore.experiments.recipes.sizing import Validation, shared_out, smallest_class
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -105,6 +107,18 @@ class AdaptiveRecipe(Recipe):
         spare = None if unlabelled is None else unlabelled[None]
         scores = learner.score_episodes(support[None], queries[None], unlabelled=spare, seed=self.key("test"))
         return np.asarray(scores[0])
+
+    def _classifier(self, image_shape: Shape, fresh: bool, precision: str) -> Any:
+        """The network that is fitted to a task, with the weights of the seed, or the pretrained ones."""
+        from fslcore import encoders
+
+        if self.encoder == "conv4":
+            return encoders.conv4_classifier(self.way, image_shape, precision=precision)
+        self._check_image_size(image_shape)
+        weights = self.encoder_weights if fresh else None
+        return encoders.build_classifier(
+            self.encoder, self.way, image_shape, weights=weights, precision=precision
+        )
 
     def _tasks_in_words(self) -> str:
         tasks = f"{self.meta_batch} tasks" if self.meta_batch > 1 else "1 task"

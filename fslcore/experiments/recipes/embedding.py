@@ -4,23 +4,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
-from fslcore.experiments.recipes.fields import TASKS, TRAINING, field
-from fslcore.experiments.recipes.recipe import Images, Recipe, Shape, Validation, smallest_class
+from fslcore.data.datasets import Progress
+from fslcore.experiments.recipes import networks, phases
+from fslcore.experiments.recipes.fields import NETWORK, TASKS, TRAINING, field
+from fslcore.experiments.recipes.phases import Phase, adam
+from fslcore.experiments.recipes.recipe import Images, Recipe, Shape
+from fslcore.experiments.recipes.sizing import Validation, smallest_class
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PROTOCOLS = ((5, 1), (5, 5), (20, 1), (20, 5))
 _VALIDATION_WAYS, _VALIDATION_QUERIES, _VALIDATION_EPISODES = 20, 5, 200
-# The encoder halves the images four times.
-_SMALLEST_IMAGE = 16
+# Of the layers behind a pretrained network.
+_DROPOUT, _MOMENTUM = 0.3, 0.9
+
+Self = TypeVar("Self", bound="EmbeddingRecipe")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,9 +35,20 @@ class EmbeddingRecipe(Recipe):
 
     Attributes:
         learning_rate: of Adam, at its highest; it falls to 0 along half a cosine.
+        phases: the phases of the training, as `phases.parsed` takes them; None: one, of all weights.
+        head: width of the embeddings that a linear layer makes of those of a pretrained network.
+        head_scale: the length of these embeddings.
     """
 
     quick: ClassVar[dict[str, int]] = {"way": 20, "epochs": 3, "steps_per_epoch": 20}
+    # For a pretrained network, in place of the defaults; the epochs are those of the phases.
+    tuning: ClassVar[Mapping[str, Any]] = {
+        "phases": "frozen:4:1e-3,top:2:1e-4,all:4:1e-4",
+        "steps_per_epoch": 25,
+        "augment": "crop,turn,colour",
+    }
+    quick_tuning: ClassVar[Mapping[str, Any]] = {"phases": "frozen:2:1e-3,all:1:1e-4", "steps_per_epoch": 5}
+    head_scale: ClassVar[float] = 1.0
 
     learning_rate: float = field(
         "Adam's rate at the start; it falls to 0 along half a cosine.", TRAINING, default=2e-3, above=0
@@ -41,6 +58,88 @@ class EmbeddingRecipe(Recipe):
         TASKS,
         above=0,
     )
+    phases: str | None = field(
+        "Phases of the training of a pretrained network, each with its epochs and its rate, as in "
+        "frozen:5:1e-3,top:5:1e-4,all:5:3e-5. frozen: the network stays as it is, and the linear layer "
+        "behind it is trained; top: the last fifth of its layers too; all: all of it. They take the place of "
+        "`epochs` and `learning_rate`.",
+        NETWORK,
+        default=None,
+    )
+    head: int = field("Width of the linear layer behind a pretrained network.", NETWORK, default=256, above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        stages = phases.parsed(self.phases or "")
+        if not stages:
+            return
+        if not networks.is_pretrained(self.encoder) and {stage.trained for stage in stages} != {networks.ALL}:
+            raise ArgumentError(
+                "phases",
+                f"must all be {networks.ALL} for {self.encoder}, which begins with random weights",
+                self.phases,
+            )
+        if sum(stage.epochs for stage in stages) != self.epochs:
+            raise ArgumentError("epochs", f"must be the sum of those of phases={self.phases}", self.epochs)
+
+    @classmethod
+    def planned(cls: type[Self], dataset: str, quick: bool, chosen: Mapping[str, Any]) -> Self:
+        """As for every recipe; a pretrained network has defaults of its own, and phases have their epochs."""
+        defaults: dict[str, Any] = dict(cls.quick) if quick else {}
+        if networks.is_pretrained(chosen.get("encoder", "conv4")):
+            defaults |= cls.tuning
+            defaults |= cls.quick_tuning if quick else {}
+            alone = {"epochs", "learning_rate"} & chosen.keys()
+            if alone and "phases" not in chosen:
+                name = min(alone)
+                raise ArgumentError(
+                    name,
+                    "must be left out with a pretrained network: `phases` has its epochs and rates, by "
+                    f"default {defaults['phases']}",
+                    chosen[name],
+                )
+        sizes = {**defaults, **chosen}
+        stages = phases.parsed(sizes.get("phases") or "")
+        if stages:
+            for name in {"epochs", "learning_rate"} & chosen.keys():
+                raise ArgumentError(name, "must be left out with `phases`, which has its own", chosen[name])
+            sizes["epochs"] = sum(stage.epochs for stage in stages)
+        return dataclasses.replace(cls.default(dataset), **sizes)
+
+    def stages(self) -> list[Phase]:
+        """As for every recipe."""
+        return phases.parsed(self.phases or "") or super().stages()
+
+    def enter(self, learner: Any, stage: int) -> None:
+        """As for every recipe."""
+        phase = self.stages()[stage]
+        if phase.learning_rate is None:
+            return
+        if networks.is_pretrained(self.encoder):
+            networks.thaw(learner.encoder.network, phase.trained)
+        self.compile(learner, adam(phase.learning_rate, phase.epochs * self.steps_per_epoch))
+
+    def data_of(self, learner: Any, store: ImageStore, stage: int, progress: Progress) -> Any:
+        """As for every recipe; the embeddings of a frozen network, which are made once and kept."""
+        if self.stages()[stage].trained != networks.FROZEN or self.rotations:
+            return store
+        from fslcore import encoders
+
+        return encoders.embed_store(learner.encoder.network, store, progress=progress)
+
+    def compile(self, learner: Any, optimizer: Any) -> None:
+        """Compiles the learner for training with an optimizer."""
+        learner.compile(optimizer)
+
+    def build(self, image_shape: Shape, fresh: bool = True) -> Any:
+        """As for every recipe."""
+        learner = self.untrained(self._encoder(image_shape, fresh))
+        self.compile(learner, adam(self.learning_rate, self.steps))
+        return learner
+
+    def untrained(self, encoder: Any) -> Any:
+        """The learner around an encoder, not compiled."""
+        raise NotImplementedError
 
     def protocols(
         self, store: ImageStore, way: int | None = None, shot: int | None = None
@@ -91,16 +190,25 @@ class EmbeddingRecipe(Recipe):
             figures.ways(self.learner, learner, seen, unseen, episodes, self.key("test")),
         )
 
-    def _encoder(self, image_shape: Shape) -> Any:
-        """The encoder, with the weights that the seed gives."""
+    def _encoder(self, image_shape: Shape, fresh: bool) -> Any:
+        """The encoder, with the weights that the seed gives, or the pretrained ones."""
         import keras
 
         from fslcore import encoders
 
-        smallest = min(image_shape[:2])
-        if smallest < _SMALLEST_IMAGE:
-            raise ArgumentError(
-                "image_size", f"must be at least {_SMALLEST_IMAGE} for {self.learner}", smallest
-            )
+        self._check_image_size(image_shape)
         keras.utils.set_random_seed(self.key("weights"))
-        return encoders.conv4(image_shape, precision=self.precision)
+        weights = self.encoder_weights if fresh else None
+        encoder = encoders.build(self.encoder, image_shape, weights=weights, precision=self.precision)
+        if not networks.is_pretrained(self.encoder):
+            return encoder
+        # The features of a network have a large mean in common, which would fill the unit vectors.
+        stack = [
+            keras.Input(encoder.output_shape[1:]),
+            keras.layers.BatchNormalization(momentum=_MOMENTUM, center=False, scale=False),
+            keras.layers.Dropout(_DROPOUT),
+            keras.layers.Dense(self.head, kernel_initializer="orthogonal"),
+            keras.layers.UnitNormalization(),
+            keras.layers.Rescaling(self.head_scale),
+        ]
+        return encoders.HeadedEncoder(encoder, keras.Sequential(stack, name="head"), name="encoder")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes.embedding import EmbeddingRecipe
 from fslcore.experiments.recipes.fields import TASKS, field
-from fslcore.experiments.recipes.recipe import shared_out, smallest_class
+from fslcore.experiments.recipes.sizing import shared_out, smallest_class
 
 if TYPE_CHECKING:
     import tensorflow as tf

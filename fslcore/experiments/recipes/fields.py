@@ -11,7 +11,8 @@ from typing import Any
 from fslcore.arguments import ArgumentError
 
 # The headings of the help.
-TASKS, TRAINING, INNER_LOOP, GENERATOR = "Classes and images", "Training", "Inner loop", "Generator"
+TASKS, NETWORK, TRAINING = "Classes and images", "Network", "Training"
+INNER_LOOP, GENERATOR = "Inner loop", "Generator"
 
 _ABOUT = "about"
 _KINDS = {

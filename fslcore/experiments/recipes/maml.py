@@ -66,7 +66,7 @@ class MAMLRecipe(QueryRecipe):
             f"inner steps, {'second' if self.second_order else 'first'} order"
         )
 
-    def build(self, image_shape: Shape) -> Any:
+    def build(self, image_shape: Shape, fresh: bool = True) -> Any:
         """As for every recipe."""
         import keras
 
@@ -74,7 +74,7 @@ class MAMLRecipe(QueryRecipe):
 
         keras.utils.set_random_seed(self.key("weights"))
         learner = MAML(
-            self._network(image_shape),
+            self._network(image_shape, fresh),
             INNER_OPTIMIZERS["sgd"](self.inner_learning_rate),
             adapt_steps=self.adapt_steps,
             inner_steps=self.inner_steps,
@@ -86,14 +86,13 @@ class MAMLRecipe(QueryRecipe):
         learner.compile(self._adam(self.learning_rate))
         return learner
 
-    def _network(self, image_shape: Shape) -> Any:
+    def _network(self, image_shape: Shape, fresh: bool) -> Any:
         import keras
 
-        from fslcore import encoders
         from fslcore.layers.normalization import FusedBatchNormalization
 
-        if not self.second_order:
-            return encoders.conv4_classifier(self.way, image_shape, precision=self.precision)
+        if not self.second_order or self.encoder != "conv4":
+            return self._classifier(image_shape, fresh, self.precision)
         # The same network of single layers: TensorFlow cannot differentiate the op of a ConvBlock twice.
         network = keras.Sequential([keras.Input(image_shape)], name="conv4_classifier")
         for _ in range(4):

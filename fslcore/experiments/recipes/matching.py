@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from fslcore.experiments.recipes.episodes import EpisodeRecipe
 from fslcore.experiments.recipes.fields import TRAINING, field
-from fslcore.experiments.recipes.recipe import Shape, adam
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,12 +36,8 @@ class MatchingRecipe(EpisodeRecipe):
         "Train the temperature too; it starts with `temperature`.", TRAINING, default=False
     )
 
-    def build(self, image_shape: Shape) -> Any:
-        """As for every recipe."""
+    def untrained(self, encoder: Any) -> Any:
+        """As for every recipe of embeddings."""
         from fslcore.learners import MatchingNetwork
 
-        learner = MatchingNetwork(
-            self._encoder(image_shape), self.temperature, learn_temperature=self.learn_temperature
-        )
-        learner.compile(adam(self.learning_rate, self.steps))
-        return learner
+        return MatchingNetwork(encoder, self.temperature, learn_temperature=self.learn_temperature)

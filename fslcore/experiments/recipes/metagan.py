@@ -116,16 +116,15 @@ class MetaGANRecipe(QueryRecipe):
             f"{self.inner_steps} inner steps, {'with' if self.generator else 'without'} a generator"
         )
 
-    def build(self, image_shape: Shape) -> Any:
+    def build(self, image_shape: Shape, fresh: bool = True) -> Any:
         """As for every recipe."""
         import keras
 
-        from fslcore import encoders
         from fslcore.encoders import adversarial
         from fslcore.learners import INNER_OPTIMIZERS, MetaGAN
 
         keras.utils.set_random_seed(self.key("weights"))
-        network = encoders.conv4_classifier(self.way, image_shape)
+        network = self._classifier(image_shape, fresh, "float32")
         adversary: tuple[Any, Any] = (None, None)
         if self.generator:
             for length in image_shape[:2]:
@@ -165,6 +164,6 @@ class MetaGANRecipe(QueryRecipe):
 
         columns = max(self.shot, min(_GENERATED_COLUMNS, int(unseen.images_per_class.min())))
         table = kernels.sample_episodes(unseen.labels, self.way, columns, 0, 1, self.key("test"))[0]
-        real = kernels.gather_images(unseen.images, table)
+        real = unseen.gather(table)
         generated = learner.generate(real[:, : self.shot], self.way * columns, seed=self.seed)
         return plots.real_versus_generated(real, np.reshape(generated, real.shape))

@@ -7,7 +7,6 @@ import dataclasses
 from typing import Any, ClassVar
 
 from fslcore.experiments.recipes.episodes import EpisodeRecipe
-from fslcore.experiments.recipes.recipe import Shape, adam
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,11 +17,11 @@ class PrototypicalRecipe(EpisodeRecipe):
     summary: ClassVar[str] = (
         "Learn to compare an image with the mean of a class. Classes can be added later without training."
     )
+    # Squared distances of unit vectors are at most 4: too little for a softmax to become sure.
+    head_scale: ClassVar[float] = 8.0
 
-    def build(self, image_shape: Shape) -> Any:
-        """As for every recipe."""
+    def untrained(self, encoder: Any) -> Any:
+        """As for every recipe of embeddings."""
         from fslcore.learners import Prototypical
 
-        learner = Prototypical(self._encoder(image_shape))
-        learner.compile(adam(self.learning_rate, self.steps))
-        return learner
+        return Prototypical(encoder)

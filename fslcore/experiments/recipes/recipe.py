@@ -25,8 +25,11 @@ import numpy.typing as npt
 from fslcore import random
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
-from fslcore.experiments.recipes import fields
-from fslcore.experiments.recipes.fields import TASKS, TRAINING, field
+from fslcore.data.datasets import Progress
+from fslcore.experiments.recipes import augmentation, fields, networks
+from fslcore.experiments.recipes.fields import NETWORK, TASKS, TRAINING, field
+from fslcore.experiments.recipes.phases import Phase
+from fslcore.experiments.recipes.sizing import Validation, smallest_class, smallest_in_words
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,16 +41,6 @@ Images = npt.NDArray[np.float32]
 
 _MOST_QUERIES = 15
 _SEEDS = 2**32  # that Keras takes
-
-
-@dataclasses.dataclass(frozen=True)
-class Validation:
-    """The quick evaluation after every epoch."""
-
-    way: int
-    shot: int
-    query: int
-    episodes: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +63,11 @@ class Recipe:
         rotations: whether each training class also counts turned by 90, 180 and 270 degrees, as three more
             classes.
         precision: of the factors in the encoder's convolutions while it is trained or fitted.
-        seed: of the weights and the episodes.
+        encoder: the network, a name for `fslcore.encoders.build`.
+        encoder_weights: of a pretrained network: "imagenet", or the path of a file.
+        keep: which weights are kept, those of the "best" epoch by validation or of the "last" one.
+        augment: how training images are varied, as `augmentation.parsed` takes it; empty: not at all.
+        seed: of the weights, the episodes and the variation.
 
     Raises:
         ArgumentError: a field has another type or is out of range.
@@ -107,10 +104,35 @@ class Recipe:
         default="float32",
         choices=("float32", "bfloat16"),
     )
+    encoder: str = field(
+        "Network of the encoder, or of the classifier that is fitted to a task: conv4, resnet12 or koch, "
+        "which begin with random weights; or a pretrained one, such as efficientnet-lite0 or MobileNetV2.",
+        NETWORK,
+        default="conv4",
+    )
+    encoder_weights: str = field(
+        "Weights that a pretrained network begins with: imagenet, or the path of a file.",
+        NETWORK,
+        default="imagenet",
+    )
+    keep: str = field(
+        "Weights to keep: those of the best epoch by validation, or of the last one. Without classes for "
+        "validation, those of the last one.",
+        TRAINING,
+        default="best",
+        choices=("best", "last"),
+    )
+    augment: str = field(
+        "How training images are varied, with commas between: flip (left and right), crop (cut out and "
+        "enlarge), turn (by a few degrees), colour (brightness, contrast and saturation); none: not at all.",
+        TASKS,
+        default="none",
+    )
     seed: int = field("Seed of the weights, the batches and the test episodes.", TRAINING, default=0, least=0)
 
     def __post_init__(self) -> None:
         fields.check(self)
+        augmentation.parsed(self.augment)
         if self.seed >= _SEEDS:
             raise ArgumentError("seed", f"must be below 2^32 ({_SEEDS:,})", self.seed)
 
@@ -218,6 +240,19 @@ class Recipe:
         """Training steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
+    def stages(self) -> list[Phase]:
+        """The phases of the training, one after the other; here one, at the rate of `build`."""
+        return [Phase(networks.ALL, self.epochs, None)]
+
+    def enter(self, learner: Any, stage: int) -> None:
+        """Makes a learner ready for a phase of `stages`: its trainable weights and its optimizer."""
+        del learner, stage
+
+    def data_of(self, learner: Any, store: ImageStore, stage: int, progress: Progress) -> Any:
+        """What the batches of a phase are drawn from, of a store of images: here the store itself."""
+        del learner, stage, progress
+        return store
+
     @property
     def steps_per_execution(self) -> int:
         """Steps that Keras runs in one call; Ctrl-C waits for their end."""
@@ -232,8 +267,13 @@ class Recipe:
         """What one training step takes."""
         raise NotImplementedError
 
-    def build(self, image_shape: Shape) -> Any:
+    def build(self, image_shape: Shape, fresh: bool = True) -> Any:
         """The learner, compiled, with the weights that the seed gives.
+
+        Args:
+            image_shape: (height, width, channels).
+            fresh: whether a pretrained network gets its weights; otherwise they are random, to be read from a
+                run, and the file or the package that they come from need not be there.
 
         Raises:
             ArgumentError: the networks cannot take images of this size.
@@ -241,7 +281,7 @@ class Recipe:
         raise NotImplementedError
 
     def batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
-        """The training batches from a step on, without end.
+        """The training batches from a step on, without end, with the images as they are.
 
         Args:
             learner: as `build` returns it.
@@ -309,6 +349,22 @@ class Recipe:
         """The recipe as it stands in `config.json`."""
         return {"learner": self.learner, **dataclasses.asdict(self)}
 
+    def check_encoder(self) -> None:
+        """Checks that there is a network of this name, before any data is read. It imports Keras.
+
+        Raises:
+            ArgumentError: there is none.
+        """
+        from fslcore import encoders
+
+        encoders.check_name(self.encoder)
+
+    def _check_image_size(self, image_shape: Shape) -> None:
+        smallest, least = min(image_shape[:2]), networks.sizes(self.encoder).least
+        if smallest < least:
+            what = self.learner if self.encoder == "conv4" else f"the network {self.encoder}"
+            raise ArgumentError("image_size", f"must be at least {least} for {what}", smallest)
+
     def _used(self) -> dict[str, int]:
         """The fields that take images, each with its factor."""
         return {name: factor for name, factor in self.images_used.items() if getattr(self, name)}
@@ -339,28 +395,3 @@ class Recipe:
         if np.count_nonzero(store.images_per_class >= needed) < way:
             return why
         return f"{why} (`min_images={needed}` leaves out the classes that are too small)"
-
-
-def smallest_class(store: ImageStore) -> int:
-    """Images of the smallest class."""
-    return int(store.images_per_class.min())
-
-
-def smallest_in_words(store: ImageStore) -> str:
-    """The smallest class with its size, as in "the class 'oak' has 3 images"."""
-    images = smallest_class(store)
-    name = store.class_names[int(store.images_per_class.argmin())]
-    return f"the class {name!r} has {images} image{'' if images == 1 else 's'}"
-
-
-def shared_out(shot: int, query: int, images: int) -> dict[str, int]:
-    """Support and query images out of those of a class: support first, but at least one query."""
-    shot = min(shot, max(images - 1, 1))
-    return {"shot": shot, "query": min(query, max(images - shot, 1))}
-
-
-def adam(rate: float, steps: int, **moments: float) -> Any:
-    """Adam whose rate falls to 0 along half a cosine."""
-    import keras
-
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps), **moments)

@@ -11,7 +11,8 @@ from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.experiments.recipes.adaptive import AdaptiveRecipe
 from fslcore.experiments.recipes.fields import INNER_LOOP, TASKS, TRAINING, field
-from fslcore.experiments.recipes.recipe import Shape, smallest_class
+from fslcore.experiments.recipes.recipe import Shape
+from fslcore.experiments.recipes.sizing import smallest_class
 from fslcore.presets import REPTILE_PRESETS
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 _STEPS_PER_EXECUTION = 10
 _DEFAULT_PRESET = "5w1s"
 # What a preset does not decide: how long to train, and what the published settings have in common.
-_BESIDE_A_PRESET = {"preset", "epochs", "steps_per_epoch", "seed", "sequential", "normalization", "precision"}
+_BESIDE_A_PRESET = {
+    *("preset", "epochs", "steps_per_epoch", "seed", "sequential", "normalization", "precision", "keep"),
+    *("augment", "encoder", "encoder_weights"),
+}
 _LONGEST_EPOCH, _FEWEST_EPOCHS = 2_000, 10
 
 
@@ -54,8 +58,8 @@ class ReptileRecipe(AdaptiveRecipe):
     preset: str | None = field(
         "A published setting, of 100,000 or 200,000 steps; keras-example of 2,000. It decides everything "
         "except the length of the training (`epochs`, `steps_per_epoch`, `quick`), `seed`, `precision`, "
-        "`sequential` and `normalization`. The defaults are the sizes of 5w1s; on other data than omniglot "
-        "with fewer steps.",
+        "`sequential`, `normalization`, `encoder`, `augment` and `keep`, by default last. The defaults are "
+        "the sizes of 5w1s; on other data than omniglot with fewer steps.",
         TRAINING,
         default=None,
         choices=tuple(REPTILE_PRESETS),
@@ -82,7 +86,7 @@ class ReptileRecipe(AdaptiveRecipe):
     @classmethod
     def default(cls, dataset: str) -> ReptileRecipe:
         """As for every recipe: the authors' setting for 5 ways; off Omniglot not turned, and much shorter."""
-        published = dataclasses.replace(cls.published(_DEFAULT_PRESET), preset=None)
+        published = dataclasses.replace(cls.published(_DEFAULT_PRESET), preset=None, keep="best")
         if dataset == "omniglot":
             return published
         return dataclasses.replace(published, rotations=False, epochs=10, steps_per_epoch=300)
@@ -99,9 +103,8 @@ class ReptileRecipe(AdaptiveRecipe):
         sizes = dataclasses.asdict(REPTILE_PRESETS[preset])
         way, shot, iterations = (sizes.pop(key) for key in ("n_way", "k_shot", "meta_iterations"))
         steps = min(_LONGEST_EPOCH, iterations // _FEWEST_EPOCHS)
-        return cls(
-            preset=preset, way=way, shot=shot, epochs=iterations // steps, steps_per_epoch=steps, **sizes
-        )
+        lengths = {"epochs": iterations // steps, "steps_per_epoch": steps}
+        return cls(preset=preset, way=way, shot=shot, keep="last", **lengths, **sizes)
 
     @classmethod
     def planned(cls, dataset: str, quick: bool, chosen: Mapping[str, Any]) -> ReptileRecipe:
@@ -148,16 +151,15 @@ class ReptileRecipe(AdaptiveRecipe):
             f"steps of {self.inner_batch} images"
         )
 
-    def build(self, image_shape: Shape) -> Any:
+    def build(self, image_shape: Shape, fresh: bool = True) -> Any:
         """As for every recipe."""
         import keras
 
-        from fslcore import encoders
         from fslcore.learners import INNER_OPTIMIZERS, Reptile
 
         keras.utils.set_random_seed(self.key("weights"))
         learner = Reptile(
-            encoders.conv4_classifier(self.way, image_shape, precision=self.precision),
+            self._classifier(image_shape, fresh, self.precision),
             INNER_OPTIMIZERS[self.inner_optimizer](self.inner_learning_rate),
             inner_steps=self.inner_steps,
             inner_batch=self.inner_batch,

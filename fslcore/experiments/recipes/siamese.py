@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
+from fslcore.experiments.recipes import networks
 from fslcore.experiments.recipes.embedding import EmbeddingRecipe
 from fslcore.experiments.recipes.fields import TASKS, TRAINING, field
-from fslcore.experiments.recipes.recipe import Shape, adam, smallest_class
+from fslcore.experiments.recipes.sizing import smallest_class
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_MARGIN = 0.3  # of the triplets behind a pretrained network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,22 +75,29 @@ class SiameseRecipe(EmbeddingRecipe):
         """As for every recipe."""
         return f"{self.way} classes with {self.shot} images"
 
-    def build(self, image_shape: Shape) -> Any:
-        """As for every recipe."""
+    def untrained(self, encoder: Any) -> Any:
+        """As for every recipe of embeddings."""
+        from fslcore.learners import Siamese
+
+        if self.loss == "triplet":
+            return Siamese(encoder, "euclidean", output="embeddings")
+        return Siamese(encoder, "DenseSigmoid")
+
+    def compile(self, learner: Any, optimizer: Any) -> None:
+        """As for every recipe of embeddings."""
         import keras
 
-        from fslcore.learners import Siamese
+        from fslcore.losses import TripletSemiHardLoss
         from fslcore.metrics import classification_accuracy
 
-        encoder = self._encoder(image_shape)
-        if self.loss == "triplet":
-            learner = Siamese(encoder, "euclidean", output="embeddings")
-            learner.compile(adam(self.learning_rate, self.steps))
-            return learner
-        accuracy = keras.metrics.MeanMetricWrapper(classification_accuracy(), name="accuracy")
-        learner = Siamese(encoder, "DenseSigmoid")
-        learner.compile(adam(self.learning_rate, self.steps), metrics=[accuracy])
-        return learner
+        if self.loss == "crossentropy":
+            accuracy = keras.metrics.MeanMetricWrapper(classification_accuracy(), name="accuracy")
+            learner.compile(optimizer, metrics=[accuracy])
+        elif networks.is_pretrained(self.encoder):
+            # Unit vectors are at most 2 apart: with the default margin of 1 hardly any pair is far enough.
+            learner.compile(optimizer, loss=TripletSemiHardLoss(margin=_MARGIN, distance_metric="L2"))
+        else:
+            learner.compile(optimizer)
 
     def batches(self, learner: Any, store: ImageStore, first: int) -> tf.data.Dataset:
         """As for every recipe."""

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""What a recipe knows of the networks by their names: sizes of images, and the parts that are trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+FROZEN, TOP, ALL = "frozen", "top", "all"
+# As in the published notebook of keras-fsl: the first 80 % of the layers stay frozen in the second phase.
+_FROZEN_SHARE = 0.8
+# Below this, photographs show colours and little else.
+_SMALLEST_FOR_PHOTOGRAPHS = 48
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Sizes of images for a network, in pixels.
+
+    Attributes:
+        least: below it, the network cannot be built.
+        drawings: the default for the drawings of the named datasets, and for folders of grey images.
+        photographs: the default for folders with colours.
+    """
+
+    least: int
+    drawings: int
+    photographs: int
+
+
+_SIZES = {"conv4": Sizes(16, 28, 64), "resnet12": Sizes(16, 28, 64), "koch": Sizes(65, 105, 105)}
+_PRETRAINED = Sizes(32, 64, 128)
+
+
+def is_pretrained(encoder: str) -> bool:
+    """Whether a network has seen other images before."""
+    return encoder not in _SIZES
+
+
+def sizes(encoder: str) -> Sizes:
+    """The sizes of images for a network."""
+    return _SIZES.get(encoder, _PRETRAINED)
+
+
+def too_small_in_words(encoder: str, image_size: int, channels: int) -> str | None:
+    """A sentence if the images are too small to show what photographs show."""
+    if channels == 1 or image_size >= _SMALLEST_FOR_PHOTOGRAPHS:
+        return None
+    return (
+        f"{image_size} x {image_size} pixels are few for photographs: objects of like colours become alike "
+        f"(`image_size={sizes(encoder).photographs}` is the default for pictures with colours)"
+    )
+
+
+def thaw(backbone: Any, trained: str) -> None:
+    """Makes the layers of a pretrained network trainable, or not.
+
+    Batch normalisation stays frozen in every phase, and with it in inference mode: a batch of few classes has
+    other statistics than the images that the network was trained on.
+
+    Args:
+        backbone: a Keras model.
+        trained: "frozen", "top" (the last fifth of its layers with weights) or "all".
+    """
+    import keras
+
+    backbone.trainable = trained != FROZEN
+    if trained == FROZEN:
+        return
+    leaves = [
+        layer
+        for layer in backbone._flatten_layers(include_self=False)
+        if layer.weights and not any(layer._layers)
+    ]
+    first = round(_FROZEN_SHARE * len(leaves)) if trained == TOP else 0
+    for number, layer in enumerate(leaves):
+        is_averaged = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = number >= first and not is_averaged
