@@ -17,10 +17,10 @@ from fslcore.layers import CentredPCA, Standardization
 
 
 def pca_head(train: EmbeddingStore, components: int | None = 256, power: float = 0.25) -> keras.Sequential:
-    """The head that needs no training: `layers.Standardization` and `layers.CentredPCA`.
+    """The head that needs no training: `layers.CentredPCA` of the embeddings of the training classes.
 
     Args:
-        train: The embeddings of the training classes; never those of the classes that are to be told apart.
+        train: The embeddings; never those of the classes that are to be told apart.
         components: Number of directions, at most D; None for all.
         power: Of the eigenvalues.
 
@@ -31,9 +31,10 @@ def pca_head(train: EmbeddingStore, components: int | None = 256, power: float =
     Raises:
         ArgumentError: As for `CentredPCA`, or `train` is no `EmbeddingStore`.
     """
-    standardization, pca = _standardization(train), CentredPCA(components, power)
-    head = keras.Sequential([keras.Input(train.image_shape), standardization, pca], name="pca_head")
-    pca.adapt(standardization(train.embeddings))
+    _check(train)
+    pca = CentredPCA(components, power)
+    head = keras.Sequential([keras.Input(train.image_shape), pca], name="pca_head")
+    pca.adapt(train)
     return head
 
 
@@ -55,10 +56,10 @@ def linear_head(train: EmbeddingStore, width: int = 256, dropout: float = 0.3) -
     check_at_least("width", width, 1)
     if not 0 <= as_float("dropout", dropout) < 1:
         raise ArgumentError("dropout", "must be at least 0 and below 1", dropout)
-    standardization = _standardization(train)
+    _check(train)
     stack = [
         keras.Input(train.image_shape),
-        standardization,
+        Standardization().adapt(train),
         layers.Dropout(dropout),
         layers.Dense(width, kernel_initializer="orthogonal"),
         layers.UnitNormalization(),
@@ -91,7 +92,6 @@ def with_head(encoder: keras.Model, head: keras.Model) -> keras.Model:
     return keras.Sequential([keras.Input(encoder.input_shape[1:]), encoder, *pixel, head])
 
 
-def _standardization(train: EmbeddingStore) -> Standardization:
+def _check(train: object) -> None:
     if not isinstance(train, EmbeddingStore):
         raise ArgumentError("train", "must be an EmbeddingStore", described=type(train).__name__)
-    return Standardization().adapt(train)

@@ -31,7 +31,8 @@ class PretrainedEncoder(keras.Model):
 
     Args:
         backbone: the network, `[B, S, S, 3]` -> a feature map `[B, h, w, D]`, tokens `[B, n, D]`, of which
-            the mean is taken, or embeddings `[B, D]`; or a list of such, which are put side by side.
+            the mean is taken, or embeddings `[B, D]`; or a list of such, which are put side by side, each of
+            length 1.
         preprocessing: as for `PretrainedInput`.
         image_shape: (height, width, channels) of the images; height and width may be None.
         network_size: S, to which images are resized inside; None: not at all.
@@ -126,9 +127,13 @@ def warn_of_xla(jit_compile: Any) -> None:
 
 
 def _pooled(features: Any, backbone: keras.Layer) -> Any:
-    """Embeddings [B, D] of what a network returns; those of several outputs side by side."""
+    """Embeddings [B, D] of what a network returns; those of several outputs side by side.
+
+    Each of several has the length 1: otherwise those of the layer with the largest activations alone decide.
+    """
     if isinstance(features, (list, tuple)):
-        return keras.layers.Concatenate(name="taps")([_of_one(part, backbone) for part in features])
+        parts = [keras.layers.UnitNormalization()(_of_one(part, backbone)) for part in features]
+        return keras.layers.Concatenate(name="taps")(parts)
     return _of_one(features, backbone)
 
 

@@ -63,6 +63,8 @@ def load(request: Request) -> ImageStore:
             ),
             lambda: pictures.read(source, rows, request.image_size, channels, request.progress),
             request.cache_dir,
+            storage=request.storage,
+            progress=request.progress,
         )
 
 
