@@ -19,6 +19,7 @@ import numpy.typing as npt
 from fslcore.arguments import ArgumentError
 from fslcore.data.checks import check_count, check_rows, check_sorted, checked_indices, form
 from fslcore.data.labelling import indices_of_names, names_at, names_of
+from fslcore.data.preparation import Preparation
 from fslcore.data.splits import rows_of_parts
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class EmbeddingStore:
         name: Where the images come from, such as "emoji/test".
         parts: int32 [N], an index into `part_names`, or None.
         part_names: One name per part; empty without parts.
+        preparation: How the pictures became the images that are embedded, or None.
         encoder: Digest of the encoder, which tells embeddings of one from those of another; "" if unknown.
 
     Raises:
@@ -55,6 +57,7 @@ class EmbeddingStore:
     name: str = "embeddings"
     parts: npt.NDArray[np.int32] | None = None
     part_names: Sequence[str] = ()
+    preparation: Preparation | None = None
     encoder: str = ""
 
     def __post_init__(self) -> None:
@@ -157,6 +160,7 @@ class EmbeddingStore:
             group_names,
             self.name if name is None else name,
             *names_at(rows, self.parts, self.part_names),
+            self.preparation,
             self.encoder,
         )
 

@@ -180,5 +180,6 @@ def _stored(embeddings: FloatArray, store: ImageStore, digest: str) -> Embedding
         store.name,
         store.parts,
         store.part_names,
+        store.preparation,
         digest,
     )

@@ -183,7 +183,7 @@ def read(
     number = {name: i for i, name in enumerate(names)}
     labels = np.array([number[row.name] for row in rows], np.int32)
     groups = np.array([categories.index(row.category) for row in rows], np.int32)
-    return ImageStore(images, labels, groups, names, categories, "emoji", preparation=prepare)
+    return ImageStore(images, labels, groups, names, categories, "emoji")
 
 
 def _refused(source: Source, described: str) -> ArgumentError:
