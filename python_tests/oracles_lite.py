@@ -58,6 +58,21 @@ def lite0_stages(state, pixels):
     return stages
 
 
+def within_class_whitening(train, labels, x, shrinkage):
+    """Centred, times the inverse root of the covariance within classes plus a multiple of the identity."""
+    train = np.float64(train)
+    scatter = np.zeros((train.shape[1], train.shape[1]))
+    for label in set(labels.tolist()):
+        rows = train[labels == label]
+        for row in rows - rows.mean(axis=0):
+            scatter += np.outer(row, row)
+    scatter /= len(train) - len(set(labels.tolist()))
+    scatter += shrinkage * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
+    u, s, vt = np.linalg.svd(scatter)
+    z = (np.float64(x) - train.mean(axis=0)) @ (u / np.sqrt(s) @ vt)
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
 def centred_pca(train, x, components, power):
     """Centred, projected to the main directions times eigenvalue^-power, divided by the length."""
     mean = np.mean(np.float64(train), axis=0)

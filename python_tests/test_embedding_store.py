@@ -7,16 +7,16 @@ import keras
 import numpy as np
 import pytest
 from inputs import normal
-from oracles_lite import centred_pca
+from oracles_lite import centred_pca, within_class_whitening
 from stores import pixel_store
 
 import fslcore as fsl
 from fslcore import Prototypical, Siamese, evaluate
 from fslcore.arguments import ArgumentError
 from fslcore.data import EmbeddingStore, ImageStore, embedding_file
-from fslcore.encoders import embed_store, linear_head, pca_head, with_head
+from fslcore.encoders import embed_store, linear_head, pca_head, whitening_head, with_head
 from fslcore.encoders.embedding import encoder_digest
-from fslcore.layers import CentredPCA, Standardization
+from fslcore.layers import CentredPCA, Standardization, WithinClassWhitening
 
 DIM = 6
 
@@ -240,6 +240,17 @@ def test_directions_beyond_the_rank_are_zero():
     assert not np.asarray(CentredPCA(None).adapt(flat)(normal(1, 5, 7)))[:, 3:].any()
 
 
+@pytest.mark.parametrize("shrinkage", [0.1, 1.0])
+def test_within_class_whitening_is_that_of_the_oracle(shrinkage):
+    labels = np.repeat(np.arange(12), 5)
+    train = normal(0, 60, 6) * np.arange(1, 7, dtype=np.float32) + normal(2, 12, 6)[labels]
+    x = normal(1, 9, 6)
+    layer = WithinClassWhitening(shrinkage).adapt(train, labels)
+    want = within_class_whitening(train, labels, x, shrinkage)
+    np.testing.assert_allclose(layer(x), want, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(layer(x[:, None, None]), want, rtol=0, atol=1e-5)
+
+
 def test_standardization():
     train = normal(0, 50, 5) * [1, 2, 3, 4, 0] + [0, 1, 2, 3, 4]
     layer = Standardization().adapt(train)
@@ -267,6 +278,19 @@ def test_standardization():
             lambda: CentredPCA(2).adapt(normal(0, 20, 7)).adapt(normal(0, 20, 6)),
             r"embeddings must be \[N, 7\]",
         ),
+        (lambda: WithinClassWhitening(0), "shrinkage must be above 0"),
+        (
+            lambda: WithinClassWhitening().adapt(normal(0, 4, 7), np.arange(4)),
+            "labels must have classes with two",
+        ),
+        (
+            lambda: WithinClassWhitening().adapt(np.ones((4, 7)), [0, 0, 1, 1]),
+            "labels must have classes with two",
+        ),
+        (
+            lambda: WithinClassWhitening().adapt(normal(0, 4, 7), [0, 1]),
+            r"labels must be \[4\], received \[2\]",
+        ),
         (lambda: pca_head(np.ones((5, 4))), "train must be an EmbeddingStore, received ndarray"),
         (lambda: Prototypical(encoder(), "manhattan"), "metric must be one of sqeuclidean, cosine"),
         (lambda: Prototypical(encoder(), temperature=0), "temperature must be a finite number above 0"),
@@ -277,9 +301,10 @@ def test_wrong_arguments_of_heads(call, message):
         call()
 
 
-def test_a_head_scores_embeddings_as_the_whole_scores_images(store, embedded, tmp_path):
+@pytest.mark.parametrize("make", [lambda train: pca_head(train, 4), whitening_head], ids=["pca", "whitening"])
+def test_a_head_scores_embeddings_as_the_whole_scores_images(store, embedded, tmp_path, make):
     images, vectors = store.split(seed=1, train=5, test=5), embedded.split(seed=1, train=5, test=5)
-    head = pca_head(vectors["train"], 4)
+    head = make(vectors["train"])
     of_vectors = evaluate(Prototypical(head, metric="cosine"), vectors["test"], 3, 2, 2, episodes=40)
     whole = Prototypical(with_head(encoder(), head), metric="cosine")
     of_images = evaluate(whole, images["test"], 3, 2, 2, episodes=40)

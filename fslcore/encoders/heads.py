@@ -13,7 +13,7 @@ from keras import layers
 from fslcore.arguments import ArgumentError, as_float, check_at_least
 from fslcore.data import EmbeddingStore
 from fslcore.encoders.imagenet import PretrainedEncoder
-from fslcore.layers import CentredPCA, Standardization
+from fslcore.layers import CentredPCA, Standardization, WithinClassWhitening
 
 
 def pca_head(train: EmbeddingStore, components: int | None = 256, power: float = 0.25) -> keras.Sequential:
@@ -35,6 +35,26 @@ def pca_head(train: EmbeddingStore, components: int | None = 256, power: float =
     pca = CentredPCA(components, power)
     head = keras.Sequential([keras.Input(train.image_shape), pca], name="pca_head")
     pca.adapt(train)
+    return head
+
+
+def whitening_head(train: EmbeddingStore, shrinkage: float = 1.0) -> keras.Sequential:
+    """A head in closed form, from the labels of the training classes: `layers.WithinClassWhitening`.
+
+    Args:
+        train: The embeddings of the training classes.
+        shrinkage: See `layers.WithinClassWhitening`.
+
+    Returns:
+        A frozen model, `[B, 1, 1, D]` -> `[B, D]` of length 1, for `Prototypical(head, metric="cosine")`.
+
+    Raises:
+        ArgumentError: As for `WithinClassWhitening`, or `train` is no `EmbeddingStore`.
+    """
+    _check(train)
+    layer = WithinClassWhitening(shrinkage)
+    head = keras.Sequential([keras.Input(train.image_shape), layer], name="whitening_head")
+    layer.adapt(train)
     return head
 
 

@@ -7,6 +7,7 @@
     ConvBlock                   convolution, batch normalisation, ReLU and pooling in one op
     FusedBatchNormalization     batch normalisation by TensorFlow's fused kernel
     CentredPCA                  embeddings centred, projected and normalised, without training
+    WithinClassWhitening        embeddings of which that counts less which varies within classes
     Standardization             embeddings with coordinates of one mean and deviation
     UpsampledConv2D             upsampling and convolution in sub-pixel form
 
@@ -26,7 +27,7 @@ from fslcore.layers.gram import GramMatrix
 from fslcore.layers.heads import DenseSigmoid
 from fslcore.layers.normalization import FusedBatchNormalization
 from fslcore.layers.upsampling import UpsampledConv2D
-from fslcore.layers.whitening import CentredPCA, Standardization
+from fslcore.layers.whitening import CentredPCA, Standardization, WithinClassWhitening
 
 __all__ = [
     "CentredPCA",
@@ -37,4 +38,5 @@ __all__ = [
     "GramMatrix",
     "Standardization",
     "UpsampledConv2D",
+    "WithinClassWhitening",
 ]
