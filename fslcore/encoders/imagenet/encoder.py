@@ -17,6 +17,7 @@ BACKBONE = "backbone"
 _MOST_AT_A_TIME = 64
 # Of one call, in the network: 16 images of 224 x 224, where EfficientNet-Lite0 takes 1.2 GB, 64 take 1.9 GB.
 _PIXELS = 2**20
+_LEAST_ACTIVATION = 1e-8
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -31,8 +32,8 @@ class PretrainedEncoder(keras.Model):
 
     Args:
         backbone: the network, `[B, S, S, 3]` -> a feature map `[B, h, w, D]`, tokens `[B, n, D]`, of which
-            the mean is taken, or embeddings `[B, D]`; or a list of such, which are put side by side, each of
-            length 1.
+            the mean is taken, or embeddings `[B, D]`; or a list of such (of a functional model), which are
+            put side by side, each of length 1.
         preprocessing: as for `PretrainedInput`.
         image_shape: (height, width, channels) of the images; height and width may be None.
         network_size: S, to which images are resized inside; None: not at all.
@@ -130,11 +131,27 @@ def _pooled(features: Any, backbone: keras.Layer) -> Any:
     """Embeddings [B, D] of what a network returns; those of several outputs side by side.
 
     Each of several has the length 1: otherwise those of the layer with the largest activations alone decide.
+    Of rectified ones the root is taken first, so that few large activations do not hide the others: the power
+    normalisation of Perronnin, Sanchez and Mensink, "Improving the Fisher kernel for large-scale image
+    classification" (2010).
     """
     if isinstance(features, (list, tuple)):
-        parts = [keras.layers.UnitNormalization()(_of_one(part, backbone)) for part in features]
+        parts = []
+        for part, output in zip(features, backbone.outputs, strict=True):
+            embedding = _of_one(part, backbone)
+            if _is_rectified(output):
+                # The derivative of the root at 0 is infinite.
+                embedding = keras.ops.sqrt(keras.ops.maximum(embedding, _LEAST_ACTIVATION))
+            parts.append(keras.layers.UnitNormalization()(embedding))
         return keras.layers.Concatenate(name="taps")(parts)
     return _of_one(features, backbone)
+
+
+def _is_rectified(output: Any) -> bool:
+    """Whether an output of a functional model is that of a ReLU."""
+    layer = output._keras_history.operation
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    return isinstance(layer, keras.layers.ReLU) or activation in ("relu", "relu6")
 
 
 def _of_one(features: Any, backbone: keras.Layer) -> Any:

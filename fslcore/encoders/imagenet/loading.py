@@ -60,9 +60,9 @@ def pretrained(
             forward pass 2 to 3 times faster. None: if it is not trainable. A folded network that
             is made trainable trains without batch normalisation.
         taps: Names of layers of the network whose means over the pixels are put before the last one's, each
-            divided by its length: what is halfway says more about drawings than the last layer, which tells
-            photographs of 1,000 kinds apart. "stages": for efficientnet-lite0, the ends of five of its
-            blocks; D is then 2,288.
+            divided by its length, after the root of rectified ones: what is halfway says more about drawings
+            than the last layer, which tells photographs of 1,000 kinds apart. "stages": for
+            efficientnet-lite0, the ends of five of its blocks; D is then 2,288.
 
     Returns:
         A built Keras model, images float `[B, H, W, channels]` of 0 to 1, or uint8, -> embeddings `[B, D]`.
