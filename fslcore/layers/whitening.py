@@ -194,7 +194,10 @@ class WithinClassWhitening(keras.Layer):
             ArgumentError: they are no matrix of finite numbers, the labels do not fit, or no class has two
                 different embeddings.
         """
-        labels = as_labels(getattr(embeddings, "labels", labels) if labels is None else labels)
+        given: Any = getattr(embeddings, "labels", None) if labels is None else labels
+        if given is None:
+            raise ArgumentError("labels", "must be given for embeddings without them", None)
+        labels = as_labels(given)
         x = _checked(embeddings)
         _build(self, x)
         if len(labels) != len(x):
