@@ -154,10 +154,10 @@ class WithinClassWhitening(keras.Layer):
         z = (x - mean) (S + shrinkage * trace(S) / D * I)^(-1/2),   y = z / |z|
 
     S is the covariance of embeddings within their classes, and the mean that of all embeddings that `adapt`
-    is given, of the training classes alone. What tells images of one class apart then counts little, for other
-    classes too. Hatch, Kajarekar and Stolcke, "Within-class covariance normalization for SVM-based speaker
-    recognition" (2006); the shrinkage, towards equal deviations, is that of Ledoit and Wolf (2004) with a
-    weight that is chosen and not estimated.
+    is given, of the training classes alone. What tells images of one class apart then counts little, for
+    other classes too. Hatch, Kajarekar and Stolcke, "Within-class covariance normalization for SVM-based
+    speaker recognition" (2006); the shrinkage, towards equal deviations, is that of Ledoit and Wolf (2004)
+    with a weight that is chosen and not estimated.
 
     Before `adapt` nothing is changed but the length. Called on `[B, D]` or `[B, 1, 1, D]`, it returns float32
     `[B, D]`.
