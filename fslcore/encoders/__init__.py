@@ -10,8 +10,8 @@ from fslcore.encoders import adversarial
 from fslcore.encoders.basic import BasicCNN
 from fslcore.encoders.by_name import build, build_classifier, check_name, is_pretrained
 from fslcore.encoders.embedding import embed_store
-from fslcore.encoders.heads import linear_head, pca_head, with_head
 from fslcore.encoders.headed import HeadedEncoder
+from fslcore.encoders.heads import linear_head, pca_head, with_head
 from fslcore.encoders.imagenet import PretrainedEncoder, pretrained, pretrained_names
 from fslcore.encoders.koch import KochNet
 from fslcore.encoders.resnet12 import resnet12

@@ -43,11 +43,11 @@ class EmbeddingRecipe(Recipe):
     quick: ClassVar[dict[str, int]] = {"way": 20, "epochs": 3, "steps_per_epoch": 20}
     # For a pretrained network, in place of the defaults; the epochs are those of the phases.
     tuning: ClassVar[Mapping[str, Any]] = {
-        "phases": "frozen:4:1e-3,top:2:1e-4,all:4:1e-4",
-        "steps_per_epoch": 25,
+        "phases": "frozen:4:2e-3,all:7:5e-4",
+        "steps_per_epoch": 20,
         "augment": "crop,turn,colour",
     }
-    quick_tuning: ClassVar[Mapping[str, Any]] = {"phases": "frozen:2:1e-3,all:1:1e-4", "steps_per_epoch": 5}
+    quick_tuning: ClassVar[Mapping[str, Any]] = {"phases": "frozen:2:2e-3,all:1:5e-4", "steps_per_epoch": 5}
     head_scale: ClassVar[float] = 1.0
 
     learning_rate: float = field(
