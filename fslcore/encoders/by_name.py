@@ -23,8 +23,8 @@ _FROM_SCRATCH: dict[str, Callable[[Shape], keras.Model]] = {
     "koch": lambda shape: KochNet(shape, variant="paper"),
 }
 
-# Smaller images are enlarged for a pretrained network. Those of this size are taken as they are: at the size of
-# its own training, a step on them would take three times as long.
+# Smaller images are enlarged for a pretrained network. Those of this size are taken as they are: at the size
+# of its own training, a step on them would take three times as long.
 _FINE_ENOUGH, _PUBLISHED = 128, 224
 
 
