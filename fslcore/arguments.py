@@ -252,6 +252,13 @@ def as_float(name: str, value: Any) -> float:
     return number
 
 
+def as_bool(name: str, value: Any) -> bool:
+    """The argument as a Python truth value, or an ArgumentError; "no", 0 and None are none."""
+    if not isinstance(value, _TRUTH_VALUES):
+        raise ArgumentError(name, "must be True or False", value)
+    return bool(value)
+
+
 def as_int64(name: str, value: Any) -> int:
     """The argument as a Python integer of 64 bits, or an ArgumentError; 5.0, "5" and True are no integers."""
     if isinstance(value, _TRUTH_VALUES):

@@ -46,7 +46,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        raise _named(error, path) from error
+        raise named(error, path) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def _sync(path: Path) -> None:
         os.close(number)
 
 
-def _named(error: OSError, path: Path) -> OSError:
+def named(error: OSError, path: Path) -> OSError:
     """The error with the path that was to be written, and what would help."""
     if error.errno is None:
         return OSError(f"cannot write {path}: {error}")

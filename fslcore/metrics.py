@@ -18,7 +18,7 @@ from fslcore import _backend as _backend  # isort: skip (before Keras)
 import keras
 import tensorflow as tf
 
-from fslcore.arguments import check_mining
+from fslcore.arguments import as_bool, as_float, check_mining
 from fslcore.labels import nan_if_wrong, same_class, square_matrix
 from fslcore.losses.mining import check_distance_metric, distances_of_triplets
 from fslcore.replicas import gather_batch, gather_rows
@@ -46,7 +46,7 @@ def classification_accuracy(ascending: bool = False) -> Callable[[Tensor, Tensor
         sample is of the same class. Of equally near samples the first counts; NaN is never nearest. A sample
         that is alone in its class, or in the batch, counts as 0.
     """
-    return _ACCURACIES[bool(ascending)]
+    return _ACCURACIES[as_bool("ascending", ascending)]
 
 
 def _nearest_neighbour_accuracy(name: str, sign: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -163,7 +163,8 @@ class ActiveTriplets(keras.metrics.Mean):
         super().__init__(name=name, dtype=dtype)
         check_mining(mining)
         check_distance_metric(distance_metric)
-        self.margin, self.mining, self.distance_metric = margin, mining, distance_metric
+        self.margin, self.mining = as_float("margin", margin), mining
+        self.distance_metric = distance_metric
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:  # noqa: ARG002
         """Adds the triplets of a batch of class ids and embeddings; sample weights are ignored."""

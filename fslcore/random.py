@@ -7,6 +7,7 @@
     validation      episode sampler      seed          episode i of the validation classes
     test            episode sampler      seed          episode i of the test classes
     order           episode sampler      seed + 2^62   order of the images in the inner steps of task i
+    sizes           episode sampler      seed + 2^62   way and shot of training episode i, where they vary
     noise           stateless_normal     seed          noise of the evaluated episode i, and of `generate`
     training noise  stateless_normal     seed + 2^62   noise of training task i
     augmentation    stateless_uniform    seed          how the images of training batch i are varied
@@ -21,6 +22,7 @@ Streams with the same generator and key share their random numbers. None of thes
 - batches, validation and test: episode i takes the same positions in lists of other classes. The parts of a
   split share no class, so training has seen no image of a test episode.
 - order, in training and in evaluation: task i and episode i are shuffled alike, but hold other images.
+- order and sizes: learners with inner steps train on tasks of one size.
 - noise of episode 0 and of `generate`: the pictures show what that episode was given.
 
 Not derived from the seed of a run: the split of a dataset (NumPy's Philox, key 0 unless `split` is given a
@@ -32,11 +34,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from fslcore.arguments import ArgumentError, as_int64
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
+_SEEDS = 1 << 62
+
 Stream = Literal[
-    "weights", "batches", "validation", "test", "order", "noise", "training noise", "augmentation"
+    "weights", "batches", "validation", "test", "order", "sizes", "noise", "training noise", "augmentation"
 ]
 
 _OFFSETS: dict[Stream, int] = {
@@ -44,9 +50,10 @@ _OFFSETS: dict[Stream, int] = {
     "batches": 0,
     "validation": 0,
     "test": 0,
-    "order": 1 << 62,
+    "order": _SEEDS,
+    "sizes": _SEEDS,
     "noise": 0,
-    "training noise": 1 << 62,
+    "training noise": _SEEDS,
     "augmentation": 0,
 }
 
@@ -61,11 +68,17 @@ def key(stream: Stream, seed: int) -> int:
     Returns:
         A number of 63 bits.
 
+    Raises:
+        ArgumentError: The seed is no whole number, or out of range.
+
     Example:
         >>> key("test", 7), key("order", 7) - 2**62
         (7, 7)
     """
-    return seed + _OFFSETS[stream]
+    number = as_int64("seed", seed)
+    if not 0 <= number < _SEEDS:
+        raise ArgumentError("seed", "must be at least 0 and below 2^62", seed)
+    return number + _OFFSETS[stream]
 
 
 def minibatch_order(
@@ -100,6 +113,36 @@ def minibatch_order(
     orders = ops.permutations(n_images, count * passes, key("order", seed), first * passes)
     rows = tf.reshape(orders, [count, passes * n_images])[:, : steps * batch]
     return tf.reshape(rows, [count, steps, batch])
+
+
+def episode_sizes(
+    ways: tuple[int, int], shots: tuple[int, int], *, seed: int, first: Any = 0, count: int = 1
+) -> tf.Tensor:
+    """The way and the shot of episodes whose sizes vary, each uniform between its bounds.
+
+    Args:
+        ways: Least and largest number of classes.
+        shots: Least and largest number of support images per class.
+        seed: Seed; the numbers come from its stream "sizes".
+        first: Index of the first episode; may be a tensor.
+        count: Number of episodes.
+
+    Returns:
+        int32 [count, 2]: way and shot. Row i is a function of the seed and `first + i`: the first numbers of
+        the permutations 2 (first + i) and 2 (first + i) + 1 of the stream.
+    """
+    import tensorflow as tf
+
+    from fslcore import ops
+
+    first = 2 * tf.cast(first, tf.int64)
+
+    def drawn(bounds: tuple[int, int], which: int) -> tf.Tensor:
+        least, largest = bounds
+        orders = ops.permutations(largest - least + 1, 2 * count, key("sizes", seed), first)
+        return least + orders[which::2, 0]
+
+    return tf.stack([drawn(ways, 0), drawn(shots, 1)], axis=1)
 
 
 def episode_seeds(seed: int, first: int, count: Any) -> tf.Tensor:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import routes
 from routes import Backend
+
+if TYPE_CHECKING:
+    from commandline import Fslcore
 
 settings.register_profile(
     "ci",
@@ -43,6 +47,22 @@ def away_from_the_source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     os.chdir(tmp_path_factory.mktemp("elsewhere"))
     yield
     os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data folder `letters`, in which the tests of a module train."""
+    from commandline import letters
+
+    return letters(tmp_path_factory.mktemp("letters"))
+
+
+@pytest.fixture
+def in_process(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Fslcore:
+    """The command line, in this process and in the folder."""
+    from commandline import Fslcore
+
+    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture(params=routes.MODES, ids=routes.name)

@@ -158,36 +158,22 @@ PAIRS = Column(
     classes=2,
     accuracy=lambda: ["accuracy"],
 )
-OF_EPISODES = all_but(
-    "`class_weight`", "`sample_weight`", "`compile(weighted_metrics=)`", "a strategy with two replicas"
-)
-PROTOTYPICAL = Column(
-    "Prototypical",
-    lambda **made: Prototypical(encoder(**made)),
-    episode,
-    all_but(
+of_episodes = partial(
+    Column,
+    element=episode,
+    cells=all_but(
         "`class_weight`", "`sample_weight`", "`compile(weighted_metrics=)`", "a strategy with two replicas"
     ),
-    labels_and_scores,
-    lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
+    outputs=labels_and_scores,
+    loss=lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
     inputs=lambda element: element[0].reshape(-1, *SHAPE),
     weighted=weighted_episode,
     exported=lambda element: element[0].reshape(-1, *SHAPE),
     classes=N_WAY,
 )
-MATCHING = Column(
-    "MatchingNetwork",
-    lambda **made: MatchingNetwork(encoder(**made), learn_temperature=True),
-    episode,
-    all_but(
-        "`class_weight`", "`sample_weight`", "`compile(weighted_metrics=)`", "a strategy with two replicas"
-    ),
-    labels_and_scores,
-    lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
-    inputs=lambda element: element[0].reshape(-1, *SHAPE),
-    weighted=weighted_episode,
-    exported=lambda element: element[0].reshape(-1, *SHAPE),
-    classes=N_WAY,
+PROTOTYPICAL = of_episodes("Prototypical", lambda **made: Prototypical(encoder(**made)))
+MATCHING = of_episodes(
+    "MatchingNetwork", lambda **made: MatchingNetwork(encoder(**made), learn_temperature=True)
 )
 
 COLUMNS = (GRAM, EMBEDDINGS, PAIRS, PROTOTYPICAL, MATCHING)

@@ -9,7 +9,8 @@ import pytest
 from stores import pixel_store
 from tiny_networks import N_WAY, SHAPE, assert_same, compiled, dense_network, normalised_network, values
 
-from fslcore import Reptile, evaluate
+from fslcore import MAML, MetaGAN, Reptile, evaluate
+from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.learners import InnerAdam, InnerSGD
 
@@ -128,6 +129,54 @@ def test_random_networks_cannot_be_transductive(store):
         ValueError, match="transductive must be False for a network that draws random numbers"
     ):
         evaluate(model, store, N_WAY, 1, 1, 2, transductive=True)
+
+
+SUPPORT = np.zeros((2, N_WAY, 1, *SHAPE), np.float32)
+ADAPTIVE = {
+    "Reptile": learner,
+    "MAML": lambda *given: MAML(dense_network(), *(given[1:] or [InnerSGD(0.1)]), adapt_steps=1),
+    "MetaGAN": lambda *given: MetaGAN(
+        dense_network(), None, None, *(given[1:] or [InnerSGD(0.1)]), adapt_steps=1
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.adapt(SUPPORT[0], seed=-1), "seed must be at least 0 and below 2.62, received seed=-1"),
+        (lambda m: m.adapt(SUPPORT[0], seed=1.5), "seed must be a whole number, received seed=1.5"),
+        (lambda m: m.score_episodes(SUPPORT, SUPPORT, seed="1"), "seed must be a whole number"),
+        (lambda m: m.score_episodes(SUPPORT, SUPPORT, first=-1), "first must be at least 0"),
+        (lambda m: m.score_episodes(SUPPORT, SUPPORT, transductive="no"), "transductive must be True or"),
+        (
+            lambda m: m.score_episodes(SUPPORT, SUPPORT[:1]),
+            r"query must be of the 2 episodes of the support, received query=\[1, 3, 1, 4, 4, 1\]",
+        ),
+        (lambda m: m.score_episodes(SUPPORT[:0], SUPPORT[:0]), "support must have at least 1 episode"),
+        (lambda m: m.tasks("glyphs", 1), "store must be an ImageStore, received str"),
+    ],
+)
+@pytest.mark.parametrize("kind", ADAPTIVE)
+def test_wrong_arguments_are_named(kind, call, message):
+    with pytest.raises(ArgumentError, match=message):
+        call(ADAPTIVE[kind]())
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD(0.1), InnerSGD, "sgd"], ids=str)
+@pytest.mark.parametrize("kind", ADAPTIVE)
+def test_the_optimizer_of_the_inner_loop_is_not_one_of_keras(kind, optimizer):
+    with pytest.raises(ArgumentError, match=r"inner_optimizer must be learners.InnerSGD\(...\) or"):
+        ADAPTIVE[kind](None, optimizer)
+
+
+@pytest.mark.parametrize("value", ["0.1", None, float("nan"), float("inf"), 0, -1, True], ids=str)
+@pytest.mark.parametrize("argument", ["learning_rate", "epsilon", "beta_2"])
+def test_the_numbers_of_an_inner_optimizer_are_checked(argument, value):
+    if (argument, value) == ("beta_2", 0):
+        value = 1
+    with pytest.raises(ArgumentError, match=f"{argument} must be .*, received {argument}="):
+        InnerAdam(**{"learning_rate": 0.1, argument: value})
 
 
 def test_inner_optimizers_keep_the_names_of_saved_models():

@@ -10,23 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import Fslcore, command, environment, fslcore, letters
+from commandline import command, environment, fslcore
 from PIL import Image
 
 from fslcore.experiments import checkpoints, runs
 
 # Sixteen pixels are the least that four poolings leave one of.
 SMALL = ("--image-size", "16", "--way", "5", "--shot", "2", "--eval-episodes", "20", "--threads", "2")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return letters(tmp_path_factory.mktemp("cli"))
-
-
-@pytest.fixture
-def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -13,23 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import MAML, METAGAN, REPTILE, SHORT, Fslcore, command, environment, fslcore, letters
+from commandline import MAML, METAGAN, REPTILE, SHORT, command, environment, fslcore
 from PIL import Image
 
 from fslcore.experiments import checkpoints, results, runs
 
 # Some seconds, so that there is time to be killed in.
 LONG = ("--epochs", 3, "--steps-per-epoch", 200, "--threads", 2)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return letters(tmp_path_factory.mktemp("adaptive"))
-
-
-@pytest.fixture
-def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,27 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import REPTILE, SHORT, Fslcore, letters
+from commandline import REPTILE, SHORT
 from PIL import Image
 
 from fslcore import cli
 from fslcore.arguments import ArgumentError
-from fslcore.cli import flags
+from fslcore.cli import flags, startup
 from fslcore.data import datasets
 from fslcore.experiments import RECIPES, checkpoints
 from fslcore.experiments.choices import listed, owners_of
 
 LEARNERS = ", ".join(RECIPES)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return letters(tmp_path_factory.mktemp("arguments"))
-
-
-@pytest.fixture
-def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture
@@ -230,3 +222,15 @@ def test_tensorboard_that_is_not_there_is_named(in_process, folder, monkeypatch)
     assert code == 1
     assert err == "fslcore: --tensorboard needs the package tensorboard: pip install tensorboard\n"
     assert not (folder / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "written"),
+    [(None, ""), (ArgumentError("name", "must be known", "?"), ""), (OSError("no"), "held")],
+)
+def test_what_tensorflow_writes_is_shown_with_errors_that_it_may_explain(capfd, error, written):
+    with contextlib.suppress(ArgumentError, OSError), startup.quietly():
+        os.write(2, b"held")
+        if error:
+            raise error
+    assert capfd.readouterr().err == written

@@ -11,21 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import Fslcore, environment, letters
+from commandline import environment
 
 from fslcore.experiments import checkpoints, runs
 
 SMALL = ("--data", "letters", "--image-size", 16, "--way", 5, "--shot", 2, "--eval-episodes", 20)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return letters(tmp_path_factory.mktemp("show"))
-
-
-@pytest.fixture
-def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture

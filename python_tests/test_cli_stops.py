@@ -12,20 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from breaking import At, ctrl_c
-from commandline import REPTILE, SHORT, Fslcore, letters
+from commandline import REPTILE, SHORT
 
 from fslcore import experiments
 from fslcore.experiments import checkpoints, runs
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return letters(tmp_path_factory.mktemp("stops"))
-
-
-@pytest.fixture
-def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture

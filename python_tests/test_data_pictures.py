@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from fslcore.arguments import ArgumentError
-from fslcore.data import load
-from fslcore.data.datasets import pictures
+from fslcore.data import load, pictures
 
 SIZE = 16
 RAMP = np.linspace(0, 1, SIZE * SIZE).reshape(SIZE, SIZE)

@@ -214,7 +214,9 @@ def test_parts_are_named_after_the_store():
     ("arguments", "message"),
     [
         pytest.param(
-            {"by": "alphabet", "a": 1}, "by must be 'label' or 'group', received by='alphabet'", id="by"
+            {"by": "alphabet", "a": 1},
+            "by must be 'label', 'group' or 'image', received by='alphabet'",
+            id="by",
         ),
         pytest.param({"by": "group", "a": 1}, "store without groups", id="no groups"),
         pytest.param({}, "at least one part", id="no parts"),

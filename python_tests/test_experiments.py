@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from breaking import At, ctrl_c
-from commandline import environment, fslcore, letters
+from commandline import environment, fslcore
 
 import fslcore as fsl
 from fslcore.arguments import ArgumentError
@@ -18,11 +18,6 @@ from fslcore.experiments import Observer, PrototypicalRecipe, checkpoints, cours
 
 SIZES = {"way": 4, "shot": 1, "query": 2, "epochs": 2, "steps_per_epoch": 3, "seed": 5}
 RECIPE = PrototypicalRecipe(**SIZES)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return letters(tmp_path_factory.mktemp("experiments"))
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,8 @@ import numpy as np
 import oracles
 import pytest
 from inputs import normal
+from kernel_calls import CALLS as NUMPY_CALLS
+from kernel_calls import LABELS, STORE, WEIGHTS, X, Y
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 jax.config.update("jax_enable_x64", True)  # labels and seeds are int64
@@ -18,29 +20,7 @@ from fslcore import kernels  # noqa: E402
 from fslcore.arguments import METRICS, MININGS, TRIPLET_METRICS  # noqa: E402
 
 FUNCTIONS = [name for name in fj.__all__ if name.islower() and name != "platforms"]
-X, Y, LABELS = normal(0, 12, 5), normal(1, 7, 5), np.repeat(np.arange(4), 3)
-WEIGHTS = {"weights": normal(2, 5), "bias": 0.5, "activation": "sigmoid"}
-STORE = np.random.default_rng(0).integers(0, 256, (9, 6, 6, 2)).astype(np.uint8)
-
-# A call of every function, all arguments given.
-CALLS = {
-    "pairwise": {"x": X, "y": Y, "metric": "weighted_manhattan", **WEIGHTS},
-    "pairwise_grad": {"x": X, "y": Y, "grad": normal(3, 12, 7), "metric": "weighted_manhattan", **WEIGHTS},
-    "triplet_loss": {"x": X, "labels": LABELS, "mining": "hard", "margin": 0.5, "metric": "cosine"},
-    "triplet_semihard": {"x": X, "labels": LABELS, "margin": 0.5, "metric": "euclidean"},
-    "triplet_hard": {"x": X, "labels": LABELS, "margin": 0.5, "metric": "euclidean"},
-    "mine_triplets": {"x": X, "labels": LABELS, "mining": "easy_positive", "metric": "cosine"},
-    "mine_semihard": {"x": X, "labels": LABELS, "metric": "cosine"},
-    "mine_hard": {"x": X, "labels": LABELS, "metric": "cosine"},
-    "sample_episodes": {
-        "labels": LABELS, "n_way": 3, "k_shot": 1, "n_query": 2, "episodes": 6, "seed": 3, "first_episode": 4,
-    },
-    "permutations": {"n": 5, "count": 3, "seed": 3, "first": 4},
-    "gather_images": {
-        "store": STORE, "indices": [[1, 8], [0, 3]], "rotations": [1, 2], "scale": 0.5, "shift": 1.0,
-        "size": (4, 3),
-    },
-}  # fmt: skip
+CALLS = {name: arguments for name, arguments in NUMPY_CALLS.items() if name != "group_labels"}
 ARRAYS = ("x", "y", "grad", "weights", "bias", "labels", "store", "indices", "rotations", "seed", "first",
           "first_episode")  # fmt: skip
 

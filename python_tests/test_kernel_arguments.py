@@ -7,34 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
-from inputs import normal
+from kernel_calls import CALLS, STORE, X
 
 from fslcore import _core, kernels
 
-X, Y, LABELS = normal(0, 12, 5), normal(1, 7, 5), np.repeat(np.arange(4), 3)
-WEIGHTS = {"weights": normal(2, 5), "bias": 0.5, "activation": "sigmoid"}
-STORE = np.random.default_rng(0).integers(0, 256, (9, 6, 6, 2)).astype(np.uint8)
-
-# A call of every function, all arguments given.
-CALLS = {
-    "pairwise": {"x": X, "y": Y, "metric": "weighted_manhattan", **WEIGHTS},
-    "pairwise_grad": {"x": X, "y": Y, "grad": normal(3, 12, 7), "metric": "weighted_manhattan", **WEIGHTS},
-    "triplet_loss": {"x": X, "labels": LABELS, "mining": "hard", "margin": 0.5, "metric": "cosine"},
-    "triplet_semihard": {"x": X, "labels": LABELS, "margin": 0.5, "metric": "euclidean"},
-    "triplet_hard": {"x": X, "labels": LABELS, "margin": 0.5, "metric": "euclidean"},
-    "mine_triplets": {"x": X, "labels": LABELS, "mining": "easy_positive", "metric": "cosine"},
-    "mine_semihard": {"x": X, "labels": LABELS, "metric": "cosine"},
-    "mine_hard": {"x": X, "labels": LABELS, "metric": "cosine"},
-    "group_labels": {"labels": LABELS},
-    "sample_episodes": {
-        "labels": LABELS, "n_way": 3, "k_shot": 1, "n_query": 2, "episodes": 6, "seed": 3, "first_episode": 4,
-    },
-    "permutations": {"n": 5, "count": 3, "seed": 3, "first": 4},
-    "gather_images": {
-        "store": STORE, "indices": [[1, 8], [0, 3]], "rotations": [1, 2], "scale": 0.5, "shift": 1.0,
-        "size": (4, 3),
-    },
-}  # fmt: skip
 FLOATS = ("x", "y", "grad", "weights")
 INTEGERS = ("labels", "indices", "rotations")
 NUMBERS = ("bias", "margin", "scale", "shift")

@@ -233,6 +233,47 @@ def test_a_process_that_ends_while_kernels_run_has_its_own_exit_code(threads, dt
     assert not err
 
 
+CONVERSIONS = """
+import sys, threading, time
+import ml_dtypes, numpy as np, fslcore.kernels as k
+from fslcore import _core
+sys.setswitchinterval(1e-6)
+x, labels = np.random.default_rng(0).random((40, 8)), np.arange(40) // 4
+store = np.zeros((5, 8, 8, 1), np.uint8)
+calls = [
+    lambda: k.pairwise(x, metric="manhattan"),
+    lambda: k.pairwise(x.tolist()),
+    lambda: k.pairwise(x > 0.5),
+    lambda: k.pairwise(x.astype(ml_dtypes.bfloat16)),
+    lambda: k.triplet_loss(x, labels),
+    lambda: k.sample_episodes(labels.tolist(), 5, 1, 1, 20, 0),
+    lambda: k.gather_images(store, [0, 1]),
+    lambda: refused(k.pairwise, x + 1j),
+    lambda: refused(_core.pairwise, x + 1j, x, np.zeros(0, np.float32), 0.0, metric="dot", activation="none"),
+]
+def refused(call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except Exception:
+        pass
+def work(call):
+    while True:
+        call()
+for call in 2 * calls:
+    threading.Thread(target=work, args=(call,), daemon=True).start()
+time.sleep({seconds})
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.31, 0.42, 0.53])
+def test_a_process_that_ends_while_arguments_are_converted_has_its_own_exit_code(seconds):
+    # Python code that a conversion calls, such as numpy.can_cast, gives the GIL away.
+    code, _, err = run(CONVERSIONS.format(seconds=seconds))
+    assert code == 7, err
+    assert not err
+
+
 # The instruction set ----------------------------------------------------------------------------------
 
 

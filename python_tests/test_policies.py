@@ -100,8 +100,11 @@ CASES = {
         lambda: encoders.adversarial.conditional_generator((16, 16, 4), 8, 8),
         [VECTORS, VECTORS], IMAGES, "mse"
     ),
-    "KochNet": (lambda: encoders.KochNet((65, 65, 1)), numbers(65, 65, 1), LABELS, semihard),
-    "KochNet, paper": (lambda: encoders.KochNet((65, 65, 1), "paper"), numbers(65, 65, 1), LABELS, semihard),
+    # On noise its embeddings differ by less than half precision resolves, and so would those of triplets.
+    "KochNet": (lambda: encoders.KochNet((65, 65, 1)), numbers(65, 65, 1), numbers(4096), "mse"),
+    "KochNet, paper": (
+        lambda: encoders.KochNet((65, 65, 1), "paper"), numbers(65, 65, 1), numbers(4096), "mse"
+    ),
 }  # fmt: skip
 MODULES = {"layers": layers, "losses": losses, "encoders": encoders, "adversarial": encoders.adversarial}
 
@@ -169,8 +172,6 @@ def test_each_policy_gives_the_result_of_float32(case):
             close = pytest.approx(value, rel=16 * of_activations, abs=0.5 if counted else 0.1)
             assert results[name] == close, (policy, name)
         # The change of a weight is rounded to the precision of the weight. A gradient passes through mining,
-        # ReLU and max-pooling, which choose others among values that round alike; half a step is a wrong one.
+        # ReLU and max-pooling, which choose others among values that round alike.
         difference = np.linalg.norm(flat(moves) - flat(moved))
-        # KochNet ends in saturated sigmoids, whose gradients half precision does not resolve.
-        if policy == "float64" or not case.startswith("KochNet"):
-            assert difference <= 0.5 * step + of_weights * np.linalg.norm(flat(start)), policy
+        assert difference <= 64 * of_activations * step + of_weights * np.linalg.norm(flat(start)), policy

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from breaking import At, ctrl_c
-from commandline import Fslcore, letters
 from PIL import Image
 
 import fslcore as fsl
@@ -22,16 +21,6 @@ from fslcore import experiments
 from fslcore.experiments import PrototypicalRecipe, checkpoints, runs
 
 RECIPE = PrototypicalRecipe(way=4, shot=1, query=2, epochs=2, steps_per_epoch=2, seed=5)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return letters(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture
-def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture

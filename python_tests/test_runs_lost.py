@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from breaking import At, columns
-from commandline import Fslcore, letters
 
 from fslcore import experiments, files
 from fslcore.arguments import ArgumentError
@@ -23,16 +22,6 @@ from fslcore.experiments import PrototypicalRecipe, checkpoints, folders, pictur
 RECIPE = PrototypicalRecipe(way=4, shot=1, query=2, epochs=2, steps_per_epoch=2, seed=5)
 OPTIONS = ("--data", "letters", "--image-size", 16, "--way", 4, "--query", 2, "--eval-episodes", 5)
 SHORT = (*OPTIONS, "--epochs", 2, "--steps-per-epoch", 2, "--seed", 5, "--learning-rate", 2e-3)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return letters(tmp_path_factory.mktemp("lost"))
-
-
-@pytest.fixture
-def in_process(folder, capsys, monkeypatch) -> Fslcore:
-    return Fslcore(folder, capsys, monkeypatch)
 
 
 @pytest.fixture

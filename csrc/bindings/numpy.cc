@@ -10,6 +10,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -54,7 +55,8 @@ std::shared_ptr<ThreadPool> Pool() {
 
 // At the end of the process, Python ends a thread that asks for the GIL by unwinding its stack. That would
 // release objects without the GIL, or abort the program, whose exit code would be lost: such a thread sleeps
-// here until the process has ended.
+// here until the process has ended. Python code asks for the GIL, and so do conversions of NumPy, which
+// release it: all that may run either runs in here, and the body holds no object of its own.
 template <class Body>
 auto UntilTheEnd(const Body& body) {
   try {
@@ -63,6 +65,9 @@ auto UntilTheEnd(const Body& body) {
     for (;;) pause();
   }
 }
+
+// numpy.can_cast, for types of which only Python knows.
+const py::object* g_can_cast = nullptr;
 
 template <class Body>
 auto WithoutGil(const Body& body) {
@@ -110,7 +115,7 @@ struct KeywordReader {
     if constexpr (std::is_enum_v<T>)
       Require(bindings::ReadName(key.name, given.cast<std::string>(), &value));
     else
-      value = given.cast<T>();
+      value = UntilTheEnd([&] { return given.cast<T>(); });
   }
 };
 
@@ -123,21 +128,40 @@ py::array WithType(bindings::Type type, const Body& body) {
   return body(static_cast<uint8_t*>(nullptr));
 }
 
+std::string TextOf(const py::handle& object) {
+  return UntilTheEnd([&] { return py::str(object).cast<std::string>(); });
+}
+
+// numpy.can_cast(from, to, "same_kind"): whether no fraction and no imaginary part is lost.
+bool CanCast(const py::dtype& from, const py::dtype& to) {
+  constexpr std::string_view kKinds = "buif";  // each can be cast to those behind it
+  const size_t kind = kKinds.find(from.kind());
+  if (kind != kKinds.npos) return kind <= kKinds.find(to.kind());
+  static const py::str& rule = *new py::str("same_kind");
+  const auto answer = py::reinterpret_steal<py::object>(UntilTheEnd([&] {
+    return PyObject_CallFunctionObjArgs(g_can_cast->ptr(), from.ptr(), to.ptr(), rule.ptr(), nullptr);
+  }));
+  if (!answer) throw py::error_already_set();
+  return answer.cast<bool>();
+}
+
 // C-contiguous, of the type that the op takes. No conversion may lose a fraction, an imaginary part or a
 // mask.
 py::array AsArray(const py::handle& given, const bindings::Argument& argument) {
   return WithType(argument.type, [&](auto* null) {
     using T = std::remove_pointer_t<decltype(null)>;
-    if (!Array<T>::check_(given)) {
-      const py::module_ numpy = py::module_::import("numpy");
-      const auto type = py::array(py::reinterpret_borrow<py::object>(given)).dtype();
-      if (!numpy.attr("can_cast")(type, py::dtype::of<T>(), "same_kind").template cast<bool>())
-        throw py::value_error(std::string(argument.name) + " must be of a type that can be cast to " +
-                              py::str(py::dtype::of<T>()).template cast<std::string>() + ", received " +
-                              py::str(type).template cast<std::string>());
-    }
     const auto object = py::reinterpret_borrow<py::object>(given);
-    return UntilTheEnd([&] { return Array<T>(object); });  // NumPy converts without the GIL
+    const bool is_number = std::is_floating_point_v<T>
+                               ? PyFloat_CheckExact(given.ptr())
+                               : std::is_signed_v<T> && PyLong_CheckExact(given.ptr());
+    if (!is_number && !Array<T>::check_(given)) {
+      const auto type = UntilTheEnd([&] { return py::array(object); }).dtype();
+      const auto wanted = py::dtype::of<T>();
+      if (!CanCast(type, wanted))
+        throw py::value_error(std::string(argument.name) + " must be of a type that can be cast to " +
+                              TextOf(wanted) + ", received " + TextOf(type));
+    }
+    return UntilTheEnd([&] { return Array<T>(object); });
   });
 }
 
@@ -237,6 +261,7 @@ double CopyRateOfPool(int64_t bytes) {
 
 PYBIND11_MODULE(_core, m) {
   using namespace fslcore;
+  g_can_cast = new py::object(py::module_::import("numpy").attr("can_cast"));
   m.attr("metrics") = py::tuple(py::cast(std::vector<std::string>(kMetricNames.begin(), kMetricNames.end())));
   m.attr("minings") = py::tuple(py::cast(std::vector<std::string>(kMiningNames.begin(), kMiningNames.end())));
 #ifdef FSLCORE_TENSORFLOW_VERSION

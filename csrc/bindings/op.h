@@ -169,20 +169,24 @@ struct Op {
 
 // That the product of all sizes but those that are 0 or unknown is below 2^58: products of some of them fit
 // 64 bits, also where an array has no elements.
-inline std::string CheckProduct(const std::string& name, const Sizes& sizes) {
-  Sizes positive;
-  for (int64_t size : sizes)
-    if (size > 0) positive.push_back(size);
-  const std::string problem = CheckElements(name, positive);
-  if (problem.empty() || positive.size() == sizes.size()) return problem;
-  return name + " must have fewer than 2^58 elements, empty axes aside, received shape " + ShapeText(sizes);
+template <size_t n>
+std::string CheckProduct(const Argument (&arguments)[n], size_t position, const Sizes& sizes) {
+  int64_t product = 1;
+  bool fits = true, empty = false;
+  for (int64_t size : sizes) {
+    if (size > 0) fits &= !__builtin_mul_overflow(product, size, &product) && product < int64_t{1} << 58;
+    empty |= size <= 0;
+  }
+  if (fits) return "";
+  return NameAt(arguments, position) + " must have fewer than 2^58 elements" +
+         (empty ? ", empty axes aside" : "") + ", received shape " + ShapeText(sizes);
 }
 
 template <class O>
 std::string CheckInputs(const Shapes& inputs) {
   std::string problem;
   for (size_t i = 0; i < inputs.size() && problem.empty(); ++i)
-    problem = CheckProduct(NameAt(O::kInputs, i), inputs[i]);
+    problem = CheckProduct(O::kInputs, i, inputs[i]);
   return problem;
 }
 
@@ -207,7 +211,7 @@ std::string CheckCall(const typename O::Attributes& attributes, const Shapes& in
   if (!problem.empty()) return problem;
   *outputs = O::OutputShapes(attributes, inputs);
   for (size_t i = 0; i < outputs->size() && problem.empty(); ++i)
-    problem = CheckProduct(NameAt(O::kOutputs, i), (*outputs)[i]);
+    problem = CheckProduct(O::kOutputs, i, (*outputs)[i]);
   return problem;
 }
 

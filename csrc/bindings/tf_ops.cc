@@ -128,7 +128,7 @@ absl::Status InferShapes(InferenceContext* c) {
       if (size >= 0) known.push_back(size);
     }
     if (O::kCounts) sizes[0] = c->UnknownDim();
-    TF_RETURN_IF_ERROR(Invalid(bindings::CheckProduct(bindings::NameAt(O::kOutputs, i), known)));
+    TF_RETURN_IF_ERROR(Invalid(bindings::CheckProduct(O::kOutputs, i, known)));
     c->set_output(static_cast<int>(i), c->MakeShape(sizes));
   }
   return absl::OkStatus();

@@ -26,6 +26,7 @@ from fslcore.cli.flags import flag, in_flags
 from fslcore.cli.startup import quietly
 from fslcore.experiments import Diverged, Interrupted, NotSaved, Observer
 from fslcore.experiments.checkpoints import best_row, load_progress
+from fslcore.experiments.closed import is_closed
 from fslcore.experiments.failures import reason
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from fslcore.experiments.runs import Row
 
 _FEW_CLASSES = 20
+_NAMED_IN_NOTES = ("min_images",)
 
 
 class RunConsole(Observer):
@@ -79,22 +81,31 @@ class RunConsole(Observer):
         plan = recipe.validation(val)
         height, width, channels = parts["train"].image_shape
         protocol = f"{plan.way}-way {plan.shot}-shot" if plan else "too few, left out"
-        lines = (
-            f"{recipe.learner} on {parts['train'].name.split('/')[0]}, run folder {run.folder}",
-            f"images of {height} x {width} x {channels}, network {recipe.encoder}",
-            f"classes: {parts['train'].n_classes} for training{turned}",
+        train = parts["train"]
+        classes = (
+            f"classes: {train.n_classes} for training{turned}",
             f"         {val.n_classes} for validation ({protocol}), {test.n_classes} for the test",
+        )
+        if is_closed(parts):
+            classes = (
+                f"classes: {train.n_classes}{turned}, with {len(train):,} images for training;",
+                f"         {len(val):,} images for validation ({protocol}), {len(test):,} for the test",
+            )
+        lines = (
+            f"{recipe.learner} on {train.name.split('/')[0]}, run folder {run.folder}",
+            f"images of {height} x {width} x {channels}, network {recipe.encoder}",
+            *classes,
             f"{recipe.epochs:,} epochs of {recipe.steps_per_epoch:,} steps of {recipe.step_in_words()}",
         )
         self._print("\n".join(lines))
 
     def left_out(self, text: str) -> None:
         """Prints which classes are left out."""
-        self._print(f"note: {in_flags(text, ('min_images', 'image_size'))}")
+        self._print(f"note: {in_flags(text, _NAMED_IN_NOTES)}")
 
     def noticed(self, text: str) -> None:
         """Prints what is measured otherwise than usual."""
-        self._print(f"note: {in_flags(text, ('min_images', 'image_size'))}")
+        self._print(f"note: {in_flags(text, _NAMED_IN_NOTES)}")
 
     def unsaved(self, path: Path, error: Exception) -> None:
         """Says on standard error what could not be written; the exit code will, too."""
@@ -126,7 +137,10 @@ class RunConsole(Observer):
         self._stop_bar()
         self.complete = True
         kept = _kept_weights(load_progress(run.folder).history, run.recipe.keep)
-        self._print(f"trained in {seconds:.0f} s{kept}; measuring on {test.n_classes} unseen classes")
+        classes = run.config["classes"]
+        known = {*classes["test"]} <= {*classes["train"]}
+        what = f"unseen images of {test.n_classes} classes" if known else f"{test.n_classes} unseen classes"
+        self._print(f"trained in {seconds:.0f} s{kept}; measuring on {what}")
 
     def measuring(self, done: int, total: int) -> None:
         """Draws the bar."""
@@ -241,8 +255,9 @@ def show(console: Console, measured: Sequence[Result], learner: str, test_classe
     """Prints the accuracies as a table, beside the baselines."""
     report = measured[0].report
     protocol = "transductive" if report.transductive else "non-transductive"
+    what = "unseen classes" if report.support_hash is None else "unseen images of the classes of the training"
     console.print(
-        f"\naccuracy on unseen classes ({report.dataset}): {report.episodes:,} episodes each, {protocol}, "
+        f"\naccuracy on {what} ({report.dataset}): {report.episodes:,} episodes each, {protocol}, "
         f"± 95 % confidence",
         soft_wrap=True,
     )
@@ -265,7 +280,7 @@ def show(console: Console, measured: Sequence[Result], learner: str, test_classe
                 f"difference {100 * difference:+.2f} ± {100 * ci95:.2f}",
                 soft_wrap=True,
             )
-    if test_classes < _FEW_CLASSES:
+    if test_classes < _FEW_CLASSES and report.support_hash is None:
         console.print(
             f"only {test_classes} test classes: the intervals are over episodes of these, and say little "
             "about others",

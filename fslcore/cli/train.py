@@ -141,6 +141,26 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
                 show_default=False,
                 rich_help_panel=fields.TASKS,
             ),
+        ] = 28,
+        resize: Annotated[
+            str,
+            typer.Option(
+                help="How pictures that are not square become so: stretched, cut to their middle, or put on "
+                "a white square.",
+                metavar="stretch|crop|pad",
+                rich_help_panel=fields.TASKS,
+            ),
+        ] = "stretch",
+        split: Annotated[
+            str | None,
+            typer.Option(
+                help="What training and test differ in: their classes (label), the groups of these, or only "
+                "the images of classes that are the same. [default: as the folders train and test say, or "
+                "label]",
+                metavar="label|group|image",
+                show_default=False,
+                rich_help_panel=fields.TASKS,
+            ),
         ] = None,
         quick: Annotated[
             bool,
@@ -179,6 +199,14 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
             ),
         ] = False,
         min_images: shared.MinImages = None,
+        small_classes: Annotated[
+            str,
+            typer.Option(
+                help="What to do about classes with too few images: leave them out, or refuse to train.",
+                metavar="drop|error",
+                rich_help_panel=shared.RUN,
+            ),
+        ] = "drop",
         threads: shared.Threads = None,
         **chosen: Any,
     ) -> None:
@@ -193,6 +221,9 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
                 tensorboard=tensorboard,
                 skip_broken=skip_broken,
                 min_images=min_images,
+                small_classes=small_classes,
+                resize=resize,
+                split=split,
                 eval_episodes=eval_episodes,
                 threads=threads,
                 observer=observer,

@@ -7,9 +7,10 @@
 Loading imports no TensorFlow unless the dataset must be read through it for the first time.
 """
 
+from fslcore.data.datasets.records import load_records
 from fslcore.data.embeddings import EmbeddingStore
 from fslcore.data.loading import default_split, load
 from fslcore.data.one_hot import get_dummies
 from fslcore.data.store import ImageStore
 
-__all__ = ["EmbeddingStore", "ImageStore", "default_split", "get_dummies", "load"]
+__all__ = ["EmbeddingStore", "ImageStore", "default_split", "get_dummies", "load", "load_records"]

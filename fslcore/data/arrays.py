@@ -23,6 +23,11 @@ def empty_images(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     return memory[start : start + size].reshape(shape)
 
 
+def is_aligned(images: npt.NDArray[np.uint8]) -> bool:
+    """Whether a tensor can be made on the array without a copy."""
+    return bool(images.flags.c_contiguous) and images.ctypes.data % _ALIGNMENT == 0
+
+
 def rows_of(images: npt.NDArray[np.uint8], rows: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Some images: a view where the rows follow each other, otherwise a copy.
 
@@ -46,7 +51,7 @@ def tensor_of(images: npt.NDArray[np.uint8]) -> tf.Tensor:
     import tensorflow as tf
 
     with tf.init_scope(), tf.device("CPU:0"):
-        if not images.flags.c_contiguous or images.ctypes.data % _ALIGNMENT:
+        if not is_aligned(images):
             return tf.constant(images)
         writable: Any = np.asarray(_Writable(images))
         return tf.experimental.dlpack.from_dlpack(writable.__dlpack__())

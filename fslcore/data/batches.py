@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from fslcore import random
 from fslcore.data.checks import check_count
-from fslcore.data.sampling import Source, constant, mapped, unconverted
+from fslcore.data.pixels import constant, unconverted
+from fslcore.data.sampling import Source, mapped
 
 
 def pk_batches(

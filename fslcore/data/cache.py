@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Stores kept on disk: one file each, written atomically, verified when read.
 
-File: 8 bytes of magic, 32 bytes BLAKE2b of the rest, then an uncompressed .npz (arrays only, no pickle). The
-digest is checked before anything is parsed, so damage to any byte is detected.
+Those that are read into memory are `.store` files; those that stay on the disk (`storage="mapped"`, `"jpeg"`)
+are described in `image_file.py`, and `building.py` writes them.
+
+File `.store`: 8 bytes of magic, 32 bytes BLAKE2b of the rest, then an uncompressed .npz (arrays only, no
+pickle). The digest is checked before anything is parsed, so damage to any byte is detected.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +25,12 @@ import platformdirs
 
 from fslcore import files
 from fslcore.arguments import ArgumentError
+from fslcore.data import building, image_file
+from fslcore.data.preparation import Preparation
 from fslcore.data.store import ImageStore
+from fslcore.data.stream import Progress, Stream
+
+STORAGES = ("memory", *image_file.KINDS)
 
 _MAGIC = b"fslcore1"
 _DIGEST_BYTES = 32
@@ -58,6 +68,8 @@ def load_or_build(
     build: Callable[[], ImageStore],
     cache_dir: str | os.PathLike[str] | None = None,
     notes: list[str] | None = None,
+    storage: str = "memory",
+    progress: Progress | None = None,
 ) -> ImageStore:
     """Returns the store cached under `key`, or builds and caches it.
 
@@ -70,10 +82,19 @@ def load_or_build(
         cache_dir: See `directory`.
         notes: Sentences that `build` has appended; they are kept with the store, and appended again when it
             is read.
+        storage: Where its images are to be; see `fslcore.data.load`.
+        progress: Told the number of images that are written, for those that stay on the disk.
 
     Returns:
         The store. There is a warning if the cached file cannot be used or the cache cannot be written.
     """
+    if storage != "memory":
+
+        @contextmanager
+        def stream() -> Iterator[Stream]:
+            yield Stream.of(load_or_build(key, source, build, cache_dir, notes))
+
+        return load_or_stream(key, source, stream, storage, cache_dir, notes, progress)
     path = directory(cache_dir) / f"{key}.store"
     store = read(path, source, notes)
     if store is None:
@@ -86,6 +107,72 @@ def load_or_build(
                 "FSLCORE_CACHE_DIR names another folder",
                 stacklevel=2,
             )
+    return store
+
+
+def load_or_stream(
+    key: str,
+    source: str | None,
+    stream: Callable[[], AbstractContextManager[Stream]],
+    storage: str,
+    cache_dir: str | os.PathLike[str] | None = None,
+    notes: list[str] | None = None,
+    progress: Progress | None = None,
+    what: str = "writing images",
+) -> ImageStore:
+    """Returns the store of images on the disk that is cached under `key`, or writes it in one pass.
+
+    Args:
+        key: See `load_or_build`.
+        source: See `load_or_build`.
+        stream: Opens the images; a context manager, which is left when they have been written.
+        storage: See `fslcore.data.load`.
+        cache_dir: See `directory`.
+        notes: Takes sentences as for `load_or_build`; those that opening the stream has appended, and those
+            about images that could not be read, are kept with the store.
+        progress: Told the number of images that are done.
+        what: What is being done, for `progress`.
+
+    Raises:
+        ArgumentError: The images do not fit on the disk.
+        OSError: The folder or the file cannot be written: the images can be nowhere else.
+    """
+    notes = [] if notes is None else notes
+    if storage == "memory":
+        return load_or_build(key, source, lambda: _in_memory(stream, notes, progress, what), cache_dir, notes)
+    path = directory(cache_dir) / f"{key}.{storage}"
+    store = image_file.read(path, source, notes)
+    if store is not None:
+        return store
+
+    def is_there() -> bool:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said already
+            return image_file.read(path, source) is not None
+
+    before = list(notes)
+    with stream() as images:
+        labels = hashlib.blake2b(images.labels.data, digest_size=8).hexdigest()
+        found = notes[len(before) :]
+        building.build(
+            path, images, storage, digest([key, source, labels]), source, found, is_there, progress, what
+        )
+    notes[:] = before
+    store = image_file.read(path, source, notes)
+    if store is None:
+        raise OSError(errno.EIO, "the file that was just written cannot be read", str(path))
+    return store
+
+
+def _in_memory(
+    stream: Callable[[], AbstractContextManager[Stream]],
+    notes: list[str],
+    progress: Progress | None,
+    what: str,
+) -> ImageStore:
+    with stream() as images:
+        store, lost = images.in_memory(progress, what)
+    notes += lost
     return store
 
 
@@ -130,6 +217,9 @@ def _parsed(file: BinaryIO, source: str | None, notes: list[str] | None) -> Imag
             header["class_names"],
             header["group_names"],
             header["name"],
+            arrays.get("parts"),
+            header.get("part_names", ()),
+            Preparation.from_config(header["preparation"]) if header.get("preparation") else None,
         )
         said = [str(note) for note in header.get("notes", ())]
         if notes is not None:
@@ -144,12 +234,15 @@ def write(path: Path, store: ImageStore, source: str | None, notes: Sequence[str
         OSError: The folder cannot be made or written.
     """
     arrays: dict[str, Any] = {"images": store.images, "labels": store.labels}
-    if store.groups is not None:
-        arrays["groups"] = store.groups
+    for name in ("groups", "parts"):
+        if getattr(store, name) is not None:
+            arrays[name] = getattr(store, name)
     header = {
         "source": source,
         "class_names": store.class_names,
         "group_names": store.group_names,
+        "part_names": store.part_names,
+        "preparation": None if store.preparation is None else store.preparation.to_config(),
         "name": store.name,
         "notes": list(notes),
     }

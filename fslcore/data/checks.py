@@ -26,6 +26,18 @@ def check_count(argument: str, value: Any, least: int) -> None:
         raise ArgumentError(argument, f"must be an integer of {least} or more", value)
 
 
+def checked_bounds(argument: str, value: Any, least: int) -> tuple[int, int]:
+    """A number, or a pair of the least and the largest number, as a pair; or an ArgumentError."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise ArgumentError(argument, "must be an integer or a pair (least, largest)", value)
+    for bound in pair:
+        check_count(argument, bound, least)
+    if pair[0] > pair[1]:
+        raise ArgumentError(argument, "must have the least number before the largest", value)
+    return int(pair[0]), int(pair[1])
+
+
 def as_images(images: npt.ArrayLike) -> npt.NDArray[Any]:
     """The images as an array, or an ArgumentError if they are masked or differ in size."""
     _check_unmasked("images", images)
@@ -82,6 +94,21 @@ def checked_indices(argument: str, values: npt.ArrayLike, n_images: int) -> npt.
             described=f"values from {values.min()} to {values.max()}",
         )
     return np.ascontiguousarray(values, dtype=np.int32)
+
+
+def check_rows(rows: npt.ArrayLike, n_images: int) -> npt.NDArray[Any]:
+    """Row numbers as an array of integers, or an ArgumentError."""
+    rows = np.asarray(rows)
+    if not np.issubdtype(rows.dtype, np.integer):
+        raise ArgumentError("rows", "must be integers", rows, described=form(rows))
+    if rows.size and not 0 <= rows.min() <= rows.max() < n_images:
+        raise ArgumentError(
+            "rows",
+            f"must be numbers of 0..{n_images - 1}",
+            rows,
+            described=f"values from {rows.min()} to {rows.max()}",
+        )
+    return rows
 
 
 def check_sorted(labels: npt.NDArray[np.int32]) -> None:

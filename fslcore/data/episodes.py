@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
+from fslcore import random
 from fslcore.arguments import ArgumentError
-from fslcore.data.checks import check_count
+from fslcore.data.checks import check_count, checked_bounds
+from fslcore.data.pixels import unconverted
 from fslcore.data.sampling import Source, mapped
+
+_CHUNK = 64  # sizes drawn per call
 
 
 def episodes(
     source: Source,
-    n_way: int,
-    k_shot: int,
+    n_way: int | tuple[int, int],
+    k_shot: int | tuple[int, int],
     n_query: int,
     n_unlabelled: int,
     tasks: int | None,
@@ -26,8 +32,9 @@ def episodes(
 
     Args:
         source: Where the images come from.
-        n_way: Number of classes of an episode.
-        k_shot: Number of support images per class.
+        n_way: Number of classes of an episode; or a pair (least, largest) between which it varies from
+            episode to episode, uniformly.
+        k_shot: Number of support images per class; or such a pair. All classes of an episode have the same.
         n_query: Number of query images per class; may be 0.
         n_unlabelled: Number of further images per class beside the support, and as many beside the query,
             for semi-supervised learners. They are drawn last, so they do not change support and query.
@@ -40,30 +47,61 @@ def episodes(
     Returns:
         A dataset of (support float32 [n_way, k_shot, H, W, C], query float32 [n_way, n_query, H, W, C]),
         values in [0, 1]; with `n_unlabelled`, of (support, query, unlabelled support, unlabelled query), the
-        last two [n_way, n_unlabelled, H, W, C]. Row w of each holds the same class.
+        last two [n_way, n_unlabelled, H, W, C]. Row w of each holds the same class. Where a number varies,
+        the dataset says None for that axis, so that a function of its elements is traced once. The way and
+        the shot of an episode are a function of the seed and its index, too, and its queries do not depend
+        on its shot.
 
     Raises:
         ArgumentError: An argument is out of range, there are fewer than `n_way` classes, or a class has fewer
-            than `k_shot + n_query + 2 * n_unlabelled` images. Raised here, not when the dataset is iterated.
+            than `k_shot + n_query + 2 * n_unlabelled` images, for the largest of them; or `tasks` is given
+            and a number varies. Raised here, not when the dataset is iterated.
     """
-    check_count("k_shot", k_shot, 1)
+    ways, shots = checked_bounds("n_way", n_way, 1), checked_bounds("k_shot", k_shot, 1)
+    varies = ways[0] < ways[1] or shots[0] < shots[1]
     check_count("n_query", n_query, 0)
     check_count("n_unlabelled", n_unlabelled, 0)
     check_count("first", first, 0)
     if tasks is not None:
         check_count("tasks", tasks, 1)
+        if varies:
+            raise ArgumentError("tasks", "must be None for episodes whose n_way or k_shot varies", tasks)
     if count is not None:
         check_count("episodes", count, 1)
         if tasks is not None and count % tasks:
             raise ArgumentError("episodes", f"must be a multiple of tasks = {tasks}", count)
-    sizes = [k_shot, n_query, *([n_unlabelled] * 2 if n_unlabelled else [])]
+    sizes = [shots[1], n_query, *([n_unlabelled] * 2 if n_unlabelled else [])]
     each = "k_shot + n_query" + (" + 2 * n_unlabelled" if n_unlabelled else "")
-    source.check("n_way", n_way, each, sum(sizes), rotations)
-    tables = source.tables(n_way, sum(sizes), seed, first, count, rotations)
+    source.check("n_way", ways[1], each, sum(sizes), rotations)
+    tables = source.tables(ways[1], sum(sizes), seed, first, count, rotations)
     if tasks is not None:
         tables = tables.batch(tasks, drop_remainder=True)
 
     def images(rows: tf.Tensor, turns: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return tuple(source.gather(part, turns) for part in tf.split(rows, sizes, axis=-1))
 
-    return mapped(tables, images)
+    if not varies:
+        return mapped(tables, images)
+
+    def some_images(table: Any, way_and_shot: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        rows, turns = table
+        way, shot = way_and_shot[0], way_and_shot[1]
+        support, *others = tf.split(rows[:way], sizes, axis=-1)
+        found = [source.gather(part, turns[:way]) for part in (support[:, :shot], *others)]
+        fixed = [ways[0] if ways[0] == ways[1] else None, shots[0] if shots[0] == shots[1] else None]
+        widths = [fixed[1], *sizes[1:]]
+        return tuple(
+            tf.ensure_shape(part, [fixed[0], width, *source.image_shape])
+            for part, width in zip(found, widths, strict=True)
+        )
+
+    return mapped(tf.data.Dataset.zip(tables, _sizes(ways, shots, seed, first)), some_images)
+
+
+def _sizes(ways: tuple[int, int], shots: tuple[int, int], seed: int, first: int) -> tf.data.Dataset:
+    """Way and shot, int32 [2], of the episodes first, first + 1, ..."""
+
+    def chunk(start: tf.Tensor) -> tf.Tensor:
+        return random.episode_sizes(ways, shots, seed=seed, first=start, count=_CHUNK)
+
+    return tf.data.Dataset.counter(first, _CHUNK).map(unconverted(chunk)).unbatch()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError
-from fslcore.data.checks import form
+from fslcore.data.checks import checked_indices, form
 
 _NAMED = 5  # positions in a message
 # What NumPy makes of missing values when it turns a list of strings and other things into an array.
@@ -54,6 +54,50 @@ def names_of(argument: str, names: Sequence[Any]) -> tuple[str, ...]:
     if len(names):
         check_none_missing(argument, _as_array(argument, list(names)))
     return tuple(str(name) for name in names)
+
+
+def indices_of_names(
+    argument: str, values: npt.ArrayLike | None, names: Sequence[Any], n_images: int
+) -> tuple[npt.NDArray[np.int32] | None, tuple[str, ...]]:
+    """The groups or the parts of a store, checked.
+
+    Args:
+        argument: "groups" or "parts".
+        values: Indices into the names [n_images], or None.
+        names: Their names; without names, "0", "1", ... where there are values.
+        n_images: Number of images.
+
+    Raises:
+        ArgumentError: There are names without values, or values without names.
+    """
+    argument_of_names = f"{argument.removesuffix('s')}_names"
+    known = names_of(argument_of_names, names)
+    if values is None:
+        if known:
+            raise ArgumentError(
+                argument_of_names, f"must be empty without {argument}", known, described=f"{len(known)} names"
+            )
+        return None, ()
+    indices = checked_indices(argument, values, n_images)
+    known = known or tuple(str(i) for i in range(int(indices.max()) + 1))
+    if indices.min() < 0 or indices.max() >= len(known):
+        raise ArgumentError(
+            argument,
+            f"must be indices into the {len(known)} {argument_of_names}",
+            indices,
+            described=f"values from {indices.min()} to {indices.max()}",
+        )
+    return indices, known
+
+
+def names_at(
+    rows: npt.NDArray[Any], values: npt.NDArray[np.int32] | None, names: Sequence[str]
+) -> tuple[npt.NDArray[np.int32] | None, tuple[str, ...]]:
+    """The groups or the parts of some rows: those that occur, renumbered from 0, with their names."""
+    if values is None:
+        return None, ()
+    kept, indices = np.unique(values[rows], return_inverse=True)
+    return indices.astype(np.int32), tuple(names[i] for i in kept)
 
 
 def check_none_missing(argument: str, array: npt.NDArray[Any], mask: Any = None) -> None:

@@ -7,7 +7,9 @@ import os
 
 from fslcore.arguments import ArgumentError, check_one_of
 from fslcore.data import datasets
-from fslcore.data.datasets.dataset import Progress, Request, split_by_class
+from fslcore.data.cache import STORAGES
+from fslcore.data.datasets.dataset import Progress, Request, split_as_given, split_by_class
+from fslcore.data.preparation import RESIZES
 from fslcore.data.store import ImageStore
 
 
@@ -20,6 +22,8 @@ def load(
     cache_dir: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     on_error: str = "raise",
+    resize: str = "stretch",
+    storage: str = "memory",
 ) -> ImageStore:
     """Loads a dataset, from the cache if it is there.
 
@@ -41,13 +45,20 @@ def load(
             called if the cache serves the dataset.
         on_error: What to do about files of a folder that cannot be read: "raise" names them all in one error,
             "skip" leaves them out with a warning.
+        resize: How pictures of a folder that are not square become so: "stretch", "crop" (the largest square
+            in the middle) or "pad" (all of the picture on a white square); see `Preparation`.
+        storage: Where the images are kept. "memory": all of them in memory. "mapped": in a file of the cache,
+            from which they are read when they are needed, so that they may be larger than the memory. "jpeg":
+            the same, compressed with a small loss to about a quarter. See `fslcore/docs/stores.md`.
 
     Returns:
         The whole dataset; `default_split` divides it into train, val and test.
 
     Raises:
         ArgumentError: An argument is out of range, the folder is not as described, files of it cannot be
-            read, or the images would not fit into memory. It is a ValueError.
+            read, or the images would not fit into memory, or onto the disk if they are to stay there. It is a
+            ValueError.
+        OSError: The images are to stay on the disk, and the cache cannot be written.
         FileNotFoundError: omniglot is not prepared, and it cannot be downloaded.
 
     Example:
@@ -58,7 +69,15 @@ def load(
     dataset = datasets.find(name_or_path)
     dataset.check(image_size, channels, data_dir)
     check_one_of("on_error", on_error, ("raise", "skip"))
-    return dataset.load(Request(image_size, channels, data_dir, cache_dir, progress, on_error))
+    check_one_of("resize", resize, RESIZES)
+    check_one_of("storage", storage, STORAGES)
+    if resize != "stretch" and not dataset.prepares:
+        raise ArgumentError(
+            "resize", f"must be 'stretch' for {dataset.name}, whose images are square", resize
+        )
+    return dataset.load(
+        Request(image_size, channels, data_dir, cache_dir, progress, on_error, resize, storage)
+    )
 
 
 def default_split(store: ImageStore, by: str | None = None) -> dict[str, ImageStore]:
@@ -68,6 +87,8 @@ def default_split(store: ImageStore, by: str | None = None) -> dict[str, ImageSt
       the alphabets of validation and test. "omniglot": by label, 1,028 / 172 / 423 classes drawn from all 50
       alphabets with a fixed seed. "emoji": by label, 802 / 268 / 267 classes with a fixed seed, or by="group":
       animals, plants and food are for the test, activities for validation.
+    - a store with `parts`, such as a folder with train/, val/ and test/: as they say; validation that is
+      not there is taken from the training, with a warning.
     - any other store: by label, 60 % / 20 % / 20 % of the classes, with a fixed seed.
 
     Args:
@@ -81,6 +102,8 @@ def default_split(store: ImageStore, by: str | None = None) -> dict[str, ImageSt
         ArgumentError: The store has fewer than 8 classes, so that the test part would have only one, or `by`
             names a split that the dataset does not have.
     """
+    if len(store.part_names) > 1:
+        return split_as_given(store)
     dataset = datasets.of(store)
     if by is not None:
         by_group = dataset.split_by_group if dataset is not None else None

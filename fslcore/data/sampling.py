@@ -18,14 +18,14 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from fslcore import ops
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data.checks import check_count
+from fslcore.data.pixels import Pixels, constant, unconverted
 
 # Tables drawn per call of the sampler, which must sort the labels into classes each time (4N of them with
 # rotations): 64 tables share that cost, and 64 tables of 5 x 20 indices are only 26 kB.
 _CHUNK = 64
 _NAMED = 4  # classes in a message
-_LARGE = 2**26  # bytes of images: another copy of so many is worth avoiding
 _PREFETCHED = 4  # elements: two would do for steps of a steady length
 
 
@@ -34,13 +34,13 @@ class Source:
     """The arrays that a sampler draws from, and their names for error messages.
 
     Attributes:
-        images: uint8 [N, H, W, C], an eager tensor.
+        pixels: The images uint8 [N, H, W, C], wherever they are kept.
         labels: int32 [N], 0 to n_classes - 1, no class empty.
         class_names: One name per class.
         name: Name of the whole.
     """
 
-    images: tf.Tensor
+    pixels: Pixels
     labels: npt.NDArray[np.int32]
     class_names: Sequence[str]
     name: str
@@ -48,7 +48,7 @@ class Source:
     @property
     def image_shape(self) -> list[int]:
         """[height, width, channels] of every image."""
-        return self.images.shape.as_list()[1:]
+        return self.pixels.image_shape
 
     def check(self, way: str, n_way: int, each: str, n_images: int, rotations: bool) -> None:
         """Checks that there are enough classes, and enough images of each.
@@ -64,6 +64,7 @@ class Source:
             ArgumentError: There are not, or the images are not square and cannot be turned.
         """
         check_count(way, n_way, 1)
+        as_bool("rotations", rotations)
         n_classes = len(self.class_names) * (4 if rotations else 1)
         if n_way > n_classes:
             turned = " in 4 rotations" if rotations else ""
@@ -134,8 +135,9 @@ class Source:
 
         # Chunks are counted from `first`, not from 0: any other beginning would need a part of a chunk.
         tables = tf.data.Dataset.counter(first, _CHUNK).map(unconverted(chunk)).unbatch()
-        if self.images.shape.num_elements() >= _LARGE:
+        if self.pixels.is_large:
             tables = _as_built(tables)
+        tables = self.pixels.watched(tables, n_way * n_images)
         return tables if count is None else tables.take(count)
 
     def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
@@ -145,9 +147,7 @@ class Source:
             rows: Row numbers of the images.
             turns: Quarter turns, for the leading axes of `rows`.
         """
-        # Embeddings gather themselves.
-        own = getattr(self.images, "gather", None)
-        images = own(rows, turns) if own else ops.gather_images(self.images, rows, rotations=turns)
+        images = self.pixels.gather(rows, turns)
         return tf.ensure_shape(images, [*rows.shape, *self.image_shape])
 
 
@@ -173,14 +173,3 @@ def _as_built(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
     return dataset.with_options(options)
-
-
-def unconverted(function: Any) -> Any:
-    """The function without AutoGraph, which takes long to find nothing to convert."""
-    return tf.autograph.experimental.do_not_convert(function)
-
-
-def constant(values: Any) -> tf.Tensor:
-    """An eager tensor on the CPU, even where a graph is being built."""
-    with tf.init_scope(), tf.device("CPU:0"):
-        return tf.constant(values)

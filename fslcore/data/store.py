@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`ImageStore`: all images of a dataset as one uint8 array, class by class.
+"""`ImageStore`: all images of a dataset as one uint8 array, class by class, in memory or on the disk.
 
 An episode or a batch is then only a table of row numbers, which the compiled gather turns into float
 images. Everything in this file is NumPy; only the methods that make datasets import TensorFlow.
@@ -17,14 +17,24 @@ import numpy as np
 import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError
-from fslcore.data.arrays import rows_of, tensor_of
-from fslcore.data.checks import as_images, check_count, check_sorted, checked_images, checked_indices
-from fslcore.data.labelling import distinct, names_of
-from fslcore.data.splits import partition
+from fslcore.data.arrays import tensor_of
+from fslcore.data.checks import (
+    as_images,
+    check_count,
+    check_rows,
+    check_sorted,
+    checked_images,
+    checked_indices,
+)
+from fslcore.data.labelling import distinct, indices_of_names, names_at, names_of
+from fslcore.data.preparation import Preparation
+from fslcore.data.splits import rows_of_parts
+from fslcore.data.views import MappedRows, Residence, StoredImages, chosen_rows, parts_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from fslcore.data.pixels import Pixels
     from fslcore.data.sampling import Source
 
 
@@ -35,16 +45,21 @@ class ImageStore:
     Use `ImageStore.from_arrays` for images in any order with labels of any kind.
 
     Attributes:
-        images: uint8 [N, H, W, C].
+        images: uint8 [N, H, W, C]: an array, a memory map, or images that are read when they are indexed
+            (`fslcore.data.views.StoredImages`), as parts of a memory map are.
         labels: int32 [N], 0..n_classes-1 and never decreasing, so that a class is one run of rows.
         groups: int32 [N], an index into `group_names` (the alphabet of a letter, the day of a photograph),
             or None.
         class_names: One name per class; "0", "1", ... where none are given.
         group_names: One name per group; "0", "1", ... where none are given, empty without groups.
         name: Where the images come from, such as "omniglot/test"; for messages and reports.
+        parts: int32 [N], an index into `part_names`: the part of a data set that its owner has divided
+            ("train", "val", "test"), which `default_split` follows; or None.
+        part_names: One name per part; empty without parts.
+        preparation: How the images were made from pictures, and new ones are to be made; None if unknown.
 
     The arrays are not copied if they have the right type already; they must not be changed afterwards.
-    `take` and `split` copy the images they choose, unless these follow each other.
+    `take` and `split` copy the images they choose, unless these follow each other or stay on the disk.
 
     Raises:
         ArgumentError: An array has the wrong type or shape, the labels are not sorted or leave a class empty,
@@ -57,30 +72,17 @@ class ImageStore:
     class_names: Sequence[str] = ()
     group_names: Sequence[str] = ()
     name: str = "images"
+    parts: npt.NDArray[np.int32] | None = None
+    part_names: Sequence[str] = ()
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
-        images = checked_images(self.images)
+        images = self.images if isinstance(self.images, StoredImages) else checked_images(self.images)
         labels = checked_indices("labels", self.labels, len(images))
         check_sorted(labels)
         n_classes = int(labels[-1]) + 1
-        groups, group_names = None, names_of("group_names", self.group_names)
-        if self.groups is not None:
-            groups = checked_indices("groups", self.groups, len(images))
-            group_names = group_names or tuple(str(i) for i in range(int(groups.max()) + 1))
-            if groups.min() < 0 or groups.max() >= len(group_names):
-                raise ArgumentError(
-                    "groups",
-                    f"must be indices into the {len(group_names)} group_names",
-                    groups,
-                    described=f"values from {groups.min()} to {groups.max()}",
-                )
-        elif group_names:
-            raise ArgumentError(
-                "group_names",
-                "must be empty without groups",
-                group_names,
-                described=f"{len(group_names)} names",
-            )
+        groups, group_names = indices_of_names("groups", self.groups, self.group_names, len(images))
+        parts, part_names = indices_of_names("parts", self.parts, self.part_names, len(images))
         class_names = names_of("class_names", self.class_names) or tuple(map(str, range(n_classes)))
         if len(class_names) != n_classes:
             raise ArgumentError(
@@ -90,11 +92,13 @@ class ImageStore:
                 described=f"{len(class_names)} names",
             )
         for field, value in (
-            ("images", _frozen(images)),
+            ("images", images if isinstance(images, StoredImages) else _frozen(images)),
             ("labels", _frozen(labels)),
             ("groups", None if groups is None else _frozen(groups)),
             ("class_names", class_names),
             ("group_names", group_names),
+            ("parts", None if parts is None else _frozen(parts)),
+            ("part_names", part_names),
         ):
             object.__setattr__(self, field, value)
 
@@ -111,7 +115,7 @@ class ImageStore:
 
         Args:
             images: uint8 [N, H, W, C], or [N, H, W] for one channel. If they are sorted by class they are
-                not copied, so they may be a memory map that is larger than the memory.
+                not copied; those of a memory map never are, so it may be larger than the memory.
             labels: [N], all integers or all strings. The sorted distinct values become the classes and their
                 names.
             groups: [N], all integers or all strings, or None.
@@ -124,18 +128,18 @@ class ImageStore:
             ArgumentError: As for the class; or a label or a group is missing (None, NaN, NA, NaT, masked, an
                 empty string), or integers, strings and other values are mixed.
         """
-        images = as_images(images)
-        if images.ndim == 3:
-            images = images[..., np.newaxis]
+        array: Any = as_images(images)
+        if array.ndim == 3:
+            array = array[..., np.newaxis]
         class_names, class_index = distinct("labels", labels)
         group_names, group_index = distinct("groups", groups) if groups is not None else ((), None)
-        if len(class_index) == len(images) and np.any(class_index[1:] < class_index[:-1]):
-            images = checked_images(images)  # before they are copied
+        if len(class_index) == len(array) and np.any(class_index[1:] < class_index[:-1]):
+            array = checked_images(array)  # before they are copied
             order = np.argsort(class_index, kind="stable")
-            images, class_index = rows_of(images, order), class_index[order]
+            array, class_index = chosen_rows(array, order), class_index[order]
             if group_index is not None and len(group_index) == len(order):
                 group_index = group_index[order]
-        return cls(images, class_index, group_index, class_names, group_names, name)
+        return cls(array, class_index, group_index, class_names, group_names, name)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -175,8 +179,9 @@ class ImageStore:
 
         Two parts with the same hash hold the same images under the same labels, whatever their names.
         """
-        digest = hashlib.blake2b(repr(self.images.shape).encode(), digest_size=16)
-        digest.update(self.images.data)
+        digest = hashlib.blake2b(repr(tuple(self.images.shape)).encode(), digest_size=16)
+        for part in parts_of(self.images):
+            digest.update(part)
         digest.update(self.labels.data)
         return digest.hexdigest()
 
@@ -185,15 +190,41 @@ class ImageStore:
         """The images as one eager tensor on the CPU, made once and shared by all datasets of this store.
 
         It lies on the memory of `images` where that begins at a multiple of 64 bytes, as a memory map of a
-        .npy file does; otherwise it is a copy.
+        .npy file does; otherwise it is a copy, as it is for the parts of a memory map.
         """
-        return tensor_of(self.images)
+        return tensor_of(np.asarray(self.images))
 
     def gather(self, rows: npt.ArrayLike, rotations: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
-        """Images of some rows as episodes hold them; see `fslcore.kernels.gather_images`."""
+        """Images as episodes hold them, wherever they are kept; see `fslcore.kernels.gather_images`.
+
+        Args:
+            rows: Row numbers, integers of any shape.
+            rotations: Counter-clockwise quarter turns 0..3 for the leading axes of `rows`, or None.
+
+        Returns:
+            float32 [*rows.shape, H, W, C] in [0, 1].
+
+        Raises:
+            ArgumentError: A row or a turn is out of range.
+        """
         from fslcore import kernels
 
-        return kernels.gather_images(self.images, rows, rotations)
+        if isinstance(self.images, MappedRows):
+            images, rows = self.images.base, self.images.rows[check_rows(rows, len(self))]
+        elif isinstance(self.images, StoredImages):
+            rows = check_rows(rows, len(self))
+            images = self.images.read(rows.ravel())
+            rows = np.arange(rows.size).reshape(rows.shape)
+        else:
+            images = self.images
+        gathered = kernels.gather_images(images, rows, rotations)
+        self._residence.count(np.size(rows))
+        return gathered
+
+    @cached_property
+    def _residence(self) -> Residence:
+        """Counts what `gather` reads from a memory map."""
+        return Residence(self.images.base if isinstance(self.images, MappedRows) else self.images)
 
     def take(self, rows: npt.ArrayLike, name: str | None = None) -> ImageStore:
         """Returns a store with only some of the images.
@@ -227,17 +258,16 @@ class ImageStore:
                 described=f"{rows.size} rows" + (f" from {rows[0]} to {rows[-1]}" if rows.size else ""),
             )
         classes, labels = np.unique(self.labels[rows], return_inverse=True)
-        groups, group_names = None, ()
-        if self.groups is not None:
-            kept, groups = np.unique(self.groups[rows], return_inverse=True)
-            group_names = tuple(self.group_names[i] for i in kept)
+        groups, group_names = names_at(rows, self.groups, self.group_names)
         return ImageStore(
-            rows_of(self.images, rows),
+            chosen_rows(self.images, rows),
             labels.astype(np.int32),
-            None if groups is None else groups.astype(np.int32),
+            groups,
             tuple(self.class_names[i] for i in classes),
             group_names,
             self.name if name is None else name,
+            *names_at(rows, self.parts, self.part_names),
+            self.preparation,
         )
 
     def with_min_images(self, n: int) -> ImageStore:
@@ -260,18 +290,20 @@ class ImageStore:
 
         Args:
             by: "label" assigns whole classes to the parts, "group" whole groups: no class (or group) is in
-                two parts.
+                two parts. "image" divides the images of each class: every class is in every part, to tell
+                known classes apart on new images (a closed set).
             seed: Seed of the shuffle; the result depends neither on the platform nor on the thread count.
-            **parts: Name and size of each part: an int is a number of classes (groups), a float a fraction of
-                them. The classes that are left over are in no part.
+            **parts: Name and size of each part: an int is a number of classes (groups, images of each class),
+                a float a fraction of them. What is left over is in no part. With "image", fractions give
+                every part at least one image of each class.
 
         Returns:
             A dict of stores in the order of `parts`, named "<name>/<part>". Classes (and groups) are
             renumbered from 0 in their old order and keep their names.
 
         Raises:
-            ArgumentError: by is unknown, the store has no groups, a part is empty, or the parts need more
-                than there is.
+            ArgumentError: by is unknown, the store has no groups, a part is empty, the parts need more than
+                there is, or a class has fewer images than there are parts.
 
         Example:
             >>> import numpy as np
@@ -280,28 +312,13 @@ class ImageStore:
             {'train': ImageStore('toy/train': 4 images 8x8x1, 2 classes), \
 'test': ImageStore('toy/test': 2 images 8x8x1, 1 classes)}
         """
-        if by == "label":
-            keys, total = self.labels, self.n_classes
-        elif by == "group":
-            if self.groups is None:
-                raise ArgumentError(
-                    "by",
-                    "must be 'label' for a store without groups",
-                    by,
-                    described=f"by='group' for {self!r}",
-                )
-            keys, total = self.groups, self.n_groups
-        else:
-            raise ArgumentError("by", "must be 'label' or 'group'", by)
-        return {
-            part: self.take(np.isin(keys, chosen), f"{self.name}/{part}")
-            for part, chosen in partition(total, parts, seed, unit=f"{by}s").items()
-        }
+        rows = rows_of_parts(self, by, parts, seed)
+        return {part: self.take(chosen, f"{self.name}/{part}") for part, chosen in rows.items()}
 
     def episodes(
         self,
-        n_way: int,
-        k_shot: int,
+        n_way: int | tuple[int, int],
+        k_shot: int | tuple[int, int],
         n_query: int,
         *,
         n_unlabelled: int = 0,
@@ -311,7 +328,7 @@ class ImageStore:
         episodes: int | None = None,
         rotations: bool = False,
     ) -> tf.data.Dataset:
-        """N-way K-shot episodes; see `fslcore.data.episodes.episodes`."""
+        """N-way K-shot episodes; pairs such as `n_way=(5, 20)` vary; see `fslcore.data.episodes.episodes`."""
         from fslcore.data import episodes as sampler
 
         source = self._source()
@@ -355,7 +372,14 @@ class ImageStore:
     def _source(self) -> Source:
         from fslcore.data.sampling import Source
 
-        return Source(self.image_tensor, self.labels, self.class_names, repr(self))
+        return Source(self._pixels, self.labels, self.class_names, repr(self))
+
+    @cached_property
+    def _pixels(self) -> Pixels:
+        """The images as tensors, made once and shared by all datasets of this store."""
+        from fslcore.data.pixels import pixels_of
+
+        return pixels_of(self.images, lambda: self.image_tensor)
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

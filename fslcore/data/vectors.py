@@ -4,32 +4,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from fslcore.data.pixels import Pixels
+
 _LARGE = 2**26  # bytes: another copy of so many is worth avoiding
 
 
-class Vectors:
-    """Embeddings as images of one pixel, for `sampling.Source`.
+class Vectors(Pixels):
+    """Embeddings as images of one pixel.
 
     Args:
         embeddings: float32 [N, D].
 
     Attributes:
-        shape: [N, 1, 1, D].
         image_shape: [1, 1, D].
-        is_large: Whether the rewriting of datasets by tf.data, which copies tensors, must be kept from them.
+        is_large: See `Pixels`.
     """
 
     def __init__(self, embeddings: npt.NDArray[np.float32]) -> None:
         with tf.init_scope(), tf.device("CPU:0"):
             self._rows = tf.constant(embeddings)
         self.image_shape = [1, 1, int(embeddings.shape[1])]
-        self.shape = tf.TensorShape([len(embeddings), *self.image_shape])
         self.is_large = 4 * math.prod(embeddings.shape) >= _LARGE
 
     def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
@@ -37,8 +36,3 @@ class Vectors:
         del turns
         found = tf.gather(self._rows, rows)
         return tf.reshape(found, [*rows.shape, *self.image_shape])
-
-    def watched(self, tables: tf.data.Dataset, images: int) -> Any:
-        """The tables as they are: embeddings are in memory."""
-        del images
-        return tables

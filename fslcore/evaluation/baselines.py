@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,9 +30,31 @@ class PixelNearestNeighbour:
         images = np.asarray(images, np.float32)
         return images.reshape(len(images), -1)
 
-    def class_scores(self, support: npt.ArrayLike, query: npt.ArrayLike) -> FloatArray:
-        """Returns minus the squared distance to the nearest example of each class, `[Q, n_way]`."""
+    def class_scores(
+        self, support: npt.ArrayLike, query: npt.ArrayLike, counts: npt.ArrayLike | None = None
+    ) -> FloatArray:
+        """Returns minus the squared distance to the nearest example of each class, `[Q, n_way]`.
+
+        Args:
+            support: `[n_way, k_shot, D]`.
+            query: `[Q, D]`.
+            counts: how many examples of each class there are, integers `[n_way]`: the first ones. None: all.
+
+        Raises:
+            ArgumentError: a count is not from 1 to `k_shot`.
+        """
         support = np.asarray(support, np.float32)
         n_way, k_shot, width = support.shape
-        distances = kernels.pairwise(query, support.reshape(n_way * k_shot, width))
-        return -distances.reshape(-1, n_way, k_shot).min(axis=-1)
+        if counts is None:
+            distances = kernels.pairwise(query, support.reshape(n_way * k_shot, width))
+            return -distances.reshape(-1, n_way, k_shot).min(axis=-1)
+        counts = np.asarray(counts)
+        if counts.shape != (n_way,) or counts.dtype.kind not in "iu" or not _are_within(counts, 1, k_shot):
+            raise ArgumentError("counts", f"must be integers [{n_way}] from 1 to {k_shot}", counts)
+        there = np.arange(k_shot) < counts[:, np.newaxis]
+        distances = kernels.pairwise(query, support[there])
+        return -np.minimum.reduceat(distances, np.cumsum(counts) - counts, axis=1)
+
+
+def _are_within(values: npt.NDArray[Any], least: int, largest: int) -> bool:
+    return bool(np.all((values >= least) & (values <= largest)))

@@ -32,6 +32,7 @@ class Episodes:
         episodes: number of episodes.
         seed: the seed that they are drawn from.
         transductive: whether the images of an episode are to be normalised together.
+        support: where the labelled examples come from; None: from `store`, too.
 
     Raises:
         ArgumentError: an argument is out of range, or the store has too few classes or images.
@@ -45,6 +46,7 @@ class Episodes:
     episodes: int
     seed: int
     transductive: bool = False
+    support: ImageStore | None = None
 
     def __post_init__(self) -> None:
         least = {"n_way": 2, "k_shot": 1, "n_query": 1, "n_unlabelled": 0, "episodes": 1, "seed": 0}
@@ -53,16 +55,41 @@ class Episodes:
         _check_store(self)
 
     def tables(self, at_a_time: int = 1) -> Iterator[npt.NDArray[np.int32]]:
-        """Row numbers of the images, int32 `[at_a_time, n_way, k_shot + n_query + n_unlabelled]`."""
-        classes = kernels.group_labels(self.store.labels)
-        others = self.n_query + self.n_unlabelled
+        """Row numbers of the images, int32 `[at_a_time, n_way, k_shot + n_query + n_unlabelled]`.
+
+        With `support`, its rows come first: row 0 of `store` has the number `len(support)`.
+        """
         chunk = at_a_time * max(1, _CHUNK // at_a_time)
         for first in range(0, self.episodes, chunk):
-            count = min(chunk, self.episodes - first)
-            drawn = kernels.sample_episodes(
-                classes, self.n_way, self.k_shot, others, count, self.seed, first_episode=first
+            drawn = self._drawn(first, min(chunk, self.episodes - first))
+            yield from (drawn[i : i + at_a_time] for i in range(0, len(drawn), at_a_time))
+
+    def gather(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """The images of rows of a table `[..., images per class]`, float32 `[..., H, W, C]`."""
+        if self.support is None:
+            return self.store.gather(rows)
+        support, others = np.split(rows, [self.k_shot], axis=-1)
+        parts = [
+            self.support.gather(support),
+            self.store.gather(others - len(self.support)),
+        ]
+        return np.concatenate(parts, axis=rows.ndim - 1)
+
+    def _drawn(self, first: int, count: int) -> npt.NDArray[np.int32]:
+        others = self.n_query + self.n_unlabelled
+        if self.support is None:
+            labels = kernels.group_labels(self.store.labels)
+            return kernels.sample_episodes(
+                labels, self.n_way, self.k_shot, others, count, self.seed, first_episode=first
             )
-            yield from (drawn[i : i + at_a_time] for i in range(0, count, at_a_time))
+        # The classes of an episode depend on the seed and on how many there are, not on their images.
+        examples, rest = (
+            kernels.sample_episodes(
+                kernels.group_labels(store.labels), self.n_way, *sizes, count, self.seed, first_episode=first
+            )
+            for store, sizes in ((self.support, (self.k_shot, 0)), (self.store, (1, others - 1)))
+        )
+        return np.concatenate([examples, rest + np.int32(len(self.support))], axis=2)
 
     def report(self, learner: Any, scores: Iterable[Any]) -> Report:
         """The report on the scores `[n_way * n_query, n_way]` of each episode."""
@@ -83,6 +110,7 @@ class Episodes:
             learner=type(learner).__name__,
             episode_accuracies=accuracies,
             n_unlabelled=self.n_unlabelled,
+            support_hash=None if self.support is None else self.support.content_hash,
         )
 
 
@@ -106,21 +134,46 @@ def check_whole_number(argument: str, value: Any, least: int) -> None:
 
 
 def _check_store(drawn: Episodes) -> None:
-    """Raises ArgumentError unless the store has the classes and images of an episode."""
-    store, n_query, n_unlabelled = drawn.store, drawn.n_query, drawn.n_unlabelled
-    if not isinstance(store, ImageStore | EmbeddingStore):
-        raise ArgumentError("store", "must be an ImageStore", described=type(store).__name__)
+    """Raises ArgumentError unless the stores have the classes and images of an episode."""
+    store, support = drawn.store, drawn.support
+    for argument, value in (("store", store), ("support", store if support is None else support)):
+        if not isinstance(value, ImageStore | EmbeddingStore):
+            raise ArgumentError(argument, "must be an ImageStore", described=type(value).__name__)
     if drawn.n_way > store.n_classes:
         raise ArgumentError(
             "n_way", f"must be at most {store.n_classes}, the number of classes of {store!r}", drawn.n_way
         )
-    images, smallest = drawn.k_shot + n_query + n_unlabelled, int(store.images_per_class.min())
-    if images > smallest:
-        name = store.class_names[int(store.images_per_class.argmin())]
+    others = drawn.n_query + drawn.n_unlabelled
+    if support is None:
+        _check_images("k_shot", drawn.k_shot, drawn.k_shot + others, store, drawn)
+        return
+    if support.class_names != store.class_names or support.image_shape != store.image_shape:
         raise ArgumentError(
-            "k_shot",
-            f"must be at most {smallest - n_query - n_unlabelled} with `n_query`={n_query} and "
-            f"`n_unlabelled`={n_unlabelled}: the class {name!r} of {store!r} has {smallest} images (classes "
-            f"that are too small can be left out with .with_min_images({images}))",
-            drawn.k_shot,
+            "support",
+            f"must have the classes and the shape of the images of {store!r}",
+            support,
         )
+    _check_images("k_shot", drawn.k_shot, drawn.k_shot, support, drawn)
+    _check_images("n_query", drawn.n_query, others, store, drawn)
+
+
+def _check_images(
+    argument: str, value: int, images: int, store: ImageStore | EmbeddingStore, drawn: Episodes
+) -> None:
+    """Raises ArgumentError unless each class has so many images, of which the argument takes some."""
+    smallest = int(store.images_per_class.min())
+    if images <= smallest:
+        return
+    name = store.class_names[int(store.images_per_class.argmin())]
+    beside = {"n_query": drawn.n_query, "n_unlabelled": drawn.n_unlabelled}
+    if argument == "n_query":
+        del beside["n_query"]
+    elif drawn.support is not None:
+        beside.clear()
+    given = " with " + " and ".join(f"`{one}`={count}" for one, count in beside.items()) if beside else ""
+    raise ArgumentError(
+        argument,
+        f"must be at most {smallest - images + value}{given}: the class {name!r} of {store!r} has {smallest} "
+        f"images (classes that are too small can be left out with .with_min_images({images}))",
+        value,
+    )

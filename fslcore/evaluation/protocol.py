@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data import EmbeddingStore, ImageStore
 from fslcore.evaluation.episodes import Episodes, check_whole_number
 from fslcore.evaluation.report import Report
@@ -80,6 +80,7 @@ def evaluate(
     transductive: bool = False,
     *,
     n_unlabelled: int = 0,
+    support: ImageStore | None = None,
     batch_size: int = 256,
     progress: Callable[[int], Any] | None = None,
 ) -> Report:
@@ -105,6 +106,9 @@ def evaluate(
             changes either way.
         n_unlabelled: images per class that a learner is given without their labels; for `MetaGAN`. Support
             and queries are the same as without them.
+        support: where the labelled examples come from, with the classes of `store`; None: from `store`, too.
+            For classes that the learner knows: `support` holds the images that it was trained on, `store` new
+            ones.
         batch_size: images embedded at a time, or fewer where the learner divides them to save memory.
         progress: called with the number of episodes done, after each.
 
@@ -118,8 +122,9 @@ def evaluate(
             it adapts and its network is for another `n_way`.
     """
     check_whole_number("batch_size", batch_size, 1)
+    transductive = as_bool("transductive", transductive)
     # Drawn first, so that a protocol that the store cannot serve does not cost the embedding of all images.
-    drawn = Episodes(store, n_way, k_shot, n_query, n_unlabelled, episodes, seed, transductive)
+    drawn = Episodes(store, n_way, k_shot, n_query, n_unlabelled, episodes, seed, transductive, support)
     check_learner(learner, store)
     if isinstance(learner, Adapter):
         if n_way != learner.n_way:
@@ -134,10 +139,11 @@ def evaluate(
             n_unlabelled,
         )
     elif transductive:
-        embedded = (_embed_together(learner, store, table) for (table,) in drawn.tables())
+        embedded = (_embed_together(learner, drawn, table) for (table,) in drawn.tables())
         scores = scores_of_embeddings(learner, embedded, k_shot)
     else:
-        embeddings = embed_all(learner, store, batch_size)
+        stores = [store] if support is None else [support, store]
+        embeddings = np.concatenate([embed_all(learner, one, batch_size) for one in stores])
         scores = scores_of_embeddings(learner, (embeddings[table] for (table,) in drawn.tables()), k_shot)
     return drawn.report(learner, _counted(scores, progress, episodes))
 
@@ -204,7 +210,7 @@ def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.
     of_one = 4 * episodes.n_way * per_class * height * width * channels
     at_a_time = max(1, min(_ADAPTED_AT_A_TIME, _ADAPTED_BYTES // of_one))
     for chunk, rows in enumerate(episodes.tables(at_a_time)):
-        images = episodes.store.gather(rows)
+        images = episodes.gather(rows)
         support, query, unlabelled = np.split(images, parts, axis=2)
         yield from np.asarray(
             learner.score_episodes(
@@ -218,11 +224,10 @@ def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.
         )
 
 
-def _embed_together(
-    learner: Embedder, store: ImageStore | EmbeddingStore, table: npt.NDArray[np.int32]
-) -> FloatArray:
+def _embed_together(learner: Embedder, drawn: Episodes, table: npt.NDArray[np.int32]) -> FloatArray:
     """The images of one episode embedded as one batch, float32 `[*table.shape, D]`."""
-    images = store.gather(table.ravel())
+    images = drawn.gather(table)
+    images = images.reshape(-1, *images.shape[2:])
     try:
         embeddings = learner.embed(images, training=True)
     except ArgumentError as error:

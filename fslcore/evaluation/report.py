@@ -35,6 +35,8 @@ class Report:
         learner: the name of the learner.
         episode_accuracies: float64 `[episodes]`, 0 to 1, for paired comparisons.
         n_unlabelled: images per class that the learner was given without their labels.
+        support_hash: hash of the images and labels that the examples were drawn from; None if from those that
+            `split_hash` is of.
     """
 
     accuracy: float
@@ -50,6 +52,7 @@ class Report:
     learner: str
     episode_accuracies: npt.NDArray[np.float64] = dataclasses.field(repr=False, compare=False)
     n_unlabelled: int = 0
+    support_hash: str | None = None
 
     @property
     def chance(self) -> float:
@@ -60,6 +63,8 @@ class Report:
         """The report for JSON: without `episode_accuracies`, and with None for a `ci95` that is NaN."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["episode_accuracies"]
+        if self.support_hash is None:
+            del fields["support_hash"]
         return {**fields, "ci95": None if math.isnan(self.ci95) else self.ci95, "chance": self.chance}
 
     def __str__(self) -> str:
@@ -85,7 +90,10 @@ def paired_difference(report: Report, baseline: Report) -> tuple[float, float]:
     Raises:
         ArgumentError: the reports are not about the same episodes.
     """
-    protocols = [(r.split_hash, r.n_way, r.k_shot, r.n_query, r.episodes, r.seed) for r in (report, baseline)]
+    protocols = [
+        (r.split_hash, r.support_hash, r.n_way, r.k_shot, r.n_query, r.episodes, r.seed)
+        for r in (report, baseline)
+    ]
     if protocols[0] != protocols[1]:
         raise ArgumentError("baseline", f"must be about the same episodes as `report` {report}", baseline)
     return mean_and_ci95(report.episode_accuracies - baseline.episode_accuracies)

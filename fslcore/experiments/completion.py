@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fslcore.data import ImageStore
-from fslcore.experiments import folders, runs, selection
+from fslcore.experiments import closed, folders, runs, selection
 from fslcore.experiments.failures import NotSaved
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 from fslcore.experiments.runs import Run
@@ -94,15 +94,24 @@ def _measure(run: Run, learner: Any, parts: Mapping[str, ImageStore], observer: 
 
     folder, recipe, test = run.folder, run.recipe, parts["test"]
     episodes = run.config.get("eval_episodes", _EPISODES)
-    protocols = recipe.protocols(test)
+    support = closed.support_of(parts)
+    protocols = recipe.protocols(test) if support is None else closed.protocols(recipe, support, test)
     measured = results.measure(
-        learner, recipe, test, protocols, episodes, recipe.key("test"), progress=observer.measuring
+        learner,
+        recipe,
+        test,
+        protocols,
+        episodes,
+        recipe.key("test"),
+        support=support,
+        progress=observer.measuring,
     )
     with unsaved_if_failing(folder / runs.METRICS, observer):
         results.write_metrics(run, measured, keep=False)
     observer.measured(run, measured, test)
-    for sentence in selection.shortfalls(recipe, test, protocols, recipe.usual_protocols(test)):
-        observer.noticed(sentence)
+    if support is None:
+        for sentence in selection.shortfalls(recipe, test, protocols, recipe.usual_protocols(test)):
+            observer.noticed(sentence)
     shown = min(episodes, _MOST_EPISODES_OF_A_CURVE)
     pictures.draw(folder, learner, recipe, parts["train"], test, shown, observer.undrawn)
 

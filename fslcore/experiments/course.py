@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fslcore.arguments import ArgumentError, as_int64, check_at_least
+from fslcore.arguments import ArgumentError, as_bool, as_int64, check_at_least, check_one_of
 from fslcore.data import ImageStore, datasets
-from fslcore.experiments import completion, folders, memory, pixels, runs, selection
+from fslcore.experiments import closed, completion, folders, memory, pixels, runs, selection
 from fslcore.experiments import parts as data_parts
 from fslcore.experiments.choices import planned_recipe
 from fslcore.experiments.recipes import Recipe, networks
@@ -48,6 +48,9 @@ def train(
     tensorboard: bool = False,
     skip_broken: bool = False,
     min_images: int | None = None,
+    small_classes: str = "drop",
+    resize: str = "stretch",
+    split: str | None = None,
     eval_episodes: int | None = None,
     threads: int | None = None,
     observer: Observer | None = None,
@@ -59,7 +62,8 @@ def train(
     Args:
         recipe: a recipe, which is trained as it is; or the name of a learner, a key of `RECIPES`, for its
             default recipe on this data.
-        data: the name of a dataset, such as "glyphs", or a folder with one sub-folder per class.
+        data: the name of a dataset, such as "glyphs", a folder with one sub-folder per class, or a table of
+            files and labels, a .csv file.
         out: run folder, new or empty, outside of the data; None: `runs/<learner>-<data>-<date-time>`.
         data_dir: where omniglot or emoji is kept; None: see `fslcore.data.load`.
         image_size: height and width that the images are resized to; None: 28, or 64 for a folder with
@@ -70,6 +74,11 @@ def train(
             `evaluate`; otherwise they are an error.
         min_images: leave out the classes with fewer images; None: those from which the learner cannot learn,
             and the few that have less than half of what is usual and than a step takes. The observer is told.
+        small_classes: "drop" leaves out the classes that have too few images; "error" refuses them.
+        resize: how pictures that are not square become so: "stretch", "crop" or "pad".
+        split: "label": new classes for validation and test; "group": those of new groups; "image": all
+            classes are trained on and measured, on new images (a closed set). None: as the data says, or
+            "label".
         eval_episodes: test episodes for each result; None: 1000, or 200 for a quick trial.
         threads: CPU threads; None: all, or those with which TensorFlow has started. The bits of the result
             depend on their number and on `recipe.layout`.
@@ -92,6 +101,8 @@ def train(
         0.97
     """
     observer = observer or Observer()
+    for name, switch in (("quick", quick), ("tensorboard", tensorboard), ("skip_broken", skip_broken)):
+        as_bool(name, switch)
     given = {name: value for name, value in chosen.items() if value is not None}
     if isinstance(recipe, str):
         recipe = planned_recipe(recipe, data_parts.place(data), quick, **given)
@@ -103,6 +114,9 @@ def train(
         recipe.check_learnable()
         fixed = None
     _check_counts(eval_episodes=eval_episodes, threads=threads, min_images=min_images)
+    check_one_of("small_classes", small_classes, ("drop", "error"))
+    if split is not None:
+        check_one_of("split", split, data_parts.SPLITS)
     data_parts.check_data_dir(data, data_dir)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ImportError("`tensorboard` needs the package tensorboard: pip install tensorboard")
@@ -117,18 +131,27 @@ def train(
         recipe.check_encoder()
     if image_size is None:
         image_size = pixels.usual_size(recipe.encoder, data)
-    whole = data_parts.load_parts(data, data_dir, image_size, observer.loading, skip_broken)
-    least = selection.least_images(recipe, whole, fixed, min_images)
+    left_out: list[str] = []
+    whole = data_parts.load_parts(
+        data, data_dir, image_size, observer.loading, skip_broken, resize, split, min_images, left_out
+    )
+    least = selection.least_images(recipe, whole, fixed, None if split == "image" else min_images)
     parts = selection.selected(whole, least)
-    for sentence in selection.left_out_in_words(whole, least):
+    left_out += selection.left_out_in_words(whole, least)
+    selection.check_none_left_out(left_out, small_classes)
+    for sentence in left_out:
         observer.left_out(sentence)
+    support = closed.support_of(parts)
     if few := networks.too_small_in_words(recipe.encoder, image_size, parts["train"].image_shape[2]):
         observer.noticed(few)
     if fixed is not None:
-        recipe = recipe.fitted(parts, given)
+        recipe = recipe.fitted(parts if support is None else {**parts, "test": support}, given)
     # What cannot be trained, or measured in the end, must not leave a folder behind.
     recipe.check(parts["train"])
-    recipe.protocols(parts["test"])
+    if support is None:
+        recipe.protocols(parts["test"])
+    else:
+        closed.protocols(recipe, support, parts["test"])
     memory.check(recipe, parts)
     learner = recipe.build(parts["train"].image_shape)
     with renamed(**recipe.samplers):
@@ -143,6 +166,9 @@ def train(
         "min_images": least,
         "classes": {name: list(part.class_names) for name, part in whole.items()},
         "split": data_parts.described(parts),
+        "split_by": split,
+        "split_min_images": min_images if split == "image" else None,
+        "preparation": None if (made := parts["train"].preparation) is None else made.to_config(),
         "eval_episodes": eval_episodes or (_QUICK_EPISODES if quick else _EPISODES),
         "threads": number,
         "tensorboard": tensorboard,
@@ -250,13 +276,20 @@ def evaluate(
     others = [] if against is None else [_on_same_data(against, run)]
     with observer.starting():
         fix_threads(threads, run.recipe.layout, required=threads is not None)
-    test, changes = data_parts.unseen_part_of_run(run, data, data_dir, min_images, observer.loading)
+    test, support, changes = data_parts.measured_part_of_run(
+        run, data, data_dir, min_images, observer.loading
+    )
     from fslcore.experiments import checkpoints, results
 
+    def protocols_of(recipe: Recipe, way: int | None, shot: int | None) -> list[tuple[int, int]]:
+        if support is not None:
+            return closed.protocols(recipe, support, test, way, shot)
+        return recipe.protocols(test, way, shot)
+
     results.kept_results(run.folder)  # a damaged file is an error before the measuring, not after it
-    protocols = run.recipe.protocols(test, way, shot)
+    protocols = protocols_of(run.recipe, way, shot)
     for recipe in (run.recipe, *(other.recipe for other in others)):
-        _check_queries(recipe, test, query, max(shot for _, shot in protocols))
+        _check_queries(recipe, test, query, 0 if support is not None else max(shot for _, shot in protocols))
     memory.check(run.recipe, {"test": test})
     learner = checkpoints.trained_learner(run, test.image_shape)
     step = checkpoints.load_progress(run.folder).step
@@ -267,7 +300,7 @@ def evaluate(
     rivals = []
     for other in others:
         for protocol in protocols:
-            other.recipe.protocols(test, *protocol)
+            protocols_of(other.recipe, *protocol)
         with renamed(run="against"):
             rivals.append((checkpoints.trained_learner(other, test.image_shape), other.recipe))
     with renamed(n_way="way", k_shot="shot", n_query="query", n_unlabelled="unlabelled"):
@@ -281,12 +314,14 @@ def evaluate(
             query=query,
             transductive=transductive,
             against=rivals[0] if rivals else None,
+            support=support,
             progress=observer.measuring,
         )
     observer.measured(run, measured, test)
     usual = run.recipe.usual_protocols(test) if way is None and shot is None else protocols
-    for sentence in selection.shortfalls(run.recipe, test, protocols, usual, query):
-        observer.noticed(sentence)
+    if support is None:
+        for sentence in selection.shortfalls(run.recipe, test, protocols, usual, query):
+            observer.noticed(sentence)
     with completion.unsaved_if_failing(run.folder / runs.METRICS, observer):
         results.write_metrics(run, measured, keep=True, against=others[0].folder if others else None)
     return measured
@@ -317,7 +352,8 @@ def _check_queries(recipe: Recipe, test: ImageStore, query: int | None, shot: in
     if query is not None and query > most:
         raise ArgumentError(
             "query",
-            f"must be at most {most} beside `shot={shot}` on {test!r}: {smallest_in_words(test)}",
+            f"must be at most {most}{f' beside `shot={shot}`' if shot else ''} on {test!r}: "
+            f"{smallest_in_words(test)}",
             query,
         )
 

@@ -14,12 +14,15 @@ import numpy as np
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore, datasets, default_split, load
 from fslcore.data.datasets import Progress
-from fslcore.experiments import folders
+from fslcore.data.datasets.dataset import LEAST_CLASSES, SHARES
+from fslcore.experiments import closed, folders
 from fslcore.experiments.renaming import renamed
 from fslcore.experiments.runs import Run
 from fslcore.experiments.selection import selected
 
 PathLike = str | os.PathLike[str]
+
+SPLITS = ("label", "group", "image")
 
 # The datasets that are kept in a folder of TensorFlow Datasets, or in one of their own.
 _IN_DATA_DIR = ("emoji", "omniglot")
@@ -32,20 +35,29 @@ def load_parts(
     image_size: int,
     progress: Progress,
     skip_broken: bool = False,
+    resize: str = "stretch",
+    split: str | None = None,
+    min_images: int | None = None,
+    notes: list[str] | None = None,
 ) -> dict[str, ImageStore]:
     """The classes for training, validation and test: "train", "val" and "test".
 
     Args:
-        data: a named dataset or a folder.
+        data: a named dataset, a folder or a table.
         data_dir: where omniglot or emoji is kept.
         image_size: height and width of the images.
         progress: called as `progress(done, total, what)` while images are read.
         skip_broken: leave out the files of a folder that cannot be read, with a warning.
+        resize: how pictures that are not square become so.
+        split: divide by "label", "group" or "image", 60 % / 20 % / 20 %; None: as the data says.
+        min_images: with the split by image, the images that a class must have.
+        notes: takes sentences about classes that the split by image leaves out.
 
     Raises:
         ArgumentError: there is no such dataset, or it is too small to be divided.
     """
-    return _divided(_loaded(data, data_dir, image_size, progress, skip_broken), data)
+    store = _loaded(data, data_dir, image_size, progress, skip_broken, resize)
+    return _divided(store, data, split, min_images, notes)
 
 
 def parts_of_run(
@@ -64,7 +76,7 @@ def parts_of_run(
     """
     at = _place_of(run, data)
     store = _of_the_run(run, at, data, data_dir, progress)
-    parts = selected(_divided(store, at), run.config.get("min_images", {}))
+    parts = selected(_divided(store, at, *_division_of(run)), run.config.get("min_images", {}))
     for name, found in described(parts).items():
         expected = run.config["split"][name]
         if found != expected:
@@ -78,14 +90,16 @@ def parts_of_run(
     return parts
 
 
-def unseen_part_of_run(
+def measured_part_of_run(
     run: Run,
     data: PathLike | None,
     data_dir: PathLike | None,
     min_images: int | None,
     progress: Progress,
-) -> tuple[ImageStore, list[str]]:
-    """The classes to measure the learner of a run on, none of which it has been trained on.
+) -> tuple[ImageStore, ImageStore | None, list[str]]:
+    """The images to measure the learner of a run on, none of which it has been trained on.
+
+    They are of classes that are new to it, or, in a closed set, of those that it knows.
 
     Args:
         run: the run.
@@ -95,7 +109,8 @@ def unseen_part_of_run(
         progress: as for `load_parts`.
 
     Returns:
-        The store; and sentences that say how it differs from the test part of the run, if it does.
+        The store; the images that examples are drawn from in a closed set, otherwise None; and sentences that
+        say how the store differs from the test part of the run, if it does.
 
     Raises:
         ArgumentError: the data has no such class, or the run does not tell which they are.
@@ -104,18 +119,21 @@ def unseen_part_of_run(
     store = _of_the_run(run, at, data, data_dir, progress)
     least = run.config.get("min_images", {})
     try:
-        parts = _divided(store, at)
-        found = described(selected(parts, least))
+        parts = _divided(store, at, *_division_of(run))
+        found = described(left := selected(parts, least))
     except ArgumentError:  # too small to be divided, or without classes of the size that training took
         parts, found = None, None
     if parts is not None and found == run.config["split"]:
+        support = closed.support_of(left)
+        if support is not None:
+            return left["test"], support, []
         test, notes = parts["test"], list[str]()
     else:
         test, notes = _unseen(run, store, at)
     if min_images is None:
         min_images = min(least.get("test", 1), int(test.images_per_class.max()))
     with renamed(n="min_images"):
-        return test.with_min_images(min_images), notes
+        return test.with_min_images(min_images), None, notes
 
 
 def place(data: PathLike) -> str:
@@ -147,6 +165,7 @@ def _loaded(
     image_size: int,
     progress: Progress,
     skip_broken: bool,
+    resize: str = "stretch",
     channels: int | None = None,
 ) -> ImageStore:
     on_error = "skip" if skip_broken else "raise"
@@ -159,6 +178,7 @@ def _loaded(
                 data_dir=data_dir,
                 progress=progress,
                 on_error=on_error,
+                resize=resize,
             )
         except ArgumentError as error:
             requirement = re.sub("`?on_error='skip'`?", "`skip_broken=True`", error.requirement)
@@ -167,13 +187,59 @@ def _loaded(
             ) from error
 
 
-def _divided(store: ImageStore, data: PathLike) -> dict[str, ImageStore]:
+def _division_of(run: Run) -> tuple[str | None, int | None]:
+    """What a run was divided by, and the images that each class had to have for that."""
+    return run.config.get("split_by"), run.config.get("split_min_images")
+
+
+def _divided(
+    store: ImageStore,
+    data: PathLike,
+    split: str | None = None,
+    min_images: int | None = None,
+    notes: list[str] | None = None,
+) -> dict[str, ImageStore]:
+    if split == "image":
+        return _divided_by_image(store, min_images, notes)
+    whole = datasets.of(store) is None and len(store.part_names) < 2
+    if split in (None, "label") and whole and store.n_classes < LEAST_CLASSES:
+        raise ArgumentError(
+            "data",
+            f"must have classes for training, validation and test: at least {LEAST_CLASSES} (`split='image'` "
+            "tells fewer classes apart, on new images)",
+            str(data),
+            described=f"{store.n_classes} classes in {data}",
+        )
     try:
-        return default_split(store)
+        if split is None:
+            return default_split(store)
+        named = datasets.of(store)
+        if split == "group" and named is not None and named.split_by_group is not None:
+            return named.split_by_group(store)
+        return store.split(split, 0, **SHARES)
     except ArgumentError as error:
         raise ArgumentError(
-            "data", f"must have classes for training, validation and test ({error})", str(data)
+            "data" if split is None else "split",
+            f"must have classes for training, validation and test ({error})",
+            str(data) if split is None else split,
         ) from error
+
+
+def _divided_by_image(
+    store: ImageStore, min_images: int | None, notes: list[str] | None
+) -> dict[str, ImageStore]:
+    """All classes in all parts; classes with fewer than an image for each, or than `min_images`, left out."""
+    least = max(min_images or 0, len(SHARES))
+    small = np.flatnonzero(store.images_per_class < least)
+    with renamed(n="min_images"):
+        kept = store.with_min_images(least)
+    if small.size and notes is not None:
+        names = _listed([store.class_names[int(i)] for i in small])
+        notes.append(
+            f"{small.size} of the {store.n_classes} classes {'is' if small.size == 1 else 'are'} left out, "
+            f"with fewer than {least} images: {names} (`min_images` sets the number)"
+        )
+    return kept.split("image", 0, **SHARES)
 
 
 def _place_of(run: Run, data: PathLike | None) -> str:
@@ -195,7 +261,9 @@ def _of_the_run(
             )
         folders.check_outside(run.folder, Path(at), "run", "; move the run out of it")
     kept = config.get("data_dir") if at == config["data"] and at in _IN_DATA_DIR else None
-    where = (at, data_dir or kept, config["image_size"], progress, config.get("skip_broken", False))
+    resize = (config.get("preparation") or {}).get("resize", "stretch")
+    skip_broken = config.get("skip_broken", False)
+    where = (at, data_dir or kept, config["image_size"], progress, skip_broken, resize)
     with renamed(**({"data": "run"} if data is None else {})):
         store = _loaded(*where)
         expected = config.get("image_shape")
@@ -208,6 +276,12 @@ def _of_the_run(
 def _unseen(run: Run, store: ImageStore, at: str) -> tuple[ImageStore, list[str]]:
     """The classes of a store that are not those of the run's training and validation, and what is new."""
     names = run.config.get("classes")
+    if names is not None and {*names["test"]} <= {*names["train"]}:
+        raise ArgumentError(
+            "data",
+            "must be as it was for a run on a closed set, or it is not known which images were trained on",
+            at,
+        )
     if names is None:
         raise ArgumentError(
             "run",

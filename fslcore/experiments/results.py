@@ -11,7 +11,7 @@ from typing import Any
 
 from fslcore.data import ImageStore
 from fslcore.evaluation import PixelNearestNeighbour, Report, evaluate, paired_difference
-from fslcore.experiments import checkpoints, folders, runs
+from fslcore.experiments import checkpoints, closed, folders, runs
 from fslcore.experiments.recipes import Recipe
 from fslcore.experiments.runs import Run
 
@@ -58,6 +58,7 @@ def measure(
     query: int | None = None,
     transductive: bool = False,
     against: tuple[Any, Recipe] | None = None,
+    support: ImageStore | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> list[Result]:
     """Evaluates a learner and, on the same episodes, nearest neighbours on pixels.
@@ -65,13 +66,14 @@ def measure(
     Args:
         learner: the trained learner.
         recipe: its recipe.
-        store: images of unseen classes.
+        store: images of unseen classes; in a closed set, unseen images.
         protocols: (way, shot) of each result.
         episodes: number of episodes for each.
         seed: seed of the episodes.
         query: queries per class; None: as `Recipe.queries` says.
         transductive: as for `evaluate`; the baseline ignores it.
         against: another trained learner with its recipe, to be evaluated on the same episodes.
+        support: in a closed set, the images that examples are drawn from.
         progress: called as `progress(done, total)` with numbers of episodes, of all learners and protocols.
 
     Returns:
@@ -90,7 +92,9 @@ def measure(
     report_progress(0)
     results = []
     for way, shot in protocols:
-        n_query = query or min(its.queries(store, shot) for _, its in trained)
+        n_query = query or min(
+            its.queries(store, shot) if support is None else closed.queries(store, its) for _, its in trained
+        )
         sizes = (way, shot, n_query, episodes, seed)
         reports = []
         for one, its in trained:
@@ -101,12 +105,14 @@ def measure(
                     *sizes,
                     transductive,
                     n_unlabelled=its.unlabelled_images,
+                    support=support,
                     progress=report_progress,
                 )
             )
             before += episodes
         report, *other = reports
-        results.append(Result(report, evaluate(PixelNearestNeighbour(), store, *sizes), *other))
+        baseline = evaluate(PixelNearestNeighbour(), store, *sizes, support=support)
+        results.append(Result(report, baseline, *other))
     return results
 
 

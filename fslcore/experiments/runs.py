@@ -30,6 +30,7 @@ from typing import Any
 
 from fslcore import files
 from fslcore.arguments import ArgumentError
+from fslcore.data.preparation import Preparation
 from fslcore.experiments import folders
 from fslcore.experiments.choices import recipe_from_json
 from fslcore.experiments.recipes import Recipe
@@ -242,6 +243,13 @@ def _split(value: Any) -> bool:
     )
 
 
+def _preparation(value: Any) -> bool:
+    try:
+        return value is None or (isinstance(value, dict) and bool(Preparation.from_config(value)))
+    except ArgumentError:
+        return False
+
+
 def _numbers(value: Any) -> bool:
     return isinstance(value, dict) and all(_whole(value.get(name)) for name in _PARTS)
 
@@ -268,6 +276,12 @@ _ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "skip_broken": ("true or false", lambda value: isinstance(value, bool)),
     "min_images": ("a number for each part", _numbers),
     "classes": ("the names of the classes of each part", _names),
+    "split_by": (
+        "label, group, image or null",
+        lambda value: value is None or (isinstance(value, str) and value in ("label", "group", "image")),
+    ),
+    "split_min_images": ("a number of images or null", lambda value: value is None or _whole(value)),
+    "preparation": ("a preparation of images or null", _preparation),
     "split": ("the sizes and the hash of each part", _split),
     "eval_episodes": ("a number of episodes", _whole),
     "threads": ("a number of threads", _whole),
@@ -277,5 +291,5 @@ _ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 # Runs of earlier versions do not have these.
 _LATER_ENTRIES = {
     *("data_dir", "image_shape", "min_images", "classes", "eval_episodes", "threads", "tensorboard"),
-    *("versions", "skip_broken"),
+    *("versions", "skip_broken", "split_by", "split_min_images", "preparation"),
 }

@@ -14,6 +14,7 @@ import numpy as np
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
+from fslcore.experiments import closed
 from fslcore.experiments.recipes import Recipe
 from fslcore.experiments.recipes.sizing import smallest_class, smallest_in_words
 
@@ -30,6 +31,8 @@ def least_images(
 ) -> dict[str, int]:
     """The images that a class of each part must have.
 
+    In a closed set the training part alone decides, and the others only need a query.
+
     Args:
         recipe: the recipe before its sizes have been shrunk to the data.
         parts: "train", "val" and "test".
@@ -42,7 +45,11 @@ def least_images(
     wanted = {"train": recipe.images_needed(), "test": recipe.images_measured()}
     floors = {"train": recipe.images_needed(fixed), "test": recipe.images_measured(fixed)}
     least = {}
+    known = closed.is_closed(parts)
     for name, part in parts.items():
+        if known and name != "train":
+            least[name] = 1
+            continue
         sizes = part.images_per_class
         floor = floors.get(name, 2 + recipe.unlabelled_images)
         if min_images is not None:
@@ -62,8 +69,12 @@ def least_images(
 
 
 def selected(parts: Mapping[str, ImageStore], least: Mapping[str, int]) -> dict[str, ImageStore]:
-    """The parts without the classes that have too few images; a part that is not in `least` stays whole."""
-    return {name: part.with_min_images(least.get(name, 1)) for name, part in parts.items()}
+    """The parts without the classes that have too few images; a part that is not in `least` stays whole.
+
+    What the training part of a closed set does not have, the others do not have either.
+    """
+    left = {name: part.with_min_images(least.get(name, 1)) for name, part in parts.items()}
+    return closed.aligned(left) if closed.is_closed(parts) else left
 
 
 def left_out_in_words(parts: Mapping[str, ImageStore], least: Mapping[str, int]) -> list[str]:
@@ -85,6 +96,17 @@ def left_out_in_words(parts: Mapping[str, ImageStore], least: Mapping[str, int])
                 f"{', '.join(names)}{f' and {more} more' if more else ''} (`min_images` sets the number)"
             )
     return sentences
+
+
+def check_none_left_out(sentences: Collection[str], small_classes: str) -> None:
+    """Raises ArgumentError if classes are left out, as `left_out_in_words` says, that must not be."""
+    if sentences and small_classes == "error":
+        raise ArgumentError(
+            "small_classes",
+            "must be 'drop' where classes have too few images",
+            small_classes,
+            described=f"{small_classes!r}: {'; '.join(sentences)}",
+        )
 
 
 def shortfalls(

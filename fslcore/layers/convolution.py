@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from fslcore import twins
-from fslcore.arguments import check_at_least, check_conv_block
+from fslcore.arguments import as_float, check_at_least, check_conv_block
 from fslcore.ops import conv_block
 from fslcore.ops.convolution import has_conv_block
 
@@ -55,7 +55,7 @@ class ConvBlock(keras.Layer):
         self.filters = filters
         self.strides, self.pool_size, self.epsilon = check_conv_block(strides, pool_size, epsilon, precision)
         self.precision = precision
-        self.momentum = momentum
+        self.momentum = as_float("momentum", momentum)
 
     def build(self, input_shape: Shape) -> None:
         """Makes the weights for images of the shape (batch, height, width, channels)."""

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore.arguments import check_activation
+from fslcore.arguments import as_bool, check_activation
 
 Tensor = Any
 Shape = tuple[int | None, ...]
@@ -38,7 +38,7 @@ class DenseSigmoid(keras.Layer):
     def __init__(self, use_bias: bool = True, activation: str | None = "sigmoid", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_activation(activation)
-        self.use_bias = use_bias
+        self.use_bias = as_bool("use_bias", use_bias)
         self.activation = activation
 
     def build(self, input_shape: list[Shape]) -> None:

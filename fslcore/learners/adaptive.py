@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.learners import adaptation
 from fslcore.learners.classifiers import classifier
 from fslcore.learners.inner import (
@@ -26,12 +26,14 @@ from fslcore.learners.inner import (
     InnerOptimizer,
     Snapshot,
     Tensors,
+    check_inner_optimizer,
     compiled_loop,
 )
 from fslcore.learners.networks import (
     check_at_least,
     check_classifier,
     check_images,
+    check_same_episodes,
     check_trainable,
     check_transductive,
 )
@@ -79,6 +81,7 @@ class AdaptiveLearner(TaskModel):
     ) -> None:
         super().__init__(**kwargs)
         check_classifier(network)
+        check_inner_optimizer(inner_optimizer)
         check_at_least(1, adapt_steps=adapt_steps, adapt_batch=adapt_batch)
         self.network = network
         self.inner_optimizer = inner_optimizer
@@ -160,16 +163,20 @@ class AdaptiveLearner(TaskModel):
             Logits float32 `[episodes, n_way * n_query, n_way]`, the queries class by class.
 
         Raises:
-            ArgumentError: the shapes do not fit the network, the learner takes no unlabelled images, or
-                `transductive` is True and the network has no batch normalisation, or has random layers.
+            ArgumentError: the shapes do not fit the network or each other, the learner takes no unlabelled
+                images, or `transductive` is True and the network has no batch normalisation, or has random
+                layers.
         """
         support, query = (tf.convert_to_tensor(x, tf.float32) for x in (support, query))
+        if unlabelled is not None:
+            unlabelled = tf.convert_to_tensor(unlabelled, tf.float32)
+        check_at_least(0, first=None if tf.is_tensor(first) else first)
+        check_same_episodes(support=support, query=query, unlabelled=unlabelled)
         check_images("support", support[0], self.network)
         check_images("query", query[0], self.network)
         if unlabelled is not None:
-            unlabelled = tf.convert_to_tensor(unlabelled, tf.float32)
             self._check_unlabelled(unlabelled[0])
-        if transductive:
+        if as_bool("transductive", transductive):
             check_transductive(self.network, self.normalization)
         episodes, n_way, k_shot = support.shape[:3]
         order = self.adaptation_order(n_way * k_shot, seed, first, episodes)

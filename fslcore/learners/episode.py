@@ -78,12 +78,14 @@ class EpisodeLearner(EmbeddingLearner):
         query = tf.reshape(embeddings[:, k_shot:], (n_way * n_query, embeddings.shape[-1]))
         return self.class_scores(embeddings[:, :k_shot], query)
 
-    def class_scores(self, support: tf.Tensor, query: tf.Tensor) -> tf.Tensor:
+    def class_scores(self, support: tf.Tensor, query: tf.Tensor, counts: Any = None) -> tf.Tensor:
         """Scores queries against classes given by embedded examples.
 
         Args:
-            support: `[n_way, k_shot, D]` embeddings.
+            support: `[n_way, k_shot, D]` embeddings, or a `tf.RaggedTensor` `[n_way, None, D]`.
             query: `[Q, D]` embeddings.
+            counts: how many examples of each class there are, integers `[n_way]` from 1 to `k_shot`: the
+                first ones count, whatever stands behind them. None: all.
 
         Returns:
             float32 `[Q, n_way]`: logits of the classes; larger = more alike.

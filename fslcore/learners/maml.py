@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.learners.episodic import EpisodicLearner, TaskResult, TrainingTask
 from fslcore.learners.inner import InnerAdam, InnerOptimizer, all_gradients
 from fslcore.learners.networks import check_twice_differentiable
@@ -46,13 +46,13 @@ class MAML(EpisodicLearner):
         **options: Any,
     ) -> None:
         super().__init__(network, inner_optimizer, **options)
+        self.second_order = as_bool("second_order", second_order)
         if second_order and isinstance(inner_optimizer, InnerAdam):
             raise ArgumentError(
                 "inner_optimizer", "must be learners.InnerSGD for second_order=True", inner_optimizer
             )
         if second_order:
             check_twice_differentiable(network, frozen=self.normalization == "frozen")
-        self.second_order = second_order
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes."""

@@ -11,8 +11,9 @@ import keras
 import tensorflow as tf
 
 from fslcore import ops
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.learners.episode import EpisodeLearner
+from fslcore.learners.ragged import padded
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -56,7 +57,7 @@ class MatchingNetwork(EpisodeLearner):
             raise ArgumentError("temperature", "must be a finite number above 0", temperature)
         self.initial_temperature = float(temperature)
         self.log_temperature: keras.Variable | None = None
-        if learn_temperature:
+        if as_bool("learn_temperature", learn_temperature):
             self.log_temperature = self.add_weight(
                 shape=(),
                 initializer=keras.initializers.Constant(math.log(temperature)),
@@ -72,20 +73,25 @@ class MatchingNetwork(EpisodeLearner):
             return tf.constant(self.initial_temperature, tf.float32)
         return tf.exp(tf.convert_to_tensor(self.log_temperature))
 
-    def class_scores(self, support: tf.Tensor, query: tf.Tensor) -> tf.Tensor:
+    def class_scores(self, support: tf.Tensor, query: tf.Tensor, counts: Any = None) -> tf.Tensor:
         """Scores queries against classes given by embedded examples.
 
         Args:
-            support: `[n_way, k_shot, D]` embeddings.
+            support: `[n_way, k_shot, D]` embeddings, or a `tf.RaggedTensor` `[n_way, None, D]`.
             query: `[Q, D]` embeddings.
+            counts: how many examples of each class there are, integers `[n_way]` from 1 to `k_shot`: the
+                first ones count, whatever stands behind them. None: all.
 
         Returns:
             float32 `[Q, n_way]`: logarithms of the probabilities of the classes; larger = more alike.
         """
+        support, there = padded(support, counts)
         n_way, k_shot = tf.shape(support)[0], tf.shape(support)[1]
         examples = tf.reshape(support, (n_way * k_shot, support.shape[-1] or tf.shape(support)[2]))
         cosines = 1.0 - ops.pairwise(query, examples, metric="cosine")
         logits = tf.reshape(self.temperature * cosines, (tf.shape(query)[0], n_way, k_shot))
+        if there is not None:
+            logits = tf.where(there, logits, -math.inf)
         # Logarithms of sums of exponentials: the attention to a class may be too small for float32.
         of_classes = tf.reduce_logsumexp(logits, axis=2)
         return tf.nn.log_softmax(of_classes, axis=1)

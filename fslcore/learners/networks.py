@@ -103,7 +103,9 @@ def weights_that_may_train(network: keras.Model) -> list[Any]:
 
 
 def check_store(store: ImageStore, network: keras.Model) -> None:
-    """Raises ArgumentError unless the images have the shape that the network takes."""
+    """Raises ArgumentError unless it is a store, of images of the shape that the network takes."""
+    if not isinstance(store, ImageStore):
+        raise ArgumentError("store", "must be an ImageStore", described=type(store).__name__)
     shape = network.input_shape[1:]
     if store.image_shape != shape:
         raise ArgumentError(
@@ -122,6 +124,22 @@ def check_images(argument: str, images: tf.Tensor, network: keras.Model) -> None
             f"must be images [{n_way}, images per class, {', '.join(map(str, shape))}] for this network",
             list(images.shape),
         )
+
+
+def check_same_episodes(**sets: tf.Tensor | None) -> None:
+    """Raises ArgumentError unless all sets `[episodes, ...]` are of the same episodes, at least one."""
+    episodes: int | None = None
+    for argument, images in sets.items():
+        if images is None:
+            continue
+        count = images.shape[0] if images.shape.rank else 0
+        if count == 0:
+            raise ArgumentError(argument, "must have at least 1 episode", list(images.shape))
+        if None not in (count, episodes) and count != episodes:
+            raise ArgumentError(
+                argument, f"must be of the {episodes} episodes of the support", list(images.shape)
+            )
+        episodes = count
 
 
 def check_transductive(network: keras.Model, normalization: str | None) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from fslcore import ops
 from fslcore.arguments import ArgumentError, as_float, check_one_of
 from fslcore.learners.episode import EpisodeLearner
+from fslcore.learners.ragged import padded
 
 METRICS = ("sqeuclidean", "cosine")
 
@@ -49,19 +50,28 @@ class Prototypical(EpisodeLearner):
             raise ArgumentError("temperature", "must be a finite number above 0", temperature)
         self.metric, self.temperature = metric, float(temperature)
 
-    def class_scores(self, support: tf.Tensor, query: tf.Tensor) -> tf.Tensor:
+    def class_scores(self, support: tf.Tensor, query: tf.Tensor, counts: Any = None) -> tf.Tensor:
         """Scores queries against classes given by embedded examples.
 
         Args:
-            support: `[n_way, k_shot, D]` embeddings.
+            support: `[n_way, k_shot, D]` embeddings, or a `tf.RaggedTensor` `[n_way, None, D]`.
             query: `[Q, D]` embeddings.
+            counts: how many examples of each class there are, integers `[n_way]` from 1 to `k_shot`: the
+                first ones count, whatever stands behind them. None: all.
 
         Returns:
             float32 `[Q, n_way]`: minus the squared distance to each prototype, or their cosine times the
             temperature; larger = more alike.
         """
+        support, there = padded(support, counts)
         # Means in half precision would lose digits that the distances need.
-        prototypes = tf.reduce_mean(tf.cast(support, tf.float32), axis=1)
+        support = tf.cast(support, tf.float32)
+        if there is None:
+            prototypes = tf.reduce_mean(support, axis=1)
+        else:
+            prototypes = (
+                tf.reduce_sum(support, axis=1) / tf.reduce_sum(tf.cast(there, tf.float32), 1)[:, None]
+            )
         if self.metric == "cosine":
             return self.temperature * (1.0 - ops.pairwise(query, prototypes, metric="cosine"))
         return -ops.pairwise(query, prototypes, metric="sqeuclidean")

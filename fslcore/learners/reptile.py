@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data import ImageStore
 from fslcore.encoders import conv4_classifier
 from fslcore.learners.adaptive import AdaptiveLearner
@@ -101,7 +101,7 @@ class Reptile(AdaptiveLearner):
             **kwargs,
         )
         self.inner_steps, self.inner_batch, self.meta_batch = inner_steps, inner_batch, meta_batch
-        self.sequential = sequential
+        self.sequential = as_bool("sequential", sequential)
         self.memory = [
             self.add_weight(
                 name=f"memory_{i}",

@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.labels import class_ids
 from fslcore.layers import DenseSigmoid, GramMatrix
 from fslcore.learners.embedding import EmbeddingLearner
 from fslcore.learners.fitting import bound, has_entries_of, name_of, of_keras
 from fslcore.learners.networks import embedding_width
+from fslcore.learners.ragged import padded
 from fslcore.learners.watching import Watch
 from fslcore.losses import BinaryCrossentropy, TripletSemiHardLoss
 from fslcore.losses.batch_loss import BatchTripletLoss
@@ -78,7 +80,9 @@ class Siamese(EmbeddingLearner):
         self._own_losses: tuple[str, ...] = ()
         self._own_metrics: tuple[str, ...] = ()
         self.shots = shots
-        self.larger_is_alike = _is_similarity(self.gram) if larger_is_alike is None else larger_is_alike
+        if larger_is_alike is None:
+            larger_is_alike = _is_similarity(self.gram)
+        self.larger_is_alike = as_bool("larger_is_alike", larger_is_alike)
         width = embedding_width(encoder)
         if width is not None:
             self.gram.build((None, width))
@@ -109,12 +113,14 @@ class Siamese(EmbeddingLearner):
         embeddings = self.encode(inputs, training=training)
         return self.gram(embeddings) if self.output_kind == "gram" else embeddings
 
-    def class_scores(self, support: tf.Tensor, query: tf.Tensor) -> tf.Tensor:
+    def class_scores(self, support: tf.Tensor, query: tf.Tensor, counts: Any = None) -> tf.Tensor:
         """Scores queries against classes given by embedded examples.
 
         Args:
-            support: `[n_way, k_shot, D]` embeddings.
+            support: `[n_way, k_shot, D]` embeddings, or a `tf.RaggedTensor` `[n_way, None, D]`.
             query: `[Q, D]` embeddings.
+            counts: how many examples of each class there are, integers `[n_way]` from 1 to `k_shot`: the
+                first ones count, whatever stands behind them. None: all.
 
         Returns:
             float32 `[Q, n_way]`: the mean (or best) kernel value over the examples of each class, negated
@@ -131,12 +137,18 @@ class Siamese(EmbeddingLearner):
                 "encoder does not say how wide embeddings are",
                 described=f"{kernel.name!r} without weights",
             )
-        support = tf.convert_to_tensor(support)
+        support, there = padded(support, counts)
         n_way, k_shot = tf.shape(support)[0], tf.shape(support)[1]
         values = self.gram.pairwise(query, tf.reshape(support, (n_way * k_shot, support.shape[-1])))
         scores = tf.reshape(values, (-1, n_way, k_shot))
         scores = scores if self.larger_is_alike else -scores
-        return tf.reduce_mean(scores, axis=-1) if self.shots == "mean" else tf.reduce_max(scores, axis=-1)
+        if there is None:
+            combine = tf.reduce_mean if self.shots == "mean" else tf.reduce_max
+            return combine(scores, axis=-1)
+        if self.shots == "best":
+            return tf.reduce_max(tf.where(there, scores, -math.inf), axis=-1)
+        total = tf.reduce_sum(tf.where(there, scores, 0.0), axis=-1)
+        return total / tf.reduce_sum(tf.cast(there, scores.dtype), axis=1)
 
     def compile_options(self, options: dict[str, Any]) -> dict[str, Any]:
         """The arguments; keeps which losses and metrics of Keras there are, which suit pairs only."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from fslcore.arguments import as_bool
 from fslcore.losses.mining import EmbeddingsLoss, loss_of_embeddings
 from fslcore.replicas import refuse_replicas
 
@@ -125,7 +126,7 @@ class TripletHardLoss(EmbeddingsLoss):
         soft: bool = False,
     ) -> None:
         super().__init__(margin, distance_metric, name, reduction)
-        self.soft = soft
+        self.soft = as_bool("soft", soft)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of class ids and embeddings."""

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fslcore.arguments import as_bool
 from fslcore.labels import nan_if_wrong, same_class, square_matrix
 from fslcore.losses.batch_loss import BatchLoss
 
@@ -37,7 +38,7 @@ def binary_crossentropy(y_true: Tensor, y_pred: Tensor, balanced: bool = False) 
     # Not tf.clip_by_value, which may turn NaN into a number.
     scores = tf.where(scores < epsilon, epsilon, tf.where(scores > 1.0 - epsilon, 1.0 - epsilon, scores))
     losses = nan_if_wrong(-tf.math.log(tf.where(matching, scores, 1.0 - scores) + epsilon), y_true)
-    if not balanced:
+    if not as_bool("balanced", balanced):
         return losses
     batch = tf.shape(scores)[0]
     others = ~tf.eye(batch, dtype=tf.bool)
@@ -71,7 +72,7 @@ class BinaryCrossentropy(BatchLoss):
         name: str | None = "binary_crossentropy",
     ) -> None:
         super().__init__(name, reduction)
-        self.balanced = balanced
+        self.balanced = as_bool("balanced", balanced)
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss of a batch, as for any `keras.losses.Loss`."""

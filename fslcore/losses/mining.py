@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from fslcore import ops, twins
-from fslcore.arguments import ArgumentError, check_mining
+from fslcore.arguments import ArgumentError, as_bool, as_float, check_mining
 from fslcore.distance_matrix import distances_of_mined_triplets, mean_hinge, mean_softplus
 from fslcore.labels import class_ids, nan_if_wrong, same_class, square_matrix
 from fslcore.losses.batch_loss import BatchTripletLoss
@@ -64,7 +64,8 @@ def loss_of_embeddings(
     """`triplet_mining_loss`, or with `soft` the mean of log(1 + exp(D[a, p] - D[a, n])) without a margin."""
     check_mining(mining)
     check_distance_metric(distance_metric)
-    if soft:
+    margin = as_float("margin", margin)
+    if as_bool("soft", soft):
         loss = mean_softplus(*distances_of_triplets(y_true, y_pred, mining, distance_metric))
     elif callable(distance_metric):
         loss = mean_hinge(*distances_of_triplets(y_true, y_pred, mining, distance_metric), margin)
@@ -120,7 +121,7 @@ class EmbeddingsLoss(BatchTripletLoss):
     ) -> None:
         super().__init__(name, reduction)
         check_distance_metric(distance_metric)
-        self.margin = margin
+        self.margin = as_float("margin", margin)
         self.distance_metric = distance_metric
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from fslcore.arguments import as_float
 from fslcore.distance_matrix import triplet_semihard_of_distances
 from fslcore.labels import nan_if_wrong, same_class, square_matrix
 from fslcore.losses.batch_loss import BatchTripletLoss
@@ -54,7 +55,7 @@ class TripletLoss(BatchTripletLoss):
         name: str | None = "triplet_loss",
     ) -> None:
         super().__init__(name, reduction)
-        self.margin = margin
+        self.margin = as_float("margin", margin)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of labels and distances."""
@@ -67,5 +68,6 @@ class TripletLoss(BatchTripletLoss):
 
 def _loss_of_matrix(y_true: Tensor, y_pred: Tensor, margin: float) -> Tensor:
     distances = square_matrix(y_pred)
+    margin = as_float("margin", margin)
     loss = triplet_semihard_of_distances(distances, same_class(y_true, distances), margin)
     return nan_if_wrong(loss, y_true)

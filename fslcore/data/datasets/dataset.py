@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -20,10 +21,12 @@ Item = TypeVar("Item")
 Progress = Callable[[int, int, str], object]
 
 _EVERY_CHANNELS = (1, 3)
-_LEAST_CLASSES = 8  # the fewest of which the last 20 % are two
+SHARES: dict[str, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
+_IN_WORDS = ", ".join(f"{name}={share}" for name, share in SHARES.items())
+LEAST_CLASSES = 8  # the fewest of which the last 20 % are two
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Request:
     """What a loader is asked for; the attributes are the arguments of `fslcore.data.load`."""
 
@@ -33,6 +36,8 @@ class Request:
     cache_dir: str | os.PathLike[str] | None = None
     progress: Progress | None = None
     on_error: str = "raise"
+    resize: str = "stretch"
+    storage: str = "memory"
 
 
 def split_by_class(store: ImageStore) -> dict[str, ImageStore]:
@@ -42,20 +47,60 @@ def split_by_class(store: ImageStore) -> dict[str, ImageStore]:
         ArgumentError: There are so few classes that the test part has only one: nothing can be told apart
             there.
     """
-    if store.n_classes < _LEAST_CLASSES:
-        own = (
-            "choose the parts yourself, such as store.split(train=2, test=2)"
-            if store.n_classes >= 4
-            else "add classes"
-        )
+    if store.n_classes < LEAST_CLASSES:
+        own = "choose the parts yourself, such as store.split(train=2, test=2), or " * (store.n_classes >= 4)
+        own += f"tell these classes apart on new images: store.split(by='image', {_IN_WORDS})"
         raise ArgumentError(
             "store",
-            f"must have at least {_LEAST_CLASSES} classes to be divided 60 % / 20 % / 20 % into train, val "
+            f"must have at least {LEAST_CLASSES} classes to be divided 60 % / 20 % / 20 % into train, val "
             "and test, with two or more to tell apart in the test part",
             store,
             described=f"{store.n_classes} in {store!r}; {own}",
         )
-    return store.split(train=0.6, val=0.2, test=0.2)
+    return store.split("label", 0, **SHARES)
+
+
+def split_as_given(store: ImageStore) -> dict[str, ImageStore]:
+    """The split of data whose owner has divided it: `store.parts`.
+
+    Validation that is not there is taken from the training, 20 % of its classes, or of the images of each
+    class where the classes of the other part are those of the training. A warning says so, and where only
+    some of the classes are new.
+
+    Raises:
+        ArgumentError: There is no part "train", or the training has too few classes to give some away.
+    """
+    given = {
+        name: store.take(store.parts == i, f"{store.name}/{name}") for i, name in enumerate(store.part_names)
+    }
+    if "train" not in given:
+        raise ArgumentError(
+            "store",
+            "must have a part 'train'",
+            store,
+            described=f"{' and '.join(map(repr, given))} in {store!r}",
+        )
+    said = []
+    train, test = given["train"], given["test" if "test" in given else "val"]
+    known = np.isin(test.class_names, train.class_names)
+    if "test" not in given:
+        said.append("there is no part 'test': 'val' is taken for it")
+    val = given.get("val") if "test" in given else None
+    if val is None:
+        by = "image" if known.all() else "label"
+        parts = train.split(by=by, train=1 - SHARES["val"], val=SHARES["val"])
+        train, val = parts["train"], parts["val"]
+        whose = "of the images of each class" if by == "image" else "of the classes"
+        said.append(f"validation takes 20 % {whose} of 'train'")
+    if 0 < known.sum() < known.size:
+        said.append(
+            f"{known.sum()} of the {known.size} classes for the test are classes of 'train', too, so that "
+            "only the others are new to a learner"
+        )
+    if said:
+        warnings.warn(f"{store.name}: {'; '.join(said)}", stacklevel=3)
+    found = {"train": train, "val": val, "test": test}
+    return {name: dataclasses.replace(part, name=f"{store.name}/{name}") for name, part in found.items()}
 
 
 def split_by_named_groups(store: ImageStore, held_out: Mapping[str, Sequence[str]]) -> dict[str, ImageStore]:
@@ -69,7 +114,7 @@ def split_by_named_groups(store: ImageStore, held_out: Mapping[str, Sequence[str
     }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Dataset:
     """A dataset that `fslcore.data.load` can load.
 
@@ -82,6 +127,7 @@ class Dataset:
         split: Divides it into "train", "val" and "test".
         has_data_dir: Whether it is kept in a folder that the user names, as omniglot is in that of TensorFlow
             Datasets.
+        prepares: Whether its images are made from the user's pictures, of any size.
         split_by_group: Divides it by whole groups, where `split` does not; None for no official such split.
     """
 
@@ -92,6 +138,7 @@ class Dataset:
     grouped: bool = False
     split: Callable[[ImageStore], dict[str, ImageStore]] = split_by_class
     has_data_dir: bool = False
+    prepares: bool = False
     split_by_group: Callable[[ImageStore], dict[str, ImageStore]] | None = None
 
     def check(

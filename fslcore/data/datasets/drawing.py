@@ -71,7 +71,12 @@ def cached(
     fonts = [(path.name, cache.content_digest(path)) for path in paths]
     source = cache.digest([fonts, features.version("freetype2")])
     return cache.load_or_build(
-        key, source, lambda: build(paths, request.image_size, request.progress), request.cache_dir
+        key,
+        source,
+        lambda: build(paths, request.image_size, request.progress),
+        request.cache_dir,
+        storage=request.storage,
+        progress=request.progress,
     )
 
 

@@ -50,7 +50,8 @@ class LeftOut:
 
     def explains(self, folder: Path) -> bool:
         """Whether it is said already why a folder has no images."""
-        return any(folder in (path, *path.parents) for path in self._of.get(RUNS, ()))
+        runs = self._of.get(RUNS, ())
+        return folder in self._of.get(UNREADABLE, ()) or any(folder in (run, *run.parents) for run in runs)
 
     def count(self, reason: str) -> int:
         """How many are left out for a reason."""

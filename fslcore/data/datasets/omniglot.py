@@ -48,14 +48,16 @@ def load(request: Request) -> ImageStore:
     folder = Path(chosen).expanduser().resolve()
     key = f"omniglot-{request.image_size}-r{_VERSION}-{cache.digest(str(folder))}"
     source = _source(folder)
-    if source is None:
-        store = cache.read(cache.directory(request.cache_dir) / f"{key}.store")
-        if store is not None:
-            return store
+    if source is None and cache.read(cache.directory(request.cache_dir) / f"{key}.store") is None:
         _prepare(folder)
         source = _source(folder)
     return cache.load_or_build(
-        key, source, lambda: _checked_build(folder, request.image_size, request.progress), request.cache_dir
+        key,
+        source,
+        lambda: _checked_build(folder, request.image_size, request.progress),
+        request.cache_dir,
+        storage=request.storage,
+        progress=request.progress,
     )
 
 

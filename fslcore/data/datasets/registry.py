@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from fslcore.arguments import ArgumentError
-from fslcore.data.datasets import folder
+from fslcore.data.datasets import folder, records, tfds
 from fslcore.data.datasets.dataset import Dataset
 from fslcore.data.store import ImageStore
 
@@ -46,6 +46,10 @@ def find(name_or_path: str | os.PathLike[str]) -> Dataset:
     """
     if isinstance(name_or_path, str) and name_or_path in _NAMES:
         return get(name_or_path)
+    if isinstance(name_or_path, str) and name_or_path.startswith(tfds.PREFIX):
+        return tfds.dataset(name_or_path)
+    if isinstance(name_or_path, (str, os.PathLike)) and (files := records.files_of(name_or_path)):
+        return records.dataset(files)
     if isinstance(name_or_path, (str, os.PathLike)) and Path(name_or_path).expanduser().is_dir():
         return folder.dataset(Path(name_or_path).expanduser())
     known = ", ".join(map(repr, _NAMES))
@@ -59,5 +63,5 @@ def of(store: ImageStore) -> Dataset | None:
     if store.name not in _NAMES:
         return None
     dataset = get(store.name)
-    # The name of a folder may be that of a dataset, but a folder has no groups.
-    return dataset if dataset.grouped == (store.groups is not None) else None
+    # The name of a folder may be that of a dataset, but its images have been prepared.
+    return dataset if dataset.grouped == (store.groups is not None) and store.preparation is None else None

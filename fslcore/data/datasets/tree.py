@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which files of a folder are the images of which class."""
+"""What a folder holds: its images and folders, and what of it is left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from fslcore.arguments import ArgumentError
 from fslcore.data.datasets import left_out
 from fslcore.data.datasets.left_out import LeftOut, printable
-from fslcore.data.datasets.pictures import is_picture, suffixes
+from fslcore.data.pictures import is_picture, suffixes
 
 _SYSTEM_FOLDERS = (
     "__macosx",
@@ -25,47 +25,39 @@ _SYSTEM_FOLDERS = (
 )
 _SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r")
 _TEXT = (".csv", ".json", ".log", ".md", ".rst", ".tsv", ".txt", ".xml", ".yaml", ".yml")
-_PARTS = ("dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation")
 _RUN_FILES = ("config.json", "metrics.json", "checkpoint.npz")
 
 
 @dataclass
 class Folder:
-    """The images in a folder, and its sub-folders that hold any, in the order of their names."""
+    """The paths of the images in a folder, and its sub-folders that hold any, in the order of their names."""
 
     path: Path
-    images: list[Path] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     folders: list[Folder] = field(default_factory=list)
 
-    def every(self) -> list[Path]:
+    def every(self) -> list[str]:
         """The images of the folder and of all below it."""
         return self.images + [image for folder in self.folders for image in folder.every()]
 
 
-def classes_of(root: Path, notes: LeftOut) -> dict[str, list[Path]]:
-    """The images of each class: those in a sub-folder of `root` and in all folders below it.
+def read(root: Path, notes: LeftOut) -> Folder:
+    """The images in a folder and in all folders below it.
 
     Args:
         root: The folder.
         notes: Takes what is left out.
 
-    Returns:
-        For the name of each class its files, both sorted.
-
     Raises:
-        ArgumentError: There are fewer than two classes, the sub-folders are parts such as "train" and "test",
-            or they hold sub-folders that look like the classes.
+        ArgumentError: The folder cannot be read.
     """
-    tree = _read(root, notes, suffixes(), ())
-    for image in tree.images:
-        notes.add(left_out.LOOSE, image)
-    _check_layout(tree, notes)
-    return {printable(folder.path.name): folder.every() for folder in tree.folders}
+    return _read(root, notes, suffixes(), ())
 
 
 def _read(path: Path, notes: LeftOut, endings: Collection[str], above: tuple[tuple[int, int], ...]) -> Folder:
     """A folder with all that is below it; `above` are the folders that it is in."""
     found = Folder(path)
+    empty: list[Path] = []
     try:
         status = path.stat()
         with os.scandir(path) as scanned:
@@ -83,19 +75,41 @@ def _read(path: Path, notes: LeftOut, endings: Collection[str], above: tuple[tup
         notes.add(left_out.UNREADABLE, path)
         return found
     for entry in entries:
+        if _is_plain_image(entry, endings):
+            found.images.append(entry.path)
+            continue
         below = path / entry.name
         reason = _reason(entry, below, endings)
         if reason is not None:
             notes.add(reason, below)
         elif entry.is_file():
-            found.images.append(below)
+            found.images.append(entry.path)
         else:
             folder = _read(below, notes, endings, (*above, here))
             if folder.images or folder.folders:
                 found.folders.append(folder)
-            elif not above and not notes.explains(below):
-                notes.add(left_out.EMPTY, below)
+            elif not notes.explains(below):
+                empty.append(below)
+        # Of empty folders within each other, the outermost is named.
+        if empty and (found.images or found.folders or not above):
+            for folder_without in empty:
+                notes.add(left_out.EMPTY, folder_without)
+            empty.clear()
     return found
+
+
+def _is_plain_image(entry: os.DirEntry[str], endings: Collection[str]) -> bool:
+    """Whether an entry needs no closer look, as almost all do."""
+    name = entry.name
+    ending = os.path.splitext(name)[1]
+    return (ending in endings or ending.lower() in endings) and name[0] != "." and _is_file(entry)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _reason(entry: os.DirEntry[str], path: Path, endings: Collection[str]) -> str | None:
@@ -112,7 +126,7 @@ def _reason(entry: os.DirEntry[str], path: Path, endings: Collection[str]) -> st
         images = _holds_images(path, endings) if is_folder else is_file and is_picture(path)
         return left_out.HIDDEN_IMAGES if images else left_out.HIDDEN
     if is_folder:
-        return left_out.RUNS if _is_run(path) else None
+        return left_out.RUNS if is_run(path) else None
     if not is_file:
         return left_out.UNREADABLE
     if ending in endings:
@@ -129,7 +143,7 @@ def _holds_images(folder: Path, endings: Collection[str]) -> bool:
         return False
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
     """Whether fslcore has written a training into a folder: its pictures are no class."""
     if not any((folder / name).is_file() for name in _RUN_FILES):
         return False
@@ -141,66 +155,3 @@ def _is_run(folder: Path) -> bool:
         if isinstance(content, dict) and "format" in content and "versions" in content:
             return True
     return (folder / _RUN_FILES[2]).is_file() and (folder / _RUN_FILES[0]).is_file()
-
-
-def _check_layout(tree: Folder, notes: LeftOut) -> None:
-    names = [folder.path.name for folder in tree.folders]
-    parts = [name for name in names if name.lower() in _PARTS]
-    where = printable(tree.path)
-    if parts and len(parts) == len(names):
-        raise _refused(
-            tree,
-            f"{where} with {_joined(parts)}, which are parts of a data set and no classes; load each by "
-            f"itself, such as {where}/{printable(parts[0])}",
-        )
-    if parts:
-        notes.remark(
-            f"{_joined(parts)} {'is' if len(parts) == 1 else 'are'} taken for classes, by name a part"
-        )
-    nested = [folder for folder in tree.folders if not folder.images]
-    if len(names) == 1 and nested:
-        raise _refused(
-            tree,
-            _counted(tree, notes)
-            + f"; {where}/{printable(names[0])} holds sub-folders with images: load that",
-        )
-    if len(names) < 2:
-        raise _refused(tree, _counted(tree, notes))
-    # A folder such as "images" in each class is no further level.
-    below = {folder.path.name for one in nested for folder in one.folders}
-    if len(nested) == len(names) and (len(below) > 1 or any(len(one.folders) > 1 for one in nested)):
-        example = nested[0].folders[0].path.relative_to(tree.path)
-        raise _refused(
-            tree,
-            f"{where}, whose {len(names)} sub-folders hold no images themselves but sub-folders with images, "
-            f"such as {printable(example)}; load one of them, such as {where}/{printable(names[0])}, or put "
-            "all classes side by side",
-        )
-
-
-def _counted(tree: Folder, notes: LeftOut) -> str:
-    names = [printable(folder.path.name) for folder in tree.folders]
-    found = [f"{len(names)} sub-folder" + (f" ({names[0]})" if names else "s")]
-    if empty := notes.count(left_out.EMPTY):
-        found.append(f"{empty} without any, the first {notes.first(left_out.EMPTY)!r}")
-        found[0] += " that hold" + ("s" if names else "") + " images"
-    if tree.images:
-        found.append(f"{len(tree.images)} images beside")
-    for reason in (left_out.RUNS, left_out.SYSTEM, left_out.UNREADABLE, left_out.OTHER):
-        if count := notes.count(reason):
-            found.append(f"{count} {reason}, the first {notes.first(reason)!r}")
-    run = ", a run folder of fslcore," if _is_run(tree.path) else ""
-    return f"{printable(tree.path)}{run} with " + " and ".join(found)
-
-
-def _joined(names: list[str]) -> str:
-    return " and ".join(f"{printable(name)}/" for name in names)
-
-
-def _refused(tree: Folder, described: str) -> ArgumentError:
-    return ArgumentError(
-        "name_or_path",
-        "must be a folder with one sub-folder per class and at least two classes",
-        tree.path,
-        described=described,
-    )

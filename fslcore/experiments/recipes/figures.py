@@ -37,7 +37,7 @@ def episode(
     """
     query = min(_MOST_QUERIES, query)
     table = kernels.sample_episodes(unseen.labels, way, shot, query + spare, 1, seed)[0]
-    images = kernels.gather_images(unseen.images, table)
+    images = unseen.gather(table)
     support, queries, unlabelled = np.split(images, [shot, shot + query], axis=1)
     scores = scores_of(support, queries, unlabelled if spare else None)
     names = [unseen.class_names[unseen.labels[row[0]]] for row in table]
@@ -48,7 +48,7 @@ def distances(learner: Any, unseen: ImageStore, seed: int) -> Figure:
     """Distances between the embeddings of some images, sorted by class."""
     way, samples = min(20, unseen.n_classes), min(10, int(unseen.images_per_class.min()))
     rows = kernels.sample_episodes(unseen.labels, way, samples, 0, 1, seed)[0].ravel()
-    embeddings = embedded(learner, kernels.gather_images(unseen.images, rows))
+    embeddings = embedded(learner, unseen.gather(rows))
     return plots.distance_matrix(
         kernels.pairwise(embeddings, metric="euclidean"),
         unseen.labels[rows],

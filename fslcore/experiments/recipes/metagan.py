@@ -164,6 +164,6 @@ class MetaGANRecipe(QueryRecipe):
 
         columns = max(self.shot, min(_GENERATED_COLUMNS, int(unseen.images_per_class.min())))
         table = kernels.sample_episodes(unseen.labels, self.way, columns, 0, 1, self.key("test"))[0]
-        real = kernels.gather_images(unseen.images, table)
+        real = unseen.gather(table)
         generated = learner.generate(real[:, : self.shot], self.way * columns, seed=self.seed)
         return plots.real_versus_generated(real, np.reshape(generated, real.shape))

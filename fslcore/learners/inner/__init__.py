@@ -12,7 +12,13 @@
 from fslcore.learners.inner.compiled import CompiledLoop, compiled_loop
 from fslcore.learners.inner.graph import GraphLoop, all_gradients
 from fslcore.learners.inner.loop import Fitted, InnerLoop, Snapshot, Tensors
-from fslcore.learners.inner.optimizers import INNER_OPTIMIZERS, InnerAdam, InnerOptimizer, InnerSGD
+from fslcore.learners.inner.optimizers import (
+    INNER_OPTIMIZERS,
+    InnerAdam,
+    InnerOptimizer,
+    InnerSGD,
+    check_inner_optimizer,
+)
 
 __all__ = [
     "INNER_OPTIMIZERS",
@@ -26,5 +32,6 @@ __all__ = [
     "Snapshot",
     "Tensors",
     "all_gradients",
+    "check_inner_optimizer",
     "compiled_loop",
 ]

@@ -8,7 +8,6 @@ be used in this way too, but do more work per weight: they keep a momentum, for 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -16,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from fslcore import ops, twins
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_float
 from fslcore.learners.inner.loop import Tensors
 
 
@@ -88,7 +87,7 @@ class InnerAdam:
     def __post_init__(self) -> None:
         _check_above_zero("learning_rate", self.learning_rate)
         _check_above_zero("epsilon", self.epsilon)
-        if not 0 <= self.beta_2 < 1:
+        if not 0 <= as_float("beta_2", self.beta_2) < 1:
             raise ArgumentError("beta_2", "must be in [0, 1)", self.beta_2)
 
     def initial_state(self, weights: Sequence[Any]) -> Tensors:
@@ -115,11 +114,18 @@ class InnerAdam:
         return cls(**config)
 
 
+def check_inner_optimizer(optimizer: Any) -> None:
+    """Raises ArgumentError unless it has the methods of an `InnerOptimizer`; a Keras optimizer has not."""
+    methods = ("initial_state", "update", "get_config")
+    if isinstance(optimizer, type) or not all(callable(getattr(optimizer, name, None)) for name in methods):
+        raise ArgumentError(
+            "inner_optimizer", "must be learners.InnerSGD(...) or learners.InnerAdam(...)", optimizer
+        )
+
+
 INNER_OPTIMIZERS = {"adam": InnerAdam, "sgd": InnerSGD}  # by the names in presets and recipes
 
 
 def _check_above_zero(argument: str, value: float) -> None:
-    if not value > 0:
+    if not as_float(argument, value) > 0:
         raise ArgumentError(argument, "must be above 0", value)
-    if not math.isfinite(value):
-        raise ArgumentError(argument, "must be finite", value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One image file -> uint8, whatever its format, colours and depth; and a folder's common depth.
+"""One image file -> 8 bits, whatever its format, colours and depth; and the common depth of many files.
 
 Files with more than 8 bits per value do not say how many of them are used: a camera of 12 bits writes files
 of 16 bits whose values end at 4095. `Depth` finds that out from all files together.
@@ -7,16 +7,22 @@ of 16 bits whose values end at 4095. `Depth` finds that out from all files toget
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
+import io
+import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+File = str | os.PathLike[str]
 
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # EPS starts another program; the others are only recognised, or are no images.
@@ -24,7 +30,12 @@ _NOT_READ = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
 # Formats whose first bytes cannot be those of a text. The others are known by their endings only.
 _KNOWN_BY_CONTENT = ("AVIF", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PSD", "QOI", "TIFF", "WEBP")
 _PIXELS_AT_ONCE = 50_000_000  # held decoded by all threads together, 4 bytes each; one image may have more
+_SMALL_PIXELS = 250_000  # so few need no room: all threads together hold little
+_READ_AT_ONCE = 1 << 20  # bytes of a file
 _ORIENTATION = 0x0112  # of EXIF
+_PLAIN_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
+# Where an image of these formats says that it is transparent, or turned.
+_SPECIAL = frozenset(("exif", "Raw profile type exif", "transparency", "XML:com.adobe.xmp", "xmp"))
 _DEPTHS = (8, 10, 12, 14, 16)
 
 
@@ -58,13 +69,19 @@ class Depth:
     unit: bool = True
 
     @classmethod
-    def of(cls, headers: list[Header]) -> Depth:
+    def of(cls, headers: Sequence[Header]) -> Depth:
         """The depth of all images of a folder."""
         whole = int(max((header.most for header in headers if header.kind == "integer"), default=65535))
         bits = next((bits for bits in _DEPTHS if whole < 2**bits), whole.bit_length())
         return cls(bits, max((header.most for header in headers if header.kind == "float"), default=1.0) <= 1)
 
-    def in_words(self, headers: list[Header]) -> list[str]:
+    def check(self, header: Header) -> None:
+        """Raises ValueError for an image that is deeper than those that this depth was found from."""
+        white = {"": None, "integer": 2**self.bits - 1, "float": 1 if self.unit else 255}[header.kind]
+        if white is not None and header.most > white:
+            raise ValueError(f"its values go up to {header.most:g}, and {white} is white")
+
+    def in_words(self, headers: Sequence[Header]) -> list[str]:
         """What had to be guessed, one sentence each."""
         whole = [header for header in headers if header.kind == "integer"]
         floats = sum(header.kind == "float" for header in headers)
@@ -87,50 +104,55 @@ class Depth:
 
 def suffixes() -> frozenset[str]:
     """The endings, in lower case and with their dot, of the formats that are read."""
-    formats = _formats()
-    return frozenset(ending for ending, of in Image.registered_extensions().items() if of in formats)
+    read = formats()
+    return frozenset(ending for ending, of in Image.registered_extensions().items() if of in read)
 
 
-def is_picture(file: Path) -> bool:
+def is_picture(file: File) -> bool:
     """Whether the content of a file is that of an image, whatever its name."""
     try:
-        with Image.open(file, formats=[name for name in _formats() if name in _KNOWN_BY_CONTENT]):
+        with Image.open(file, formats=[name for name in formats() if name in _KNOWN_BY_CONTENT]):
             return True
     except Exception:  # depends on the format
         return False
 
 
-def header(file: Path) -> Header:
-    """What is known of an image before it is read; raises what `Image.open` raises."""
-    with _opened(file) as image:
-        kind = _kind(image)
-        gray = _is_gray(image)
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        most = 0.0
-        if kind:
-            with _ROOM.taken(image):
-                values = _deep_values(file, image)[..., :3]
-                least, most = float(values.min()), float(values.max())
-            limit = 255.0 if kind == "float" else float(2**32)
-            if not (np.isfinite([least, most]).all() and 0 <= least <= most <= limit):
-                raise ValueError(
-                    f"its values, from {least:g} to {most:g}, are no brightness from 0 to 1 or to {limit:.0f}"
-                )
+def header(file: File | None, image: Image.Image) -> Header:
+    """What is known of an opened image before its values are scaled; raises what Pillow raises."""
+    kind = _kind(image)
+    gray = _is_gray(image)
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    most = 0.0
+    if kind:
+        with room(image):
+            values = _deep_values(file, image)[..., :3]
+            least, most = float(values.min()), float(values.max())
+        limit = 255.0 if kind == "float" else float(2**32)
+        if not (np.isfinite([least, most]).all() and 0 <= least <= most <= limit):
+            raise ValueError(
+                f"its values, from {least:g} to {most:g}, are no brightness from 0 to 1 or to {limit:.0f}"
+            )
     return Header(gray, pages, kind, most)
 
 
-def read(file: Path, image_size: int, channels: int, depth: Depth) -> npt.NDArray[np.uint8]:
-    """The image as uint8 [image_size, image_size, channels]; raises what `Image.open` raises."""
-    with _opened(file) as image, _ROOM.taken(image):
-        flat = _eight_bits(file, image, depth)
-        if flat is not image:
-            flat.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-        ImageOps.exif_transpose(flat, in_place=True)
-        flat = _on_white(flat)
-        mode = "L" if channels == 1 else "RGB"
-        flat = flat if flat.mode == mode else flat.convert(mode)
-        small = flat.resize((image_size, image_size), Image.Resampling.BILINEAR)
-        return np.asarray(small, dtype=np.uint8).reshape(image_size, image_size, channels)
+def flat(image: Image.Image, channels: int, depth: Depth, file: File | None = None) -> Image.Image:
+    """The image upright, on white, with 8 bits per value, of mode "L" or "RGB"; raises what Pillow raises.
+
+    Args:
+        image: The image, which this may change.
+        channels: 1 or 3.
+        depth: How deep images become 8 bits.
+        file: Where it comes from: the lower bits of deep colours are read from there.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    if _is_plain(image):
+        return image if image.mode == mode else image.convert(mode)
+    shallow = _eight_bits(file, image, depth)
+    if shallow is not image:
+        shallow.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    ImageOps.exif_transpose(shallow, in_place=True)
+    shallow = _on_white(shallow)
+    return shallow if shallow.mode == mode else shallow.convert(mode)
 
 
 class _Room:
@@ -156,17 +178,57 @@ class _Room:
 
 
 _ROOM = _Room(_PIXELS_AT_ONCE)
+_NO_WAITING = contextlib.nullcontext()
 
 
-def _formats() -> list[str]:
+def share_room(processes: int) -> None:
+    """Leaves this process its share of the pixels that several processes may hold decoded at once."""
+    global _ROOM
+    _ROOM = _Room(_PIXELS_AT_ONCE // processes)
+
+
+def room(image: Image.Image) -> AbstractContextManager[None]:
+    """A context in which an image may be held decoded: it waits until others are done."""
+    return _NO_WAITING if image.width * image.height <= _SMALL_PIXELS else _ROOM.taken(image)
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats that are read, as Pillow names them: its own, and those of pillow-heif if it is there."""
     Image.init()
-    return [name for name in Image.OPEN if name not in _NOT_READ]
+    with contextlib.suppress(ImportError):
+        pillow_heif = importlib.import_module("pillow_heif")
+        pillow_heif.register_heif_opener()
+    return tuple(name for name in Image.OPEN if name not in _NOT_READ)
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    with Image.open(file, formats=_formats()) as image:
-        yield image
+def opened(source: File | BinaryIO) -> Image.Image:
+    """The image in a file, not decoded yet; to be closed. Raises what Pillow raises."""
+    if not isinstance(source, (str, os.PathLike)):
+        return Image.open(source, formats=formats())
+    ordered = _likely_first(os.path.splitext(os.fspath(source))[1].lower())
+    file = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        # Read at once: Pillow would ask for the pieces one by one.
+        size = os.fstat(file).st_size
+        content = os.read(file, size + 1) if size <= _READ_AT_ONCE else b""
+    finally:
+        os.close(file)
+    if not content or len(content) != size:
+        return Image.open(source, formats=ordered)
+    try:
+        return Image.open(io.BytesIO(content), formats=ordered)
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError("it is of no format that Pillow reads") from None
+
+
+@functools.cache
+def _likely_first(ending: str) -> tuple[str, ...]:
+    """The formats, first the one that files with this ending have, if their content shows it."""
+    likely = Image.registered_extensions().get(ending)
+    if likely not in _KNOWN_BY_CONTENT:
+        return formats()
+    return (likely, *(name for name in formats() if name != likely))
 
 
 def _is_gray(image: Image.Image) -> bool:
@@ -174,6 +236,14 @@ def _is_gray(image: Image.Image) -> bool:
         return image.mode in _GRAY_MODES
     red, green, blue = np.reshape(image.getpalette(), (-1, 3)).T
     return bool(np.all(red == green) and np.all(green == blue))
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether an image has 8 bits, no transparency and no orientation, as almost all have."""
+    if image.format not in _PLAIN_FORMATS or image.mode not in ("L", "RGB") or _kind(image):
+        return False
+    image.load()  # a PNG may have its orientation at the end
+    return _SPECIAL.isdisjoint(image.info)
 
 
 def _kind(image: Image.Image) -> str:
@@ -193,13 +263,13 @@ def _raw_mode(image: Image.Image) -> str:
     return mode if isinstance(mode, str) else ""
 
 
-def _deep_values(file: Path, image: Image.Image) -> npt.NDArray[Any]:
+def _deep_values(file: File | None, image: Image.Image) -> npt.NDArray[Any]:
     """The values of an image whose kind is not "", [height, width, bands]."""
     upper = np.atleast_3d(np.asarray(image))
-    if image.mode not in ("RGB", "RGBA"):
+    if file is None or image.mode not in ("RGB", "RGBA"):
         return upper
     # Read with the bytes of a value exchanged, Pillow's upper 8 bits are the lower ones.
-    with _opened(file) as again:
+    with opened(file) as again:
         swapped = _raw_mode(again)[:-1] + {"B": "L", "L": "B"}.get(_raw_mode(again)[-1:], "")
         codec, box, offset, arguments = again.tile[0]
         arguments = (swapped, *arguments[1:]) if isinstance(arguments, tuple) else swapped
@@ -211,11 +281,11 @@ def _deep_values(file: Path, image: Image.Image) -> npt.NDArray[Any]:
     return (upper.astype(np.uint16) << 8) | lower
 
 
-def _eight_bits(file: Path, image: Image.Image, depth: Depth) -> Image.Image:
+def _eight_bits(file: File | None, image: Image.Image, depth: Depth) -> Image.Image:
     """An image of 8 bits per value; Pillow's own conversion of deeper ones would clip instead of scale."""
     kind = _kind(image)
     if kind == "float" and depth.unit:
-        return Image.fromarray(np.rint(np.asarray(image) * 255.0).astype(np.uint8))
+        return Image.fromarray(np.rint(np.clip(np.asarray(image), 0, 1) * 255.0).astype(np.uint8))
     if kind != "integer" or (depth.bits == 16 and image.mode in ("RGB", "RGBA")):
         return image
     # Transparency may use more bits than the colours do.

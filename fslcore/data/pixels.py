@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""The images of a store inside a `tf.data.Dataset`: gathered from memory, from a memory map, or decoded."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from fslcore import ops
+from fslcore.data.arrays import tensor_of
+from fslcore.data.jpeg import JpegImages
+from fslcore.data.views import AnyImages, MappedRows, Residence
+
+_LARGE = 2**26  # bytes of images: another copy of so many is worth avoiding
+
+
+class Pixels(ABC):
+    """The images uint8 [N, H, W, C] that a sampler draws from.
+
+    Attributes:
+        image_shape: [H, W, C].
+        is_large: Whether the rewriting of datasets by tf.data, which copies the tensors that they use, must
+            be kept from them.
+    """
+
+    image_shape: list[int]
+    is_large: bool
+
+    @abstractmethod
+    def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
+        """Images float32 [*rows.shape, H, W, C] in [0, 1].
+
+        Args:
+            rows: Row numbers of the images.
+            turns: Quarter turns, for the leading axes of `rows`.
+        """
+
+    def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
+        """The tables, while what the images take of memory is watched.
+
+        Args:
+            tables: Elements for which images are gathered.
+            images: How many, for one element.
+        """
+        del images
+        return tables
+
+
+def pixels_of(images: AnyImages, tensor: Callable[[], tf.Tensor]) -> Pixels:
+    """The images of a store, wherever they lie; `tensor` makes a tensor of those that are an array."""
+    if isinstance(images, JpegImages):
+        return _Compressed(images)
+    if isinstance(images, MappedRows):
+        return _Gathered(tensor_of(images.base), images.base, images.rows)
+    return _Gathered(tensor(), images)
+
+
+class _Gathered(Pixels):
+    """Images of an array in memory or in a memory map, all of them or some rows."""
+
+    def __init__(self, tensor: tf.Tensor, images: Any, rows: npt.NDArray[np.int64] | None = None) -> None:
+        self._images = tensor
+        self._rows = None if rows is None else constant(rows)
+        self._residence = Residence(images)
+        self.image_shape = list(images.shape[1:])
+        self.is_large = math.prod(images.shape) >= _LARGE
+
+    def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
+        """Images float32 [*rows.shape, H, W, C] in [0, 1]."""
+        found = rows if self._rows is None else tf.gather(self._rows, rows)
+        return ops.gather_images(self._images, found, rotations=turns)
+
+    def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
+        """The tables; now and then a look at the pages of a large memory map may release them."""
+        if not self._residence.images_between:
+            return tables
+        every = max(1, self._residence.images_between // max(1, images))
+
+        def look() -> tf.Tensor:
+            return tf.numpy_function(self._look, [], tf.bool)
+
+        def passed_on(number: tf.Tensor, table: Any) -> Any:
+            with tf.control_dependencies([tf.cond(number % every == every - 1, look, lambda: False)]):
+                return tf.nest.map_structure(tf.identity, table)
+
+        return tables.enumerate().map(unconverted(passed_on))
+
+    def _look(self) -> np.bool_:
+        self._residence.look()
+        return np.True_
+
+
+class _Compressed(Pixels):
+    """Images that are decoded when they are gathered."""
+
+    def __init__(self, images: JpegImages) -> None:
+        self._images = images
+        self.image_shape = list(images.shape[1:])
+        self.is_large = False
+
+    def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
+        """Images float32 [*rows.shape, H, W, C] in [0, 1]."""
+        # Only the bytes are fetched in Python; TensorFlow decodes without its lock.
+        flat = tf.reshape(rows, [-1])
+        encoded = tf.ensure_shape(tf.numpy_function(self._images.encoded, [flat], tf.string), [None])
+        images = tf.map_fn(unconverted(self._decoded), encoded, fn_output_signature=tf.uint8)
+        positions = tf.reshape(tf.range(tf.size(flat)), tf.shape(rows))
+        return ops.gather_images(images, positions, rotations=turns)
+
+    def _decoded(self, encoded: tf.Tensor) -> tf.Tensor:
+        channels = self.image_shape[2]
+        image = tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE")
+        return tf.ensure_shape(image, self.image_shape)
+
+
+def unconverted(function: Any) -> Any:
+    """The function without AutoGraph, which takes long to find nothing to convert."""
+    return tf.autograph.experimental.do_not_convert(function)
+
+
+def constant(values: Any) -> tf.Tensor:
+    """An eager tensor on the CPU, even where a graph is being built."""
+    with tf.init_scope(), tf.device("CPU:0"):
+        return tf.constant(values)
