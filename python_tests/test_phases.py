@@ -14,7 +14,7 @@ from noise import noise
 from fslcore.arguments import ArgumentError
 from fslcore.encoders import by_name
 from fslcore.experiments import Interrupted, checkpoints, choices, runs, training
-from fslcore.experiments.recipes import phases
+from fslcore.experiments.recipes import Recipe, phases
 from fslcore.experiments.recipes.phases import Phase
 
 PHASES = "frozen:2:0.01,top:1:0.003,all:2:0.001"
@@ -179,6 +179,35 @@ def test_a_run_is_opened_without_the_pretrained_weights(tmp_path, store, monkeyp
     opened = checkpoints.trained_learner(runs.Run(tmp_path, {}, recipe), (32, 32, 3))
     assert asked == [("efficientnet-lite0", (32, 32, 3), None)]
     assert same(opened.encoder.variables, learner.encoder.variables)
+
+
+def test_a_frozen_phase_learns_from_embeddings_what_it_would_from_images(tmp_path, store, monkeypatch):
+    recipe = planned(phases="frozen:1:0.01")
+    ends = []
+    for name in ("embeddings", "images"):
+        learner = recipe.build((32, 32, 3))
+        if name == "images":
+            monkeypatch.setattr(type(recipe), "data_of", Recipe.data_of)
+        training.train(learner, recipe, store, runs.create(tmp_path / name, {}))
+        ends.append([np.asarray(variable) for variable in learner.encoder.head.variables])
+    start = recipe.build((32, 32, 3)).encoder.head.variables
+    # Three steps of Adam, each of which moves a weight by up to 0.01; the embeddings differ by rounding.
+    for one, other, before in zip(*ends, map(np.asarray, start), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+        assert not np.array_equal(one, before)
+
+
+def test_a_headed_encoder_takes_images_and_embeddings_and_is_saved(tmp_path):
+    encoder = planned().build((32, 32, 3)).encoder
+    images = np.random.default_rng(0).random((3, 32, 32, 3), dtype=np.float32)
+    expected = np.asarray(encoder(images))
+    embeddings = np.asarray(encoder.network(images))
+    np.testing.assert_allclose(encoder(embeddings[:, None, None]), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, rtol=0, atol=1e-6)
+    encoder.save(tmp_path / "encoder.keras")
+    again = keras.models.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_array_equal(again(images), expected)
+    np.testing.assert_allclose(again(embeddings[:, None, None]), expected, rtol=0, atol=1e-6)
 
 
 # ---- the arguments
