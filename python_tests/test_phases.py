@@ -168,7 +168,9 @@ def test_of_equal_epochs_the_last_is_best():
 def test_a_run_is_opened_without_the_pretrained_weights(tmp_path, store, monkeypatch):
     recipe = planned()
     learner = recipe.build((32, 32, 3))
-    checkpoints.save_weights(tmp_path, learner)
+    recipe.enter(learner, 1)
+    learner.optimizer.build(learner.trainable_variables)
+    checkpoints.save_weights(tmp_path, learner, step=8)
     asked = []
 
     def watched(*sizes):
