@@ -65,6 +65,7 @@ class EmbeddingRecipe(Recipe):
         "`epochs` and `learning_rate`.",
         NETWORK,
         default=None,
+        form="a list",
     )
     head: int = field("Width of the linear layer behind a pretrained network.", NETWORK, default=256, above=0)
 
