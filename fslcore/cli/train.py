@@ -141,7 +141,7 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
                 show_default=False,
                 rich_help_panel=fields.TASKS,
             ),
-        ] = 28,
+        ] = None,
         resize: Annotated[
             str,
             typer.Option(
