@@ -43,7 +43,7 @@ class EmbeddingRecipe(Recipe):
     quick: ClassVar[dict[str, int]] = {"way": 20, "epochs": 3, "steps_per_epoch": 20}
     # For a pretrained network, in place of the defaults; the epochs are those of the phases.
     tuning: ClassVar[Mapping[str, Any]] = {
-        "phases": "frozen:4:2e-3,all:7:5e-4",
+        "phases": "frozen:5:2e-3,all:12:5e-4",
         "steps_per_epoch": 20,
         "augment": "crop,turn,colour",
     }
