@@ -36,7 +36,7 @@ classes.
   fslcore train --resume runs/mine              continue after Ctrl-C
   fslcore train siamese --help                  the options of a learner
 """
-_PANELS = (fields.TASKS, fields.NETWORK, fields.TRAINING, fields.INNER_LOOP, fields.GENERATOR, shared.RUN)
+_PANELS = (fields.TASKS, fields.TRAINING, fields.NETWORK, fields.INNER_LOOP, fields.GENERATOR, shared.RUN)
 _TYPES: dict[str, Any] = {"int": int | None, "float": float | None, "bool": bool | None, "str": str | None}
 # The datasets that have defaults of their own, and any other.
 _DATASETS = ("glyphs", "omniglot", "other data")

@@ -3,7 +3,7 @@
 
     load(name | folder | table) ──> ImageStore ──> split ──> episodes, pk_batches (tf.data.Dataset)
 
-`EmbeddingStore` has the same methods for embeddings of the images, which `fslcore.encoders.embed_store` makes.
+`EmbeddingStore` has the same methods for embeddings of images, which `fslcore.encoders.embed_store` makes.
 Loading imports no TensorFlow unless the dataset must be read through it for the first time.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError
-from fslcore.data.checks import check_count, check_sorted, checked_indices, form
-from fslcore.data.splits import partition
+from fslcore.data.checks import check_count, check_rows, check_sorted, checked_indices, form
+from fslcore.data.labelling import indices_of_names, names_at, names_of
+from fslcore.data.preparation import Preparation
+from fslcore.data.splits import rows_of_parts
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -34,14 +36,17 @@ class EmbeddingStore:
         embeddings: float32 [N, D]; may be a memory map.
         labels: int32 [N], 0..n_classes-1 and never decreasing.
         groups: int32 [N], an index into `group_names`, or None.
-        class_names: One name per class.
+        class_names: One name per class; "0", "1", ... where none are given.
         group_names: One name per group; empty without groups.
         name: Where the images come from, such as "emoji/test".
+        parts: int32 [N], an index into `part_names`, or None.
+        part_names: One name per part; empty without parts.
+        preparation: How the pictures became the images that are embedded, or None.
         encoder: Digest of the encoder, which tells embeddings of one from those of another; "" if unknown.
 
     Raises:
-        ArgumentError: An array has the wrong type or shape, the labels are not sorted, an embedding is not
-            finite, or the names do not match the labels or groups.
+        ArgumentError: An array has the wrong type or shape, the labels are not sorted, or the names do not
+            match the labels, groups or parts.
     """
 
     embeddings: npt.NDArray[np.float32]
@@ -50,36 +55,42 @@ class EmbeddingStore:
     class_names: Sequence[str] = ()
     group_names: Sequence[str] = ()
     name: str = "embeddings"
-    encoder: str = field(default="")
+    parts: npt.NDArray[np.int32] | None = None
+    part_names: Sequence[str] = ()
+    preparation: Preparation | None = None
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         found = self.embeddings
-        if (
-            not isinstance(found, np.ndarray)
-            or found.dtype != np.float32
-            or found.ndim != 2
-            or not found.size
-        ):
-            described = form(np.asarray(found))
-            raise ArgumentError("embeddings", "must be float32 [N, D], not empty", found, described=described)
+        is_matrix = isinstance(found, np.ndarray) and found.dtype == np.float32 and found.ndim == 2
+        if not is_matrix or not found.size:
+            raise ArgumentError(
+                "embeddings",
+                "must be float32 [N, D], not empty",
+                found,
+                described=form(np.asarray(found)),
+            )
         labels = checked_indices("labels", self.labels, len(found))
         check_sorted(labels)
-        groups = self.groups
-        if groups is not None:
-            groups = checked_indices("groups", groups, len(found))
-        names = tuple(self.class_names) or tuple(map(str, range(int(labels[-1]) + 1)))
-        if len(names) != int(labels[-1]) + 1:
+        groups, group_names = indices_of_names("groups", self.groups, self.group_names, len(found))
+        parts, part_names = indices_of_names("parts", self.parts, self.part_names, len(found))
+        n_classes = int(labels[-1]) + 1
+        class_names = names_of("class_names", self.class_names) or tuple(map(str, range(n_classes)))
+        if len(class_names) != n_classes:
             raise ArgumentError(
-                "class_names", f"must have one name per class ({labels[-1] + 1})", described=f"{len(names)}"
+                "class_names",
+                f"must have one name per class ({n_classes})",
+                described=f"{len(class_names)} names",
             )
-        group_names = tuple(self.group_names)
-        if (groups is None) != (not group_names) or (
-            groups is not None and not 0 <= groups.min() <= groups.max() < len(group_names)
+        for field, value in (
+            ("labels", labels),
+            ("groups", groups),
+            ("class_names", class_names),
+            ("group_names", group_names),
+            ("parts", parts),
+            ("part_names", part_names),
         ):
-            raise ArgumentError("group_names", "must have a name for every group", described=f"{group_names}")
-        values = (labels, groups, names, group_names)
-        for name, value in zip(("labels", "groups", "class_names", "group_names"), values, strict=True):
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, field, value)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -124,34 +135,32 @@ class EmbeddingStore:
 
     def gather(self, rows: npt.ArrayLike, rotations: Any = None) -> npt.NDArray[np.float32]:
         """The embeddings of some rows as images of one pixel, float32 [*rows.shape, 1, 1, D]."""
-        if rotations is not None:
-            raise _cannot_be_turned(rotations)
-        rows = np.asarray(rows)
+        _check_unturned(rotations)
+        rows = check_rows(rows, len(self))
         return np.asarray(self.embeddings[rows.ravel()]).reshape(*rows.shape, *self.image_shape)
 
     def take(self, rows: npt.ArrayLike, name: str | None = None) -> EmbeddingStore:
         """Returns a store with only some of the rows; see `ImageStore.take`."""
-        chosen = np.asarray(rows)
-        chosen = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else np.sort(chosen)
-        whole = chosen.ndim == 1 and np.issubdtype(chosen.dtype, np.integer) and chosen.size
-        if not whole or chosen[0] < 0 or chosen[-1] >= len(self) or np.any(np.diff(chosen) == 0):
+        rows = np.asarray(rows)
+        is_mask = rows.dtype == np.bool_ and rows.shape == self.labels.shape
+        rows = np.flatnonzero(rows) if is_mask else np.sort(check_rows(rows, len(self)))
+        if rows.ndim != 1 or not rows.size or np.any(rows[1:] == rows[:-1]):
             raise ArgumentError(
                 "rows",
                 f"must be one or more distinct numbers of 0..{len(self) - 1}, or a mask [{len(self)}]",
-                described=form(np.asarray(rows)),
+                described=form(rows),
             )
-        classes, labels = np.unique(self.labels[chosen], return_inverse=True)
-        groups, group_names = None, ()
-        if self.groups is not None:
-            kept, groups = np.unique(self.groups[chosen], return_inverse=True)
-            group_names = tuple(self.group_names[i] for i in kept)
+        classes, labels = np.unique(self.labels[rows], return_inverse=True)
+        groups, group_names = names_at(rows, self.groups, self.group_names)
         return EmbeddingStore(
-            self.embeddings[chosen],
+            self.embeddings[rows],
             labels.astype(np.int32),
-            None if groups is None else groups.astype(np.int32),
+            groups,
             tuple(self.class_names[i] for i in classes),
             group_names,
             self.name if name is None else name,
+            *names_at(rows, self.parts, self.part_names),
+            self.preparation,
             self.encoder,
         )
 
@@ -166,20 +175,13 @@ class EmbeddingStore:
 
     def split(self, by: str = "label", seed: int = 0, **parts: int | float) -> dict[str, EmbeddingStore]:
         """Divides the store as `ImageStore.split` divides that of the images: into the same parts."""
-        if by not in ("label", "group") or (by == "group" and self.groups is None):
-            known = "'label' or 'group'" if self.groups is not None else "'label' for a store without groups"
-            raise ArgumentError("by", f"must be {known}", by)
-        keys = self.labels if by == "label" else self.groups
-        total = self.n_classes if by == "label" else self.n_groups
-        return {
-            part: self.take(np.isin(keys, chosen), f"{self.name}/{part}")
-            for part, chosen in partition(total, parts, seed, unit=f"{by}s").items()
-        }
+        rows = rows_of_parts(self, by, parts, seed)
+        return {part: self.take(chosen, f"{self.name}/{part}") for part, chosen in rows.items()}
 
     def episodes(
         self,
-        n_way: int,
-        k_shot: int,
+        n_way: int | tuple[int, int],
+        k_shot: int | tuple[int, int],
         n_query: int,
         *,
         n_unlabelled: int = 0,
@@ -192,7 +194,8 @@ class EmbeddingStore:
         """Episodes of embeddings [n_way, k_shot, 1, 1, D]: those of the images, by the same numbers."""
         from fslcore.data import episodes as sampler
 
-        source = self._source(rotations)
+        _check_unturned(rotations)
+        source = self._source()
         return sampler.episodes(
             source, n_way, k_shot, n_query, n_unlabelled, tasks, seed, first, episodes, False
         )
@@ -210,23 +213,45 @@ class EmbeddingStore:
         """Batches of P classes x K embeddings [P * K, 1, 1, D]: those of the images, by the same numbers."""
         from fslcore.data import batches as sampler
 
-        return sampler.pk_batches(self._source(rotations), classes, samples, seed, first, batches, False)
+        _check_unturned(rotations)
+        return sampler.pk_batches(self._source(), classes, samples, seed, first, batches, False)
 
-    def _source(self, rotations: bool) -> Source:
-        if rotations:
-            raise _cannot_be_turned(rotations)
+    def minibatches(
+        self,
+        n_way: int,
+        k_shot: int,
+        *,
+        tasks: int,
+        steps: int,
+        batch: int,
+        seed: int = 0,
+        first: int = 0,
+        rotations: bool = False,
+    ) -> tf.data.Dataset:
+        """Tasks cut into the mini-batches of an inner loop; see `fslcore.data.batches.minibatches`."""
+        from fslcore.data import batches as sampler
+
+        _check_unturned(rotations)
+        source = self._source()
+        return sampler.minibatches(source, n_way, k_shot, tasks, steps, batch, seed, first, False)
+
+    def _source(self) -> Source:
         from fslcore.data.sampling import Source
 
         return Source(self._vectors, self.labels, self.class_names, repr(self))
 
     @cached_property
     def _vectors(self) -> Any:
+        """The embeddings as a tensor, made once and shared by all datasets of this store."""
         from fslcore.data.vectors import Vectors
 
         return Vectors(np.asarray(self.embeddings))
 
 
-def _cannot_be_turned(rotations: Any) -> ArgumentError:
-    return ArgumentError(
-        "rotations", "must be left out for embeddings: turn the images before they are embedded", rotations
-    )
+def _check_unturned(rotations: Any) -> None:
+    if rotations is not None and rotations is not False:
+        raise ArgumentError(
+            "rotations",
+            "must be left out for embeddings: turn the images before they are embedded",
+            rotations,
+        )

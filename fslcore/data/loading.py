@@ -29,10 +29,10 @@ def load(
     """Loads a dataset, from the cache if it is there.
 
     Args:
-        name_or_path: One of `fslcore.data.datasets.names()`, such as "glyphs" (drawn, needs no download) or
-            "omniglot" (through TensorFlow Datasets) or "emoji" (built by `fslcore data build emoji`); a
+        name_or_path: One of `fslcore.data.datasets.names()`, such as "glyphs" (drawn, needs no download),
+            "omniglot" (through TensorFlow Datasets) or "emoji" (made by `fslcore data build emoji`); a
             folder with one sub-folder of images per class, which may be in groups or in the parts train, val
-            and test; a table with the columns filename and label, a pandas DataFrame or a .csv file; "tfds:NAME",
+            and test; a table with the columns filename and label, a DataFrame or a .csv file; "tfds:NAME",
             any image classification of TensorFlow Datasets; or TFRecord files, "*.tfrecord" (see
             `load_records`). A folder with the name of a dataset is written "./glyphs". One warning says what
             is left out, and what had to be guessed.
@@ -91,8 +91,8 @@ def default_split(store: ImageStore, by: str | None = None) -> dict[str, ImageSt
 
     - a named dataset: as `split` in its module says. "glyphs": by alphabet; training has seen no letter of
       the alphabets of validation and test. "omniglot": by label, 1,028 / 172 / 423 classes drawn from all 50
-      alphabets with a fixed seed. "emoji": by label, 802 / 268 / 267 classes with a fixed seed, or by="group":
-      animals, plants and food are for the test, activities for validation.
+      alphabets with a fixed seed. "emoji": by label, 802 / 268 / 267 classes with a fixed seed, or
+      by="group": animals, plants and food are for the test, activities for validation.
     - a store with `parts`, such as a folder with train/, val/ and test/: as they say; validation that is
       not there is taken from the training, with a warning.
     - any other store: by label, 60 % / 20 % / 20 % of the classes, with a fixed seed.
