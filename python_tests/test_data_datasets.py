@@ -93,7 +93,7 @@ def test_a_new_dataset_is_one_module_and_one_line(monkeypatch):
     assert datasets.names()[-1] == "toys"
     assert load("toys") is store
     assert [part.n_classes for part in default_split(store).values()] == [2, 1, 1]
-    with pytest.raises(ArgumentError, match=r"'glyphs', .* 'toys' or a folder, received 'no such'"):
+    with pytest.raises(ArgumentError, match=r"'glyphs', .* 'toys', .* or a folder, received 'no such'"):
         load("no such")
 
 

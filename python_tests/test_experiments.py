@@ -159,7 +159,7 @@ def test_a_run_is_evaluated_and_the_results_are_kept(whole):
         ({"eval_episodes": 0}, "eval_episodes must be at least 1, received eval_episodes=0"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"out": "letters"}, "out must be a new or an empty folder, received out='letters'"),
-        ({"data": "nowhere"}, "data must be 'glyphs', .* or a folder, received 'nowhere'"),
+        ({"data": "nowhere"}, "data must be .*'glyphs', .* or a folder, received 'nowhere'"),
         ({"image_size": 8}, "image_size must be at least 16 for prototypical, received image_size=8"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

@@ -57,7 +57,10 @@ def find(name_or_path: Any) -> Dataset:
         return table.dataset(name_or_path)
     known = ", ".join(map(repr, _NAMES))
     raise ArgumentError(
-        "name_or_path", f"must be {known}, a folder or a table", name_or_path, described=repr(name_or_path)
+        "name_or_path",
+        f"must be {known}, '{tfds.PREFIX}NAME', TFRecord files, a table or a folder",
+        name_or_path,
+        described=repr(name_or_path),
     )
 
 
