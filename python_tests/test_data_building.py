@@ -25,7 +25,7 @@ from on_disk import (
 )
 
 from fslcore.arguments import ArgumentError
-from fslcore.data import building, cache, image_file
+from fslcore.data import building, cache, exclusive, image_file
 from fslcore.data.stream import Stream
 
 
@@ -209,7 +209,7 @@ def test_without_locks_every_process_writes_its_own(memory, tmp_path, monkeypatc
     def no_locks(*_):
         raise OSError(95, os.strerror(95))
 
-    monkeypatch.setattr(building.fcntl, "flock", no_locks)
+    monkeypatch.setattr(exclusive.fcntl, "flock", no_locks)
     store = cache.load_or_stream("toy", "s", stream_of(memory), "mapped", tmp_path)
     np.testing.assert_array_equal(store.images, memory.images)
     assert {path.name for path in tmp_path.iterdir()} <= {"toy.mapped", "toy.building"}

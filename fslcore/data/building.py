@@ -10,15 +10,12 @@ on behind them. While one process writes, others with the same name wait for it.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,11 +25,10 @@ from fslcore import files
 from fslcore.arguments import ArgumentError
 from fslcore.cpus import available_cpus
 from fslcore.data import image_file, jpeg
+from fslcore.data.exclusive import alone, remove
 from fslcore.data.image_file import PAGE, Index, Layout, digest_of
 from fslcore.data.stream import Progress, Stream
 
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
-_SECONDS_BETWEEN_LOOKS = 0.2
 _SPARE_BYTES = 1 << 26  # of the disk, beside the images
 
 
@@ -69,7 +65,12 @@ def build(
         jpeg.check_channels(stream.image_shape[2])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path.with_suffix(".building"), progress, len(stream), is_there) as ours:
+
+        def waits() -> None:
+            if progress is not None:
+                progress(0, len(stream), "waiting for another process that writes the same images")
+
+        with alone(path.with_suffix(".building"), is_there, waits) as ours:
             if ours is None:
                 return
             file, temporary = ours
@@ -80,12 +81,12 @@ def build(
                 try:
                     lost = stream.about_broken(done.broken) if done.broken else []
                 except BaseException:
-                    _remove(temporary, journal)
+                    remove(temporary, journal)
                     raise
                 image_file.finish(file, layout, _index(stream, done, source, [*notes, *lost]))
             os.fsync(file.fileno())
             os.replace(temporary, path)
-            _remove(journal)
+            remove(journal)
     except OSError as error:
         raise files.named(error, path) from error
 
@@ -221,69 +222,6 @@ class _Journal:
     def _put(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-
-
-@contextmanager
-def _alone(
-    path: Path, progress: Progress | None, total: int, is_there: Callable[[], bool]
-) -> Iterator[tuple[BinaryIO, Path] | None]:
-    """The file at a path, open and locked, and that path; None once another process has done the work.
-
-    Where the file system has no locks, a file with a name of its own: then every process builds its own.
-    """
-    waiting = False
-    while True:
-        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")  # noqa: SIM115 (yielded)
-        try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not waiting and progress is not None:
-                    progress(0, total, "waiting for another process that writes the same images")
-                waiting = True
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-                continue
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-                with _private(path) as own:
-                    yield own
-                return
-            # The one before may have moved it away, or removed it, between opening and locking.
-            if not _is_at(file, path):
-                continue
-            if is_there():
-                _remove(path, path.with_suffix(".journal"))
-                yield None
-            else:
-                yield file, path
-            return
-        finally:
-            file.close()
-
-
-@contextmanager
-def _private(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    own = path.with_name(f"{path.stem}-{os.getpid()}-{time.time_ns():x}.building")
-    try:
-        with open(own, "w+b") as file:
-            yield file, own
-    finally:
-        _remove(own, own.with_suffix(".journal"))
-
-
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    try:
-        there, own = os.stat(path), os.fstat(file.fileno())
-    except FileNotFoundError:
-        return False
-    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
-
-
-def _remove(*paths: Path) -> None:
-    for path in paths:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def _check_room(path: Path, file: BinaryIO, layout: Layout) -> None:

@@ -10,24 +10,23 @@ block that is whole, with its number of rows and its digest. Both are locked by 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from fslcore.data.exclusive import alone, remove
+
 FloatArray = npt.NDArray[np.float32]
 
 _MAGIC = b"fslemb01"
 _HEADER_BYTES, _DIGEST_BYTES, _BLOCK_DIGEST_BYTES = 64, 32, 16
-_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def read(path: Path, count: int) -> FloatArray | None:
@@ -74,9 +73,10 @@ def write(path: Path, count: int, blocks: Callable[[int], Iterator[FloatArray]])
         OSError: The folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, journal = (path.with_name(path.name + ending) for ending in (".partial", ".journal"))
-    with _alone(partial, lambda: _is_there(path, count)) as file:
-        if file is not None:
+    with alone(path.with_name(path.name + ".partial"), lambda: _is_there(path, count)) as ours:
+        if ours is not None:
+            file, partial = ours
+            journal = partial.with_suffix(".journal")
             done, dim = _whole_blocks(file, journal, count)
             with journal.open("a", encoding="ascii") as lines:
                 for block in blocks(done):
@@ -91,27 +91,11 @@ def write(path: Path, count: int, blocks: Callable[[int], Iterator[FloatArray]])
                 raise ValueError(f"{done} of {count} embeddings were made")
             _finish(file, count, dim)
             os.replace(partial, path)
-            journal.unlink(missing_ok=True)
+            remove(journal)
     found = read(path, count)
     if found is None:
         raise OSError(f"{path} was damaged while it was written")
     return found
-
-
-@contextmanager
-def _alone(partial: Path, is_there: Callable[[], bool]) -> Iterator[BinaryIO | None]:
-    """The partial file, locked; None if another process has finished it meanwhile."""
-    while True:
-        with partial.open("a+b"), partial.open("r+b") as file, suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The one that held the lock has moved the file: ours is another now.
-            if partial.exists() and os.fstat(file.fileno()).st_ino == partial.stat().st_ino:
-                found = is_there()
-                if found:
-                    partial.unlink()
-                yield None if found else file
-                return
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _is_there(path: Path, count: int) -> bool:
