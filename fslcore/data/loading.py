@@ -90,8 +90,8 @@ def default_split(store: ImageStore, by: str | None = None) -> dict[str, ImageSt
 
     - a named dataset: as `split` in its module says. "glyphs": by alphabet; training has seen no letter of
       the alphabets of validation and test. "omniglot": by label, 1,028 / 172 / 423 classes drawn from all 50
-      alphabets with a fixed seed. "emoji": by label, 802 / 268 / 267 classes with a fixed seed, or by="group":
-      animals, plants and food are for the test, activities for validation.
+      alphabets with a fixed seed. "emoji": by label, 802 / 268 / 267 classes with a fixed seed, or
+      by="group": animals, plants and food are for the test, activities for validation.
     - a store with `parts`, such as a folder with train/, val/ and test/: as they say; validation that is
       not there is taken from the training, with a warning.
     - any other store: by label, 60 % / 20 % / 20 % of the classes, with a fixed seed.
