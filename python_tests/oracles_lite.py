@@ -3,7 +3,7 @@
 
 import numpy as np
 
-# Repeats, kernel, first stride, expansion, as in table 1 of Tan and Le (2019), without squeeze-and-excitation.
+# Repeats, kernel, first stride, expansion: table 1 of Tan and Le (2019), without squeeze-and-excitation.
 BLOCKS = [(1, 3, 1, 1), (2, 3, 2, 6), (2, 5, 2, 6), (3, 3, 2, 6), (3, 5, 1, 6), (4, 5, 2, 6), (1, 3, 1, 6)]
 
 
@@ -56,6 +56,21 @@ def lite0_stages(state, pixels):
             number += 1
     stages.append(relu6(step(x, "_conv_head", "_bn1")))
     return stages
+
+
+def within_class_whitening(train, labels, x, shrinkage):
+    """Centred, times the inverse root of the covariance within classes plus a multiple of the identity."""
+    train = np.float64(train)
+    scatter = np.zeros((train.shape[1], train.shape[1]))
+    for label in set(labels.tolist()):
+        rows = train[labels == label]
+        for row in rows - rows.mean(axis=0):
+            scatter += np.outer(row, row)
+    scatter /= len(train) - len(set(labels.tolist()))
+    scatter += shrinkage * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
+    u, s, vt = np.linalg.svd(scatter)
+    z = (np.float64(x) - train.mean(axis=0)) @ (u / np.sqrt(s) @ vt)
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
 def centred_pca(train, x, components, power):

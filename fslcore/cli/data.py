@@ -58,22 +58,14 @@ def emoji(
 
     with Bar(Console(stderr=True)) as bar:
         built = building.build(out or dataset.default_folder(), packages, size, min_styles, bar.show)
-    say = shared.console.print
-    say(
+    said = [
         f"{built.classes:,} classes, {built.images:,} pictures in {built.folder}",
-        soft_wrap=True,
-        markup=False,
-    )
-    say(
-        f"left out: {built.few:,} emoji with fewer than {min_styles} designs, and {len(built.alike)} like another"
-    )
+        f"left out: {built.few:,} emoji with fewer than {min_styles} designs, {len(built.alike)} alike",
+    ]
     if (size, min_styles) == (64, 4):
         same = built.digest == building.REFERENCE
-        words = (
-            "those"
-            if same
-            else f"not those (another version of resvg-py draws them otherwise, {built.digest})"
-        )
-        say(f"the pixels are {words} of the published figures", soft_wrap=True, markup=False)
+        other = f"not those of the published figures (another resvg-py? {built.digest})"
+        said.append(f"the pixels are {'those of the published figures' if same else other}")
     if out is not None:
-        say(f"load it with --data emoji --data-dir {built.folder}", soft_wrap=True, markup=False)
+        said.append(f"load it with --data emoji --data-dir {built.folder}")
+    shared.console.print("\n".join(said), soft_wrap=True, markup=False)

@@ -17,8 +17,8 @@ EPISODES_HELP = "Test episodes for each figure; four times as many halve the con
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        help="Where TensorFlow Datasets keeps omniglot [default: TFDS_DATA_DIR, or ~/tensorflow_datasets], or the "
-        "folder or archive of emoji [default: FSLCORE_EMOJI_DIR, or where `fslcore data build emoji` puts it].",
+        help="Where TensorFlow Datasets keeps omniglot (default: TFDS_DATA_DIR, or ~/tensorflow_datasets), "
+        "or where emoji lies (default: FSLCORE_EMOJI_DIR, or where `fslcore data build emoji` puts it).",
         show_default=False,
         rich_help_panel=RUN,
     ),

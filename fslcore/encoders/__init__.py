@@ -11,7 +11,7 @@ from fslcore.encoders.basic import BasicCNN
 from fslcore.encoders.by_name import build, build_classifier, check_name, is_pretrained
 from fslcore.encoders.embedding import embed_store
 from fslcore.encoders.headed import HeadedEncoder
-from fslcore.encoders.heads import linear_head, pca_head, with_head
+from fslcore.encoders.heads import linear_head, pca_head, whitening_head, with_head
 from fslcore.encoders.imagenet import PretrainedEncoder, pretrained, pretrained_names
 from fslcore.encoders.koch import KochNet
 from fslcore.encoders.resnet12 import resnet12
@@ -36,5 +36,6 @@ __all__ = [
     "pretrained",
     "pretrained_names",
     "resnet12",
+    "whitening_head",
     "with_head",
 ]

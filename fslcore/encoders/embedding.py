@@ -78,8 +78,8 @@ def embed_store(
             embeddings = embedding_file.write(path, len(store), blocks)
         except OSError as error:
             warnings.warn(
-                f"could not keep the embeddings of {store.name} in {path}: {error.strerror or error}; cache_dir "
-                "or FSLCORE_CACHE_DIR names another folder",
+                f"could not keep the embeddings of {store.name} in {path}: {error.strerror or error}; "
+                "cache_dir or FSLCORE_CACHE_DIR names another folder",
                 stacklevel=2,
             )
             embeddings = np.concatenate(list(blocks(0)))
@@ -103,7 +103,7 @@ def encoder_digest(encoder: keras.Layer) -> str:
         places = [operations.get(id(output._keras_history.operation)) for output in outputs]
         digest.update(f"{places}\n".encode())
     for variable in encoder.weights:
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+        value = np.ascontiguousarray(variable.value.numpy())
         digest.update(f"{value.dtype} {value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
@@ -172,5 +172,14 @@ def _finite(embeddings: FloatArray, rows: npt.NDArray[Any]) -> FloatArray:
 
 def _stored(embeddings: FloatArray, store: ImageStore, digest: str) -> EmbeddingStore:
     return EmbeddingStore(
-        embeddings, store.labels, store.groups, store.class_names, store.group_names, store.name, digest
+        embeddings,
+        store.labels,
+        store.groups,
+        store.class_names,
+        store.group_names,
+        store.name,
+        store.parts,
+        store.part_names,
+        store.preparation,
+        digest,
     )

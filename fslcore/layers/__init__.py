@@ -7,6 +7,8 @@
     ConvBlock                   convolution, batch normalisation, ReLU and pooling in one op
     FusedBatchNormalization     batch normalisation by TensorFlow's fused kernel
     CentredPCA                  embeddings centred, projected and normalised, without training
+    WithinClassWhitening        embeddings of which that counts less which varies within classes
+    Standardization             embeddings with coordinates of one mean and deviation
     UpsampledConv2D             upsampling and convolution in sub-pixel form
 
 The kernel of the first two is the name of a metric of `fslcore.kernels.METRICS`, "DenseSigmoid", a mapping
@@ -25,7 +27,7 @@ from fslcore.layers.gram import GramMatrix
 from fslcore.layers.heads import DenseSigmoid
 from fslcore.layers.normalization import FusedBatchNormalization
 from fslcore.layers.upsampling import UpsampledConv2D
-from fslcore.layers.whitening import CentredPCA
+from fslcore.layers.whitening import CentredPCA, Standardization, WithinClassWhitening
 
 __all__ = [
     "CentredPCA",
@@ -34,5 +36,7 @@ __all__ = [
     "DenseSigmoid",
     "FusedBatchNormalization",
     "GramMatrix",
+    "Standardization",
     "UpsampledConv2D",
+    "WithinClassWhitening",
 ]

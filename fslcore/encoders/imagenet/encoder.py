@@ -17,6 +17,7 @@ BACKBONE = "backbone"
 _MOST_AT_A_TIME = 64
 # Of one call, in the network: 16 images of 224 x 224, where EfficientNet-Lite0 takes 1.2 GB, 64 take 1.9 GB.
 _PIXELS = 2**20
+_LEAST_ACTIVATION = 1e-8
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -31,7 +32,8 @@ class PretrainedEncoder(keras.Model):
 
     Args:
         backbone: the network, `[B, S, S, 3]` -> a feature map `[B, h, w, D]`, tokens `[B, n, D]`, of which
-            the mean is taken, or embeddings `[B, D]`; or a list of such, which are put side by side.
+            the mean is taken, or embeddings `[B, D]`; or a list of such (of a functional model), which are
+            put side by side, each of length 1.
         preprocessing: as for `PretrainedInput`.
         image_shape: (height, width, channels) of the images; height and width may be None.
         network_size: S, to which images are resized inside; None: not at all.
@@ -59,7 +61,7 @@ class PretrainedEncoder(keras.Model):
             x = _through(head, x)
         super().__init__(images, x, **kwargs)
         self.prepare, self.backbone, self.head = prepare, backbone, head
-        self._image_shape = tuple(image_shape)
+        self._image_shape = image_shape
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Embeds images, float of 0 to 1 or uint8."""
@@ -80,14 +82,12 @@ class PretrainedEncoder(keras.Model):
         return count - count % 16 if count > 16 else count
 
     def with_head(self, head: keras.Layer) -> PretrainedEncoder:
-        """The same network, not a copy of it, with a layer after its embeddings, and after an earlier head."""
+        """The same network, not a copy, with a layer after its embeddings and after an earlier head."""
         if self.head is not None:
             head = keras.Sequential([keras.Input(self.head.input_shape[1:]), self.head, head])
-        made = PretrainedEncoder(
+        return PretrainedEncoder(
             self.backbone, self.prepare.preprocessing, self._image_shape, self.prepare.size, head
         )
-        # Not `trainable = self.trainable`, which would reach the head too.
-        return made
 
     def get_config(self) -> dict[str, Any]:
         """Returns the configuration that `from_config` takes; what is frozen is in those of the layers."""
@@ -121,17 +121,37 @@ def warn_of_xla(jit_compile: Any) -> None:
 
     if jit_compile is True and not tf.config.list_physical_devices("GPU"):
         warnings.warn(
-            "jit_compile=True makes a pretrained network about 36 times slower on a CPU (EfficientNet-Lite0: 209 ms "
-            "instead of 6 ms for an image): leave it out, or use jit_compile='auto'",
+            "jit_compile=True makes a pretrained network about 36 times slower on a CPU "
+            "(EfficientNet-Lite0: 209 instead of 6 ms an image): leave it out, or use jit_compile='auto'",
             stacklevel=3,
         )
 
 
 def _pooled(features: Any, backbone: keras.Layer) -> Any:
-    """Embeddings [B, D] of what a network returns; those of several outputs side by side."""
+    """Embeddings [B, D] of what a network returns; those of several outputs side by side.
+
+    Each of several has the length 1: otherwise those of the layer with the largest activations alone decide.
+    Of rectified ones the root is taken first, so that few large activations do not hide the others: the power
+    normalisation of Perronnin, Sanchez and Mensink, "Improving the Fisher kernel for large-scale image
+    classification" (2010).
+    """
     if isinstance(features, (list, tuple)):
-        return keras.layers.Concatenate(name="taps")([_of_one(part, backbone) for part in features])
+        parts = []
+        for part, output in zip(features, backbone.outputs, strict=True):
+            embedding = _of_one(part, backbone)
+            if _is_rectified(output):
+                # The derivative of the root at 0 is infinite.
+                embedding = keras.ops.sqrt(keras.ops.maximum(embedding, _LEAST_ACTIVATION))
+            parts.append(keras.layers.UnitNormalization()(embedding))
+        return keras.layers.Concatenate(name="taps")(parts)
     return _of_one(features, backbone)
+
+
+def _is_rectified(output: Any) -> bool:
+    """Whether an output of a functional model is that of a ReLU."""
+    layer = output._keras_history.operation
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    return isinstance(layer, keras.layers.ReLU) or activation in ("relu", "relu6")
 
 
 def _of_one(features: Any, backbone: keras.Layer) -> Any:
@@ -140,7 +160,7 @@ def _of_one(features: Any, backbone: keras.Layer) -> Any:
         described = sorted(features) if isinstance(features, dict) else type(features).__name__
         raise ArgumentError(
             "network",
-            "must return a feature map [B, h, w, D], tokens [B, n, D] or embeddings [B, D], or a list of such",
+            "must return a feature map [B, h, w, D], tokens [B, n, D], embeddings [B, D], or a list of such",
             described=f"{backbone.name!r} with {described if shape is None else list(shape)}",
         )
     pools = {3: keras.layers.GlobalAveragePooling1D, 4: keras.layers.GlobalAveragePooling2D}

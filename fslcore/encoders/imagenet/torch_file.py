@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Reads the weights in a file of `torch.save` before PyTorch 1.6, without PyTorch.
 
-The file is a row of pickles (a magic number, the protocol, the machine, the weights, the keys of the storages)
-and then the numbers of each storage. A pickle can call anything that it names. This one may name an ordered
-dictionary, the function that puts a tensor together and two types of storage: ours stand in for all of them,
-and any other name is an error.
+The file is a row of pickles (a magic number, the protocol, the machine, the weights, the keys of the
+storages) and then the numbers of each storage. A pickle can call anything that it names. This one may name an
+ordered dictionary, the function that puts a tensor together and two types of storage: ours stand in for all
+of them, and any other name is an error.
 """
 
 from __future__ import annotations

@@ -63,6 +63,8 @@ def load(request: Request) -> ImageStore:
             ),
             lambda: pictures.read(source, rows, request.image_size, channels, request.progress),
             request.cache_dir,
+            storage=request.storage,
+            progress=request.progress,
         )
 
 
@@ -85,8 +87,9 @@ def located(data_dir: str | os.PathLike[str] | None) -> Path:
     if place.is_file():
         return place.resolve()
     raise FileNotFoundError(
-        f"data_dir must be a folder or an archive with the {pictures.MANIFEST} of the data set emoji, received "
-        f"{place}: `fslcore data build emoji` makes one, {VARIABLE} or data_dir names one that lies elsewhere"
+        f"data_dir must be a folder or an archive with the {pictures.MANIFEST} of the data set emoji, "
+        f"received {place}: `fslcore data build emoji` makes one, and {VARIABLE} or data_dir names one that "
+        "lies elsewhere"
     )
 
 

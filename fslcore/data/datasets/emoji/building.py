@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import itertools
 import os
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from fslcore.data.datasets.emoji.pictures import MANIFEST
 
 ATTRIBUTION = "ATTRIBUTION.txt"
 # BLAKE2b of all pixels of 64 x 64 pixels with at least 4 designs, as resvg 0.5 draws them.
-REFERENCE = "0000000000000000"
+REFERENCE = "c70476251bb1f610"
 _COLUMNS = ("file", "class", "style", "category", "package", "version", "licence", "icon")
 
 
@@ -128,7 +129,7 @@ def _drawn(
     work: Path,
     progress: Progress | None,
 ) -> Drawn:
-    """Pictures and thumbnails by class and designer; what is drawn is kept in `work`, designer by designer."""
+    """Pictures and thumbnails by class and designer; `work` keeps what is drawn, designer by designer."""
     total = sum(map(len, icons.values()))
     count = itertools.count(1)
     work.mkdir(parents=True, exist_ok=True)
@@ -147,7 +148,9 @@ def _drawn(
         names = [icons[key][style] for key in keys]
         identity = cache.digest([packages.STYLES[style].sha256, names, size, version])
         drawn, small = _kept(
-            work / f"{style}-{identity}.npz", lambda: drawing.draw(icon_set, names, size, tell), tell
+            work / f"{style}-{identity}.npz",
+            functools.partial(drawing.draw, icon_set, names, size, tell),
+            tell,
         )
         for key, picture, thumbnail in zip(keys, drawn, small, strict=True):
             if not drawing.is_blank(thumbnail):
@@ -211,8 +214,10 @@ def _write(
                 Image.fromarray(drawn[style]).save(folder / f"{style}.png", optimize=True)
                 package = packages.STYLES[style]
                 rows.append(
-                    (f"emoji/{name}/{style}.png", name, style, emoji[key].category)
-                    + (package.name, package.version, package.licence, icons[key][style])
+                    (
+                        *(f"emoji/{name}/{style}.png", name, style, emoji[key].category),
+                        *(package.name, package.version, package.licence, icons[key][style]),
+                    )
                 )
         with (temporary / MANIFEST).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -230,11 +235,12 @@ def _write(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _attribution(size: int, rows: list[tuple[str, ...]]) -> str:
+def _attribution(size: int, rows: Sequence[tuple[str, ...]]) -> str:
     """Whom the pictures are by, under which licence, and what was changed, as the licences ask."""
     counts = Counter(row[2] for row in rows)
     lines = [
-        f"{package.authors}. Licence: {package.licence}. {counts[style]} pictures. ({package.name} {package.version})"
+        f"{package.authors}. Licence: {package.licence}. {counts[style]} pictures. "
+        f"({package.name} {package.version})"
         for style, package in packages.STYLES.items()
         if counts[style]
     ]

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Icons whose names mean another emoji: the flag of Turkey, a musical keyboard, a window on a screen, the faces
-# of animals.
+# Icons whose names mean another emoji: the flag of Turkey, a musical keyboard, a window on a screen, the
+# faces of animals.
 _WRONG = {
     "streamline": {"turkey"},
     "emojione-v1": {"keyboard", "window"},
     "fxemoji": {"keyboard", "window", "kiss", "cat", "dog", "mouse", "pig", "tiger"},
 }
-_CLOCKS = re.compile(r"o’clock|-thirty$")
+_CLOCKS = re.compile("o\N{RIGHT SINGLE QUOTATION MARK}clock|-thirty$")
 _SIZES = re.compile(r"^(black|white) (small|medium|medium-small|large) square$|^small .* diamond$")
 
 # An icon set of iconify: `icons` by their names, `chars` from code points to names.
@@ -46,8 +46,8 @@ class Emoji:
 def wanted(listed: Mapping[str, Mapping[str, str]]) -> dict[str, Emoji]:
     """The emoji of the data set, by their code points.
 
-    Left out are flags, clock faces, shapes that differ in size alone, and people who are joined with a gender,
-    a profession or a family, whose pictures differ in small signs.
+    Left out are flags, clock faces, shapes that differ in size alone, and people who are joined with a
+    gender, a profession or a family, whose pictures differ in small signs.
 
     Args:
         listed: For each emoji, as text, at least its "name" and "group".

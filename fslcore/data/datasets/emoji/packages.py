@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The npm packages that the emoji are drawn from, and how they are fetched.
 
-A package is fetched by npm, as its users fetch it (`npm pack`, from the registry that npm is set up with), once,
-and kept. Its archive must have the SHA-256 that is written here.
+A package is fetched by npm, as its users fetch it (`npm pack`, from the registry that npm is set up with),
+once, and kept. Its archive must have the SHA-256 that is written here.
 """
 
 from __future__ import annotations
@@ -163,11 +163,11 @@ def _fetch(package: Package, path: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError(
-            f"packages must hold {package.archive} where npm is not installed, received {path.parent} without "
-            f"it: npm pack {package.name}@{package.version} makes it"
+            f"packages must hold {package.archive} where npm is not installed, received {path.parent} "
+            f"without it: npm pack {package.name}@{package.version} makes it"
         )
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", "--silent", "--ignore-scripts", f"{package.name}@{package.version}"]
+        command = [npm, "pack", "--loglevel=error", "--ignore-scripts", f"{package.name}@{package.version}"]
         environment = {**os.environ, "npm_config_update_notifier": "false"}
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_NPM_SECONDS

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import cache
 from fslcore.data.arrays import empty_images
 from fslcore.data.datasets.dataset import Progress, watched
+from fslcore.data.preparation import Preparation
 from fslcore.data.store import ImageStore
 
 MANIFEST = "manifest.csv"
@@ -124,15 +123,13 @@ def opened(place: Path) -> Iterator[Source]:
     elif zipfile.is_zipfile(place):
         with zipfile.ZipFile(place) as archive:
             yield _Zip(place, archive)
-    else:
-        try:
-            opened_tar = tarfile.open(place)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise ArgumentError(
-                "data_dir", "must be a folder, a zip or a tar archive", place, described=str(place)
-            ) from error
-        with opened_tar as tar:
+    elif tarfile.is_tarfile(place):
+        with tarfile.open(place) as tar:
             yield _Tar(place, tar)
+    else:
+        raise ArgumentError(
+            "data_dir", "must be a folder, a zip or a tar archive", place, described=str(place)
+        )
 
 
 def manifest(source: Source) -> list[Row]:
@@ -171,13 +168,14 @@ def read(
     Raises:
         ArgumentError: Pictures cannot be read; the first are named.
     """
+    prepare = Preparation(image_size, channels)
     images = empty_images((len(rows), image_size, image_size, channels))
     broken = []
     for i, row in enumerate(watched(rows, len(rows), "reading emoji", progress)):
         try:
-            images[i] = _picture(source.read(row.file), image_size, channels)
-        except Exception as error:  # Pillow raises errors of many types
-            broken.append(f"{row.file} ({error})")
+            images[i] = prepare(source.read(row.file))
+        except ArgumentError as error:
+            broken.append(f"{row.file} ({error.described})")
     if broken:
         raise _refused(source, f"{len(broken)} pictures that cannot be read: {'; '.join(broken[:_NAMED])}")
     names = sorted({row.name for row in rows})
@@ -186,15 +184,6 @@ def read(
     labels = np.array([number[row.name] for row in rows], np.int32)
     groups = np.array([categories.index(row.category) for row in rows], np.int32)
     return ImageStore(images, labels, groups, names, categories, "emoji")
-
-
-def _picture(data: bytes, image_size: int, channels: int) -> npt.NDArray[np.uint8]:
-    with Image.open(io.BytesIO(data)) as image:
-        converted = image.convert("L" if channels == 1 else "RGB")
-    if converted.size != (image_size, image_size):
-        method = Image.Resampling.BOX if image_size < min(converted.size) else Image.Resampling.BILINEAR
-        converted = converted.resize((image_size, image_size), method)
-    return np.asarray(converted).reshape(image_size, image_size, channels)
 
 
 def _refused(source: Source, described: str) -> ArgumentError:
