@@ -36,6 +36,7 @@ _NAMED = 3
 # Files from which on processes save more time than it takes to start them, and files of one request.
 _WORTH_PROCESSES = 4000
 _SHARE = 64
+_SHARES_AT_A_TIME = 256
 _BESIDE_CPUS = 2  # threads that wait for a disk
 
 
@@ -121,8 +122,9 @@ def _looks(listing: Listing, request: Request) -> Iterator[Look]:
             one_share, image_size=request.image_size, channels=request.channels, resize=request.resize
         )
         with pool() as threads:
-            for looks in threads.map(use, shares):
-                yield from looks
+            for start in range(0, len(shares), _SHARES_AT_A_TIME):  # what waits to be stored is bounded
+                for looks in threads.map(use, shares[start : start + _SHARES_AT_A_TIME]):
+                    yield from looks
 
 
 def _allocated(total: int, size: int, channels: int) -> Images:
