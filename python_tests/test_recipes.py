@@ -125,11 +125,11 @@ def test_a_recipe_of_the_first_runs_is_read():
     old |= {"steps_per_epoch": 60, "learning_rate": 0.004, "rotations": False, "seed": 0}
     siamese = choices.recipe_from_json(old)
     assert siamese == SiameseRecipe(
-        loss="triplet", way=32, shot=4, epochs=10, steps_per_epoch=60, learning_rate=0.004
+        loss="triplet", way=32, shot=4, epochs=10, steps_per_epoch=60, learning_rate=0.004, keep="last"
     )
     prototypical = choices.recipe_from_json({**old, "learner": "prototypical", "loss": None, "query": 3})
     assert prototypical == PrototypicalRecipe(
-        way=32, shot=4, query=3, epochs=10, steps_per_epoch=60, learning_rate=0.004
+        way=32, shot=4, query=3, epochs=10, steps_per_epoch=60, learning_rate=0.004, keep="last"
     )
 
 

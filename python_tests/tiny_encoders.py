@@ -18,3 +18,16 @@ def identity_encoder() -> keras.Model:
 
 def images(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((count, *SHAPE), dtype=np.float32)
+
+
+def tiny_pretrained(name, image_shape, weights):
+    """Ten layers with weights and batch normalisation, frozen, as `pretrained` returns them."""
+    keras.utils.set_random_seed(9 if weights else 10)
+    images = x = keras.Input(image_shape)
+    for number in range(5):
+        x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"convolution{number}")(x)
+        x = keras.layers.BatchNormalization(momentum=0.5)(x)
+    layers = [keras.Input(image_shape), keras.Model(images, x), keras.layers.GlobalAveragePooling2D()]
+    network = keras.Sequential(layers, name=name.replace("-", "_"))
+    network.trainable = False
+    return network
