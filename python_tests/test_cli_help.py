@@ -16,7 +16,7 @@ from fslcore.experiments import RECIPES
 from fslcore.experiments.recipes import fields
 
 COMMON = {"data", "image_size", "quick", "out", "tensorboard", "min_images", "eval_episodes", "data_dir"}
-COMMON |= {"skip_broken", "threads", "help"}
+COMMON |= {"skip_broken", "resize", "split", "storage", "small_classes", "threads", "help"}
 
 
 @pytest.fixture

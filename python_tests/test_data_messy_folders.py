@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 import warnings
 
@@ -15,6 +16,13 @@ from PIL import Image
 from fslcore.arguments import ArgumentError
 from fslcore.data import load, pictures
 from fslcore.data.datasets import workers
+
+
+@pytest.fixture(autouse=True)
+def without_heif(request, monkeypatch):
+    """Pillow alone, for the tests but that of HEIF itself."""
+    if "heif_is_read" not in request.node.name:
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +178,33 @@ def test_a_class_with_the_name_of_a_part_is_said(root):
     assert "test/ is taken for classes" in said
 
 
+def test_the_package_that_reads_heif_is_named(root, monkeypatch):
+    LEFT_OUT["other formats"][0](root)
+    assert said_of(root)[1].startswith(f"{root}: pip install 'fslcore[heif]' reads .heic files; left out: ")
+
+
+def test_heif_is_read_where_its_package_is_installed(root):
+    pillow_heif = pytest.importorskip(
+        "pillow_heif", reason="pillow-heif, of the extra 'heif', is not installed"
+    )
+    pictures.formats.cache_clear()
+    pictures._likely_first.cache_clear()
+    try:
+        picture = Image.fromarray(np.full((64, 64, 3), (200, 100, 50), np.uint8))
+        (root / "elm").mkdir()
+        for name in ("1.heic", "2.HIF", "3"):
+            pillow_heif.from_pillow(picture).save(root / "elm" / name, format="HEIF")
+        store, said = said_of(root)
+        assert (said, store.images_per_class.tolist()) == ("", [3, 2, 2])
+        assert np.abs(store.images[:3].astype(int) - (200, 100, 50)).max() <= 4
+    finally:
+        for ending in [ending for ending, of in Image.EXTENSION.items() if of == "HEIF"]:
+            del Image.EXTENSION[ending]
+        Image.OPEN.pop("HEIF", None)
+        pictures.formats.cache_clear()
+        pictures._likely_first.cache_clear()
+
+
 def formats():
     for ending in sorted(pictures.suffixes()):
         if Image.registered_extensions()[ending] in Image.SAVE:
@@ -307,5 +342,5 @@ def test_an_interrupted_load_ends_soon_and_leaves_nothing(root, cache_dir, monke
         load(root, image_size=8, progress=interrupt)
     assert len(count) < 200
     assert not list(cache_dir.iterdir())
-    monkeypatch.setattr(folder.pictures, "read", read)
+    monkeypatch.setattr(workers, "first_look", read)
     assert len(load(root, image_size=8)) == 204

@@ -15,6 +15,7 @@ from PIL import Image
 import fslcore as fsl
 from fslcore.arguments import ArgumentError
 from fslcore.data import image_file
+from fslcore.experiments import parts
 
 NAMES = ["oak", "beech", "birch"]
 
@@ -96,7 +97,7 @@ def test_a_dataset_of_tfds_is_loaded_with_its_splits(data_dir, tmp_path, storage
 def test_what_tfds_does_not_have_is_said(data_dir, tmp_path):
     with pytest.raises(ArgumentError, match="of TensorFlow Datasets, received 'tfds:no_such"):
         fsl.data.load("tfds:no_such_data", data_dir=tmp_path)
-    with pytest.raises(ArgumentError, match="one image of 8 or 16 bits and one class label.*x: Scalar"):
+    with pytest.raises(ArgumentError, match=r"one image of 8 or 16 bits and one class label.*x: Scalar"):
         fsl.data.load("tfds:little_numbers", data_dir=tmp_path)
 
 
@@ -166,7 +167,7 @@ def test_features_may_be_named_and_files_compressed(tmp_path):
     assert (store.class_names, store.image_shape) == (tuple(sorted(NAMES)), (16, 16, 1))
     with pytest.raises(ArgumentError, match=r"image must name a .*'kind' \(string\), 'picture' \(string\)"):
         fsl.data.load_records(tmp_path / "b.tfrecord.gz", **options)
-    with pytest.raises(ArgumentError, match="label must name a feature .* received 'picture2'"):
+    with pytest.raises(ArgumentError, match=r"label must name a feature .* received 'picture2'"):
         fsl.data.load_records(tmp_path / "b.tfrecord.gz", image="picture", label="picture2", **options)
     with pytest.raises(ArgumentError, match="files must be TFRecord files that are there"):
         fsl.data.load_records(tmp_path / "none-*.tfrecord", **options)
@@ -192,3 +193,10 @@ def test_broken_images_and_files_are_named(records):
     )
     with pytest.raises(ArgumentError, match="text must be the same for all examples of a label"):
         fsl.data.load_records(records / "d.tfrecord", **options)
+
+
+def test_a_run_names_a_dataset_of_tfds_and_its_folder():
+    assert parts.place("tfds:little_shapes") == "tfds:little_shapes"
+    parts.check_data_dir("tfds:little_shapes", "folder")
+    with pytest.raises(ArgumentError, match="data_dir must be left out"):
+        parts.check_data_dir("photos", "folder")

@@ -42,7 +42,7 @@ def test_the_guide_works_as_it_is_written(tmp_path, capsys, monkeypatch):
 def shortened(words: list[str]) -> list[str]:
     """The command with small images, and with phases of one epoch of one step."""
     if words[0] == "train":
-        phases = [] if "--phases" in words else ["--phases", "frozen:4:1e-3,top:2:1e-4,all:4:1e-4"]
+        phases = [] if "--phases" in words else ["--phases", "frozen:5:2e-3,all:6:5e-4"]
         words = [*words, *phases, "--image-size", "32", "--steps-per-epoch", "1", "--eval-episodes", "4"]
         at = words.index("--phases") + 1
         words[at] = ",".join(

@@ -12,7 +12,7 @@ EXPORTED = {
         adversarial data encoders evaluate evaluation experiments kernels layers learners losses metrics ops
         plots set_threads twins
     """,
-    "fslcore.data": "ImageStore default_split get_dummies load",
+    "fslcore.data": "ImageStore Preparation default_split get_dummies load load_records",
     "fslcore.encoders": "BasicCNN KochNet VinyalsNet adversarial conv4 conv4_classifier",
     "fslcore.encoders.adversarial": "conditional_generator task_encoder",
     "fslcore.kernels": """

@@ -3,7 +3,7 @@
 
 comparison   a case: contenders, work, the limit of the machine      limits   what the machine can do
 timing       interleaved rounds, memory                              workers  the same across processes
-gram*  triplet*  episode*  overhead  blocks  steps/     the cases, with our contenders
+gram*  triplet*  episode*  storage  overhead  blocks  steps/     the cases, with our contenders
 peers/       the other contenders; libraries take part if they are installed
 report  records  changes  curves                tables, JSON, comparison with earlier figures, plots
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Episodes with their images delivered: the kernels, the tf.data pipelines, and NumPy."""
+"""Episodes with their images delivered: the kernels, the tf.data pipelines, NumPy; from memory and disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fslcore.bench import storage
 from fslcore.bench.comparison import Comparison, Entry, Work, measure
 from fslcore.bench.episode_problem import Shape, our_entries
 from fslcore.bench.peers.episodes import peer_entries
@@ -16,7 +17,7 @@ CLASSES, SAMPLES = 1623, 20  # the size of Omniglot
 
 
 def cases(quick: bool) -> Iterator[Comparison]:
-    """Float32 28 x 28 images, each class turned by a random quarter."""
+    """Float32 28 x 28 images, each class turned by a random quarter; then colour images on the disk."""
     store = random_store(50 if quick else CLASSES)
     for n_way, k_shot, n_query in [(5, 5, 15), (20, 1, 1)]:
         shape = Shape(n_way, k_shot, n_query, 4 if quick else 32)
@@ -28,6 +29,7 @@ def cases(quick: bool) -> Iterator[Comparison]:
             unit_count=shape.episodes,
             unit="episodes",
         )
+    yield storage.comparison(quick)
 
 
 def entries(store: ImageStore, shape: Shape) -> dict[str, Entry]:

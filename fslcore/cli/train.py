@@ -36,7 +36,7 @@ classes.
   fslcore train --resume runs/mine              continue after Ctrl-C
   fslcore train siamese --help                  the options of a learner
 """
-_PANELS = (fields.TASKS, fields.NETWORK, fields.TRAINING, fields.INNER_LOOP, fields.GENERATOR, shared.RUN)
+_PANELS = (fields.TASKS, fields.TRAINING, fields.NETWORK, fields.INNER_LOOP, fields.GENERATOR, shared.RUN)
 _TYPES: dict[str, Any] = {"int": int | None, "float": float | None, "bool": bool | None, "str": str | None}
 # The datasets that have defaults of their own, and any other.
 _DATASETS = ("glyphs", "omniglot", "other data")
@@ -141,7 +141,7 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
                 show_default=False,
                 rich_help_panel=fields.TASKS,
             ),
-        ] = 28,
+        ] = None,
         resize: Annotated[
             str,
             typer.Option(
@@ -198,6 +198,15 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
                 rich_help_panel=shared.RUN,
             ),
         ] = False,
+        storage: Annotated[
+            str,
+            typer.Option(
+                help="Where the images are kept: in memory, in a file from which they are read when they are "
+                "needed (mapped), or the same as JPEG; for sets larger than the memory.",
+                metavar="memory|mapped|jpeg",
+                rich_help_panel=shared.RUN,
+            ),
+        ] = "memory",
         min_images: shared.MinImages = None,
         small_classes: Annotated[
             str,
@@ -224,6 +233,7 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
                 small_classes=small_classes,
                 resize=resize,
                 split=split,
+                storage=storage,
                 eval_episodes=eval_episodes,
                 threads=threads,
                 observer=observer,

@@ -67,8 +67,7 @@ def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
             images,
             described=f"shape {list(images.shape)}",
         )
-    _, first, second, last = images.shape
-    if first <= _MOST_CHANNELS < min(second, last):
+    if has_channels_first(images):
         raise ArgumentError(
             "images",
             "must have their channels last, [N, H, W, C]",
@@ -76,6 +75,12 @@ def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
             described=f"shape {list(images.shape)}, which has them first: pass images.transpose(0, 2, 3, 1)",
         )
     return np.ascontiguousarray(images)
+
+
+def has_channels_first(images: npt.NDArray[Any]) -> bool:
+    """Whether images [N, ., ., .] can only be seen as [N, C, H, W]."""
+    _, first, second, last = images.shape
+    return bool(first <= _MOST_CHANNELS < min(second, last))
 
 
 def checked_indices(argument: str, values: npt.ArrayLike, n_images: int) -> npt.NDArray[np.int32]:

@@ -53,6 +53,10 @@ class Layout:
     count: int
     image_shape: tuple[int, int, int]
 
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"the kind {self.kind!r} is not known")
+
     @property
     def image_bytes(self) -> int:
         """Bytes of an image in memory."""

@@ -18,7 +18,7 @@ from PIL import Image
 
 from fslcore.arguments import ArgumentError
 from fslcore.cpus import available_cpus
-from fslcore.data.views import Residence, StoredImages
+from fslcore.data.views import Paging, StoredImages
 
 _QUALITY = 95  # about a quarter of the bytes of a photograph; differences of a few of 255 levels
 _CHANNELS = (1, 3)
@@ -64,7 +64,7 @@ class JpegImages(StoredImages):
     ) -> None:
         super().__init__((len(starts), *image_shape))
         self._encoded, self._starts, self._ends = encoded, starts, ends
-        self._residence = Residence(encoded)
+        self._paging = Paging(encoded)
 
     @property
     def nbytes(self) -> int:
@@ -73,10 +73,12 @@ class JpegImages(StoredImages):
 
     def encoded(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
         """The JPEG bytes, objects [M], of row numbers [M]."""
-        bounds = zip(self._starts[rows].tolist(), self._ends[rows].tolist(), strict=True)
+        starts, ends = self._starts[rows], self._ends[rows]
+        order = np.argsort(starts)
+        self._paging.expect_bytes(starts[order], ends[order], len(rows))
+        bounds = zip(starts.tolist(), ends.tolist(), strict=True)
         found = np.empty(len(rows), object)
         found[:] = [self._encoded[start:end].tobytes() for start, end in bounds]
-        self._residence.count(len(rows))
         return found
 
     def read(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from fslcore.arguments import ArgumentError, check_one_of
 from fslcore.data import datasets
@@ -14,7 +15,7 @@ from fslcore.data.store import ImageStore
 
 
 def load(
-    name_or_path: str | os.PathLike[str],
+    name_or_path: str | os.PathLike[str] | Any,
     *,
     image_size: int = 28,
     channels: int | None = None,
@@ -29,15 +30,20 @@ def load(
 
     Args:
         name_or_path: One of `fslcore.data.datasets.names()`, such as "glyphs" (drawn, needs no download),
-            "omniglot" (through TensorFlow Datasets) or "emoji" (made by `fslcore data build emoji`), or a
-            folder with one sub-folder of images per class. A folder with the name of a dataset is written
-            "./glyphs". One warning says what of a folder is left out, and what had to be guessed.
+            "omniglot" (through TensorFlow Datasets) or "emoji" (made by `fslcore data build emoji`); a
+            folder with one sub-folder of images per class, which may be in groups or in the parts train, val
+            and test; a table with the columns filename and label, a DataFrame or a .csv file; "tfds:NAME",
+            any image classification of TensorFlow Datasets; or TFRecord files, "*.tfrecord" (see
+            `load_records`). A folder with the name of a dataset is written "./glyphs". One warning says what
+            is left out, and what had to be guessed.
         image_size: Height and width of the images in pixels, at least 8.
-        channels: For a folder, 1 or 3; by default grayscale if all its files are. emoji has 3, or 1 if asked
-            for; the other named datasets have 1.
+        channels: For a folder, 1 or 3; by default grayscale if all its files are. emoji has 3, or 1 if you
+            ask for it; the other named datasets have 1.
         data_dir: For omniglot, the TFDS data folder; the environment variable TFDS_DATA_DIR, then
-            ~/tensorflow_datasets if None. For emoji, a folder or archive with its manifest.csv; the variable
-            FSLCORE_EMOJI_DIR, then where `fslcore data build emoji` puts it if None. None for the others.
+            ~/tensorflow_datasets if None; the same for "tfds:NAME". For emoji, a folder or archive with its
+            manifest.csv; the variable FSLCORE_EMOJI_DIR, then where `fslcore data build emoji` puts it if
+            None. For a table, where relative file names begin; the folder of the file, or the working folder
+            for a DataFrame, if None. None for the others.
         cache_dir: Folder of the cache; the environment variable FSLCORE_CACHE_DIR, then the user's cache if
             None.
         progress: Called as `progress(done, total, what)` while images are read or drawn, first with

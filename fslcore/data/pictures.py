@@ -56,6 +56,9 @@ class Header:
     most: float = 0.0
 
 
+_JPEG_HEADERS = {"L": Header(gray=True), "RGB": Header(gray=False)}
+
+
 @dataclass(frozen=True)
 class Depth:
     """How the values of deep images become 8 bits.
@@ -119,6 +122,8 @@ def is_picture(file: File) -> bool:
 
 def header(file: File | None, image: Image.Image) -> Header:
     """What is known of an opened image before its values are scaled; raises what Pillow raises."""
+    if image.format == "JPEG" and image.mode in ("L", "RGB"):  # by far the most; they are never deep
+        return _JPEG_HEADERS[image.mode]
     kind = _kind(image)
     gray = _is_gray(image)
     pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
@@ -202,6 +207,11 @@ def formats() -> tuple[str, ...]:
     return tuple(name for name in Image.OPEN if name not in _NOT_READ)
 
 
+def reads_heif() -> bool:
+    """Whether pillow-heif is installed."""
+    return "HEIF" in formats()
+
+
 def opened(source: File | BinaryIO) -> Image.Image:
     """The image in a file, not decoded yet; to be closed. Raises what Pillow raises."""
     if not isinstance(source, (str, os.PathLike)):
@@ -240,7 +250,9 @@ def _is_gray(image: Image.Image) -> bool:
 
 def _is_plain(image: Image.Image) -> bool:
     """Whether an image has 8 bits, no transparency and no orientation, as almost all have."""
-    if image.format not in _PLAIN_FORMATS or image.mode not in ("L", "RGB") or _kind(image):
+    if image.format not in _PLAIN_FORMATS or image.mode not in ("L", "RGB"):
+        return False
+    if image.format != "JPEG" and _kind(image):
         return False
     image.load()  # a PNG may have its orientation at the end
     return _SPECIAL.isdisjoint(image.info)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from fslcore import ops
 from fslcore.data.arrays import tensor_of
 from fslcore.data.jpeg import JpegImages
-from fslcore.data.views import AnyImages, MappedRows, Residence
+from fslcore.data.views import AnyImages, MappedRows, Paging
 
 _LARGE = 2**26  # bytes of images: another copy of so many is worth avoiding
 
@@ -41,14 +41,8 @@ class Pixels(ABC):
             turns: Quarter turns, for the leading axes of `rows`.
         """
 
-    def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
-        """The tables, while what the images take of memory is watched.
-
-        Args:
-            tables: Elements for which images are gathered.
-            images: How many, for one element.
-        """
-        del images
+    def watched(self, tables: tf.data.Dataset) -> tf.data.Dataset:
+        """The tables (rows, quarter turns) of elements, seen before their images are gathered."""
         return tables
 
 
@@ -67,32 +61,31 @@ class _Gathered(Pixels):
     def __init__(self, tensor: tf.Tensor, images: Any, rows: npt.NDArray[np.int64] | None = None) -> None:
         self._images = tensor
         self._rows = None if rows is None else constant(rows)
-        self._residence = Residence(images)
+        self._paging = Paging(images)
         self.image_shape = list(images.shape[1:])
         self.is_large = math.prod(images.shape) >= _LARGE
 
     def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
         """Images float32 [*rows.shape, H, W, C] in [0, 1]."""
-        found = rows if self._rows is None else tf.gather(self._rows, rows)
-        return ops.gather_images(self._images, found, rotations=turns)
+        return ops.gather_images(self._images, self._found(rows), rotations=turns)
 
-    def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
-        """The tables; now and then a look at the pages of a large memory map may release them."""
-        if not self._residence.images_between:
+    def watched(self, tables: tf.data.Dataset) -> tf.data.Dataset:
+        """The tables; the operating system is told which rows of a large memory map will be read."""
+        if not self._paging.is_needed:
             return tables
-        every = max(1, self._residence.images_between // max(1, images))
 
-        def look() -> tf.Tensor:
-            return tf.numpy_function(self._look, [], tf.bool)
+        def passed_on(rows: tf.Tensor, turns: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.control_dependencies([tf.numpy_function(self._expect, [self._found(rows)], tf.bool)]):
+                return tf.identity(rows), tf.identity(turns)
 
-        def passed_on(number: tf.Tensor, table: Any) -> Any:
-            with tf.control_dependencies([tf.cond(number % every == every - 1, look, lambda: False)]):
-                return tf.nest.map_structure(tf.identity, table)
+        return tables.map(unconverted(passed_on))
 
-        return tables.enumerate().map(unconverted(passed_on))
+    def _found(self, rows: tf.Tensor) -> tf.Tensor:
+        """The rows of the array for those of the store."""
+        return rows if self._rows is None else tf.gather(self._rows, rows)
 
-    def _look(self) -> np.bool_:
-        self._residence.look()
+    def _expect(self, rows: npt.NDArray[Any]) -> np.bool_:
+        self._paging.expect(rows)
         return np.True_
 
 

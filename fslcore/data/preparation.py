@@ -200,10 +200,9 @@ def fitted(image: Image.Image, size: int, resize: str) -> npt.NDArray[np.uint8]:
         small = image.resize((size, size), Image.Resampling.BILINEAR)
     elif resize == "crop":
         side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        small = image.resize(
-            (size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
-        )
+        left, top = (width - side) // 2, (height - side) // 2
+        square = image.crop((left, top, left + side, top + side))
+        small = square.resize((size, size), Image.Resampling.BILINEAR)
     else:
         scale = size / max(width, height)
         inner = max(1, round(width * scale)), max(1, round(height * scale))

@@ -137,7 +137,7 @@ class Source:
         tables = tf.data.Dataset.counter(first, _CHUNK).map(unconverted(chunk)).unbatch()
         if self.pixels.is_large:
             tables = _as_built(tables)
-        tables = self.pixels.watched(tables, n_way * n_images)
+        tables = self.pixels.watched(tables)
         return tables if count is None else tables.take(count)
 
     def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:

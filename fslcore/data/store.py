@@ -19,17 +19,17 @@ import numpy.typing as npt
 from fslcore.arguments import ArgumentError
 from fslcore.data.arrays import tensor_of
 from fslcore.data.checks import (
-    as_images,
     check_count,
     check_rows,
     check_sorted,
     checked_images,
     checked_indices,
 )
+from fslcore.data.converting import as_store_images
 from fslcore.data.labelling import distinct, indices_of_names, names_at, names_of
 from fslcore.data.preparation import Preparation
 from fslcore.data.splits import rows_of_parts
-from fslcore.data.views import MappedRows, Residence, StoredImages, chosen_rows, parts_of
+from fslcore.data.views import MappedRows, Paging, StoredImages, chosen_rows, parts_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -114,8 +114,10 @@ class ImageStore:
         """Builds a store from images in any order.
 
         Args:
-            images: uint8 [N, H, W, C], or [N, H, W] for one channel. If they are sorted by class they are
-                not copied; those of a memory map never are, so it may be larger than the memory.
+            images: uint8 [N, H, W, C], or [N, H, W] for one channel: an array, or a tensor of PyTorch,
+                TensorFlow or JAX. If they are sorted by class they are not copied; those of a memory map
+                never are, so it may be larger than the memory. Floats from 0 to 1 are scaled to 0..255, and
+                channels that come first, [N, C, H, W], are moved to the end; both make a copy.
             labels: [N], all integers or all strings. The sorted distinct values become the classes and their
                 names.
             groups: [N], all integers or all strings, or None.
@@ -128,13 +130,12 @@ class ImageStore:
             ArgumentError: As for the class; or a label or a group is missing (None, NaN, NA, NaT, masked, an
                 empty string), or integers, strings and other values are mixed.
         """
-        array: Any = as_images(images)
-        if array.ndim == 3:
-            array = array[..., np.newaxis]
+        array: Any = images if isinstance(images, StoredImages) else as_store_images(images)
         class_names, class_index = distinct("labels", labels)
         group_names, group_index = distinct("groups", groups) if groups is not None else ((), None)
         if len(class_index) == len(array) and np.any(class_index[1:] < class_index[:-1]):
-            array = checked_images(array)  # before they are copied
+            if not isinstance(array, StoredImages):
+                array = checked_images(array)  # before they are copied
             order = np.argsort(class_index, kind="stable")
             array, class_index = chosen_rows(array, order), class_index[order]
             if group_index is not None and len(group_index) == len(order):
@@ -217,14 +218,15 @@ class ImageStore:
             rows = np.arange(rows.size).reshape(rows.shape)
         else:
             images = self.images
-        gathered = kernels.gather_images(images, rows, rotations)
-        self._residence.count(np.size(rows))
-        return gathered
+        if self._paging.is_needed:
+            rows = check_rows(rows, len(images))
+            self._paging.expect(rows)
+        return kernels.gather_images(images, rows, rotations)
 
     @cached_property
-    def _residence(self) -> Residence:
-        """Counts what `gather` reads from a memory map."""
-        return Residence(self.images.base if isinstance(self.images, MappedRows) else self.images)
+    def _paging(self) -> Paging:
+        """Tells the operating system what `gather` reads from a memory map."""
+        return self.images.paging if isinstance(self.images, MappedRows) else Paging(self.images)
 
     def take(self, rows: npt.ArrayLike, name: str | None = None) -> ImageStore:
         """Returns a store with only some of the images.

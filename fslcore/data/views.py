@@ -98,13 +98,13 @@ class MappedRows(StoredImages):
         super().__init__((len(rows), height, width, channels))
         self.base = base
         self.rows = np.ascontiguousarray(rows, np.int64)
-        self.residence = Residence(base)
+        self.paging = Paging(base)
 
     def read(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """The images uint8 [M, H, W, C] of row numbers [M]."""
-        images = self.base[self.rows[rows]]
-        self.residence.count(len(rows))
-        return images
+        found = self.rows[rows]
+        self.paging.expect(found)
+        return self.base[found]
 
     def chosen(self, rows: npt.NDArray[Any]) -> MappedRows:
         """Some of the images, of row numbers [M]; nothing is read or copied."""
@@ -156,34 +156,61 @@ def mapping_of(images: Any) -> mmap.mmap | None:
     return images if isinstance(images, mmap.mmap) else None
 
 
-class Residence:
-    """Watches the memory that a memory map seems to take, and releases its pages when they are many.
+class Paging:
+    """What the operating system is told about an array in a large memory map; nothing for other arrays.
 
-    The pages stay in the cache of the operating system, where others can have the memory when they need it;
-    this process no longer counts as their user. Without it, a process that trains on all images of a map
-    seems to need as much memory as they take.
+    Before images are read it is asked for just their pages, all at once. Where the map does not fit into
+    memory, that is a hundred times as fast as to wait for each page, around which it reads a lot.
+
+    Now and then the pages that this process has read are released. They stay in the cache of the system,
+    where others can have the memory when they need it, but no longer count as memory of this process.
+
+    Args:
+        array: Of any kind.
     """
 
-    def __init__(self, images: Any) -> None:
-        self._mapping = mapping_of(images)
+    def __init__(self, array: Any) -> None:
+        mapping = mapping_of(array)
+        large = mapping is not None and len(mapping) >= _RESIDENT_BYTES
+        self._mapping = mapping if large and hasattr(mmap, "MADV_DONTNEED") else None
+        if self._mapping is None:
+            return
+        start = np.frombuffer(self._mapping, np.uint8).ctypes.data
+        self._offset = int(array.ctypes.data) - start
+        self._row_bytes = int(array.strides[0])
         self._unseen = 0
         self._others = _file_bytes() or 0
 
     @property
-    def images_between(self) -> int:
-        """How many images may be read between two looks; 0 if there is nothing to release."""
-        small = self._mapping is None or len(self._mapping) < _RESIDENT_BYTES
-        return 0 if small or not hasattr(mmap, "MADV_DONTNEED") else _IMAGES_BETWEEN
+    def is_needed(self) -> bool:
+        """Whether there is anything to be told."""
+        return self._mapping is not None
 
-    def count(self, images: int) -> None:
-        """Notes that images have been read."""
+    def expect(self, rows: npt.NDArray[Any]) -> None:
+        """Says which rows of the array, in any order, are about to be read."""
+        if self._mapping is not None and rows.size:
+            first = np.unique(rows) * self._row_bytes
+            self.expect_bytes(first, first + self._row_bytes, rows.size)
+
+    def expect_bytes(self, starts: npt.NDArray[Any], ends: npt.NDArray[Any], images: int) -> None:
+        """Says which bytes of the array, by rising start and end, are about to be read for some images."""
+        if self._mapping is None or not starts.size:
+            return
+        starts = (starts + self._offset) // mmap.PAGESIZE
+        ends = -(-(ends + self._offset) // mmap.PAGESIZE)
+        # Neighbours are asked for together.
+        begins = np.flatnonzero(np.r_[True, starts[1:] > ends[:-1]])
+        lasts = ends[np.r_[begins[1:] - 1, len(ends) - 1]]
+        for start, end in zip(starts[begins].tolist(), lasts.tolist(), strict=True):
+            size = min(end * mmap.PAGESIZE, len(self._mapping)) - start * mmap.PAGESIZE
+            self._mapping.madvise(mmap.MADV_WILLNEED, start * mmap.PAGESIZE, size)
         self._unseen += images
-        if 0 < self.images_between <= self._unseen:
-            self.look()
+        if self._unseen >= _IMAGES_BETWEEN:
+            self._unseen = 0
+            self._look()
 
-    def look(self) -> None:
+    def _look(self) -> None:
         """Releases the pages if they are many, or if the system does not say how many they are."""
-        self._unseen = 0
         resident = _file_bytes()
         if self._mapping is not None and (resident is None or resident > self._others + _RESIDENT_BYTES):
             self._mapping.madvise(mmap.MADV_DONTNEED)

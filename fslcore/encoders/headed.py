@@ -13,8 +13,8 @@ class HeadedEncoder(keras.Model):
     """Images -> embeddings of a network -> what a head makes of them.
 
     It also takes the network's own embeddings, as an `EmbeddingStore` gives them: `[B, 1, 1, D]`, images of
-    one pixel. So a learner around it is trained on these in seconds while the network is frozen, and on images
-    later; its weights and its optimizer are the same.
+    one pixel. So a learner around it is trained on these in seconds while the network is frozen, and on
+    images later; its weights and its optimizer are the same.
 
     Args:
         network: a built model, images `[B, H, W, C]` -> `[B, D]`.

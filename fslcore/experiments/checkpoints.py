@@ -133,6 +133,8 @@ def trained_learner(run: Run, image_shape: tuple[int, int, int] | None = None) -
     height, width, channels = image_shape
     learner = run.recipe.build((height, width, channels), fresh=False)
     if not _checkpoint_is_ahead(run.folder):
+        # The file holds the state of the optimizer too, for the weights that its phase trained.
+        _enter(run.recipe, learner, archives.weights_step(run.folder / WEIGHTS) or run.recipe.steps)
         load_weights(run.folder, learner)
         return learner
     progress = continued(run.folder, run.recipe, learner)
@@ -143,10 +145,14 @@ def trained_learner(run: Run, image_shape: tuple[int, int, int] | None = None) -
 
 def continued(run: Path, recipe: Recipe, learner: Any) -> Progress:
     """`load_checkpoint`, of a learner that is made ready for the phase that wrote the checkpoint."""
-    done = max(0, load_progress(run).step - 1) // recipe.steps_per_epoch
-    ends = np.cumsum([stage.epochs for stage in recipe.stages()])
-    recipe.enter(learner, min(int(np.searchsorted(ends, done, side="right")), len(ends) - 1))
+    _enter(recipe, learner, load_progress(run).step)
     return load_checkpoint(run, learner)
+
+
+def _enter(recipe: Recipe, learner: Any, step: int) -> None:
+    """Makes a learner ready for the phase whose optimizer has made a step; for the first one if none has."""
+    ends = np.cumsum([stage.epochs * recipe.steps_per_epoch for stage in recipe.stages()])
+    recipe.enter(learner, min(int(np.searchsorted(ends, step)), len(ends) - 1))
 
 
 def _checkpoint_is_ahead(run: Path) -> bool:

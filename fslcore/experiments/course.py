@@ -51,6 +51,7 @@ def train(
     small_classes: str = "drop",
     resize: str = "stretch",
     split: str | None = None,
+    storage: str = "memory",
     eval_episodes: int | None = None,
     threads: int | None = None,
     observer: Observer | None = None,
@@ -79,6 +80,7 @@ def train(
         split: "label": new classes for validation and test; "group": those of new groups; "image": all
             classes are trained on and measured, on new images (a closed set). None: as the data says, or
             "label".
+        storage: "memory", "mapped" or "jpeg", as for `fslcore.data.load`; also in `resume` and `evaluate`.
         eval_episodes: test episodes for each result; None: 1000, or 200 for a quick trial.
         threads: CPU threads; None: all, or those with which TensorFlow has started. The bits of the result
             depend on their number and on `recipe.layout`.
@@ -133,10 +135,21 @@ def train(
         image_size = pixels.usual_size(recipe.encoder, data)
     left_out: list[str] = []
     whole = data_parts.load_parts(
-        data, data_dir, image_size, observer.loading, skip_broken, resize, split, min_images, left_out
+        data,
+        data_dir,
+        image_size,
+        observer.loading,
+        skip_broken,
+        resize,
+        split,
+        min_images,
+        left_out,
+        storage,
     )
-    least = selection.least_images(recipe, whole, fixed, None if split == "image" else min_images)
-    parts = selection.selected(whole, least)
+    known = closed.is_closed(whole)
+    chosen_least = None if split == "image" else min_images  # which has been heeded already
+    least = selection.least_images(recipe, whole, fixed, chosen_least, known)
+    parts = selection.selected(whole, least, known)
     left_out += selection.left_out_in_words(whole, least)
     selection.check_none_left_out(left_out, small_classes)
     for sentence in left_out:
@@ -163,6 +176,7 @@ def train(
         "image_size": image_size,
         "image_shape": list(parts["train"].image_shape),
         "skip_broken": skip_broken,
+        "storage": storage,
         "min_images": least,
         "classes": {name: list(part.class_names) for name, part in whole.items()},
         "split": data_parts.described(parts),

@@ -15,6 +15,8 @@ from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore, datasets, default_split, load
 from fslcore.data.datasets import Progress
 from fslcore.data.datasets.dataset import LEAST_CLASSES, SHARES
+from fslcore.data.datasets.records import files_of
+from fslcore.data.datasets.tfds import PREFIX as TFDS
 from fslcore.experiments import closed, folders
 from fslcore.experiments.renaming import renamed
 from fslcore.experiments.runs import Run
@@ -39,12 +41,13 @@ def load_parts(
     split: str | None = None,
     min_images: int | None = None,
     notes: list[str] | None = None,
+    storage: str = "memory",
 ) -> dict[str, ImageStore]:
     """The classes for training, validation and test: "train", "val" and "test".
 
     Args:
         data: a named dataset, a folder or a table.
-        data_dir: where omniglot or emoji is kept.
+        data_dir: where omniglot, emoji or a dataset of TFDS is kept.
         image_size: height and width of the images.
         progress: called as `progress(done, total, what)` while images are read.
         skip_broken: leave out the files of a folder that cannot be read, with a warning.
@@ -52,11 +55,12 @@ def load_parts(
         split: divide by "label", "group" or "image", 60 % / 20 % / 20 %; None: as the data says.
         min_images: with the split by image, the images that a class must have.
         notes: takes sentences about classes that the split by image leaves out.
+        storage: where the images are kept, as for `fslcore.data.load`.
 
     Raises:
         ArgumentError: there is no such dataset, or it is too small to be divided.
     """
-    store = _loaded(data, data_dir, image_size, progress, skip_broken, resize)
+    store = _loaded(data, data_dir, image_size, progress, skip_broken, resize, storage)
     return _divided(store, data, split, min_images, notes)
 
 
@@ -76,7 +80,8 @@ def parts_of_run(
     """
     at = _place_of(run, data)
     store = _of_the_run(run, at, data, data_dir, progress)
-    parts = selected(_divided(store, at, *_division_of(run)), run.config.get("min_images", {}))
+    whole = _divided(store, at, *_division_of(run))
+    parts = selected(whole, run.config.get("min_images", {}), closed.is_closed(whole))
     for name, found in described(parts).items():
         expected = run.config["split"][name]
         if found != expected:
@@ -120,7 +125,7 @@ def measured_part_of_run(
     least = run.config.get("min_images", {})
     try:
         parts = _divided(store, at, *_division_of(run))
-        found = described(left := selected(parts, least))
+        found = described(left := selected(parts, least, closed.is_closed(parts)))
     except ArgumentError:  # too small to be divided, or without classes of the size that training took
         parts, found = None, None
     if parts is not None and found == run.config["split"]:
@@ -137,13 +142,32 @@ def measured_part_of_run(
 
 
 def place(data: PathLike) -> str:
-    """The data as `config.json` names it: a dataset by its name, a folder by its absolute path."""
-    return str(data) if data in datasets.names() else str(Path(data).expanduser().resolve())
+    """The data as `config.json` names it: a dataset by its name, a folder or a table by its absolute path.
+
+    Raises:
+        ArgumentError: it has neither name nor path, as a DataFrame has.
+    """
+    if not isinstance(data, (str, os.PathLike)):
+        raise ArgumentError(
+            "data",
+            "must be a name or a path, by which a run finds it again (write a DataFrame to a .csv file)",
+            data,
+            described=f"a {type(data).__name__}",
+        )
+    return str(data) if _has_name(data) else str(Path(data).expanduser().resolve())
+
+
+def _has_name(data: PathLike) -> bool:
+    return str(data) in datasets.names() or str(data).startswith(TFDS)
+
+
+def _has_data_dir(at: str) -> bool:
+    return at in _IN_DATA_DIR or at.startswith(TFDS)
 
 
 def check_data_dir(data: PathLike, data_dir: PathLike | None) -> None:
     """Raises ArgumentError for a `data_dir` that the data would not heed."""
-    if data_dir is not None and str(data) not in _IN_DATA_DIR:
+    if data_dir is not None and not _has_data_dir(str(data)):
         raise ArgumentError(
             "data_dir",
             f"must be left out for `data={str(data)!r}`: it says where {' and '.join(_IN_DATA_DIR)} are kept",
@@ -166,6 +190,7 @@ def _loaded(
     progress: Progress,
     skip_broken: bool,
     resize: str = "stretch",
+    storage: str = "memory",
     channels: int | None = None,
 ) -> ImageStore:
     on_error = "skip" if skip_broken else "raise"
@@ -179,6 +204,7 @@ def _loaded(
                 progress=progress,
                 on_error=on_error,
                 resize=resize,
+                storage=storage,
             )
         except ArgumentError as error:
             requirement = re.sub("`?on_error='skip'`?", "`skip_broken=True`", error.requirement)
@@ -252,18 +278,18 @@ def _of_the_run(
     """All images of a place, with the size and the channels that the learner was trained with."""
     config = run.config
     check_data_dir(at, data_dir)
-    if at not in datasets.names():
-        if not Path(at).is_dir():
+    if not _has_name(at):
+        if not (Path(at).exists() or files_of(at)):
             raise ArgumentError(
                 "run" if data is None else "data",
                 f"must find its data: there is no folder {at} (`data` says where it is now)",
                 str(run.folder if data is None else data),
             )
         folders.check_outside(run.folder, Path(at), "run", "; move the run out of it")
-    kept = config.get("data_dir") if at == config["data"] and at in _IN_DATA_DIR else None
+    kept = config.get("data_dir") if at == config["data"] and _has_data_dir(at) else None
     resize = (config.get("preparation") or {}).get("resize", "stretch")
-    skip_broken = config.get("skip_broken", False)
-    where = (at, data_dir or kept, config["image_size"], progress, skip_broken, resize)
+    skip_broken, storage = config.get("skip_broken", False), config.get("storage", "memory")
+    where = (at, data_dir or kept, config["image_size"], progress, skip_broken, resize, storage)
     with renamed(**({"data": "run"} if data is None else {})):
         store = _loaded(*where)
         expected = config.get("image_shape")

@@ -15,8 +15,8 @@ from fslcore.experiments.recipes import networks
 # Of the folders of a data folder: pictures with colours are hardly rarer than one in so many.
 _FOLDERS_LOOKED_INTO = 64
 _GREY = {"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
-# The named datasets of black and white drawings.
-_DRAWN = ("glyphs", "omniglot", "symbols")
+# Of the named datasets with colours; the others are black and white drawings.
+_PIXELS = {"emoji": 64}
 
 
 def usual_size(encoder: str, data: str | os.PathLike[str]) -> int:
@@ -24,12 +24,16 @@ def usual_size(encoder: str, data: str | os.PathLike[str]) -> int:
 
     Args:
         encoder: the name of the network.
-        data: the name of a dataset, or a folder, of which a picture of each sub-folder is looked at.
+        data: the name of a dataset; or a folder, of which a picture of each sub-folder is looked at; or a
+            table.
     """
     sizes = networks.sizes(encoder)
+    if data in _PIXELS:
+        return max(sizes.least, _PIXELS[str(data)])
     if data in datasets.names():
-        return sizes.drawings if data in _DRAWN else sizes.photographs
-    return sizes.photographs if _has_colours(Path(data).expanduser()) else sizes.drawings
+        return sizes.drawings
+    place = Path(data).expanduser()  # a folder, or a table beside the files
+    return sizes.photographs if _has_colours(place if place.is_dir() else place.parent) else sizes.drawings
 
 
 def _has_colours(folder: Path) -> bool:

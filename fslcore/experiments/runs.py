@@ -30,6 +30,7 @@ from typing import Any
 
 from fslcore import files
 from fslcore.arguments import ArgumentError
+from fslcore.data.cache import STORAGES
 from fslcore.data.preparation import Preparation
 from fslcore.experiments import folders
 from fslcore.experiments.choices import recipe_from_json
@@ -274,6 +275,7 @@ _ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: isinstance(value, list) and len(value) == 3 and all(map(_whole, value)),
     ),
     "skip_broken": ("true or false", lambda value: isinstance(value, bool)),
+    "storage": ("memory, mapped or jpeg", lambda value: isinstance(value, str) and value in STORAGES),
     "min_images": ("a number for each part", _numbers),
     "classes": ("the names of the classes of each part", _names),
     "split_by": (
@@ -291,5 +293,5 @@ _ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 # Runs of earlier versions do not have these.
 _LATER_ENTRIES = {
     *("data_dir", "image_shape", "min_images", "classes", "eval_episodes", "threads", "tensorboard"),
-    *("versions", "skip_broken", "split_by", "split_min_images", "preparation"),
+    *("versions", "skip_broken", "storage", "split_by", "split_min_images", "preparation"),
 }

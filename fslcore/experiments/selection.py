@@ -28,16 +28,16 @@ def least_images(
     parts: Mapping[str, ImageStore],
     fixed: Collection[str] | None,
     min_images: int | None = None,
+    known: bool = False,
 ) -> dict[str, int]:
     """The images that a class of each part must have.
-
-    In a closed set the training part alone decides, and the others only need a query.
 
     Args:
         recipe: the recipe before its sizes have been shrunk to the data.
         parts: "train", "val" and "test".
         fixed: the fields that do not shrink; None: none of them does.
         min_images: the user's choice in place of the rule.
+        known: whether the parts are a closed set: the training part decides, the others only need a query.
 
     Raises:
         ArgumentError: no class has `min_images` images.
@@ -45,7 +45,6 @@ def least_images(
     wanted = {"train": recipe.images_needed(), "test": recipe.images_measured()}
     floors = {"train": recipe.images_needed(fixed), "test": recipe.images_measured(fixed)}
     least = {}
-    known = closed.is_closed(parts)
     for name, part in parts.items():
         if known and name != "train":
             least[name] = 1
@@ -68,13 +67,15 @@ def least_images(
     return least
 
 
-def selected(parts: Mapping[str, ImageStore], least: Mapping[str, int]) -> dict[str, ImageStore]:
+def selected(
+    parts: Mapping[str, ImageStore], least: Mapping[str, int], known: bool = False
+) -> dict[str, ImageStore]:
     """The parts without the classes that have too few images; a part that is not in `least` stays whole.
 
-    What the training part of a closed set does not have, the others do not have either.
+    If they are a closed set (`known`), the others do not have what the training part does not have, either.
     """
     left = {name: part.with_min_images(least.get(name, 1)) for name, part in parts.items()}
-    return closed.aligned(left) if closed.is_closed(parts) else left
+    return closed.aligned(left) if known else left
 
 
 def left_out_in_words(parts: Mapping[str, ImageStore], least: Mapping[str, int]) -> list[str]:

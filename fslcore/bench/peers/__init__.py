@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the benchmarks compare with: NumPy, plain TensorFlow, and libraries if they are installed.
 
-gram_arrays  gram_tensors  triplets  episodes     the contenders of the benchmarks, by family
+gram_arrays  gram_tensors  triplets  episodes  folders     the contenders of the benchmarks, by family
 libraries                                         the optional ones, of the extra `bench`
 """
 

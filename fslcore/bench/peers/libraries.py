@@ -12,6 +12,7 @@ OPTIONAL = {
     "scipy": "scipy",
     "sklearn": "scikit-learn",
     "torch": "torch",
+    "torchvision": "torchvision",
     "pytorch_metric_learning": "pytorch-metric-learning",
     "faiss": "faiss-cpu",
 }

@@ -7,6 +7,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from fslcore.data import pictures
+
 _NAMED = 3
 
 # Reasons that lose an image or a class, and two that lose nothing and are said only beside others.
@@ -21,6 +23,7 @@ BROKEN = "images that cannot be read"
 HIDDEN = "hidden files and folders"
 TEXT = "text files"
 _QUIET = (HIDDEN, TEXT)
+_HEIF = (".heic", ".heif", ".hif")
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -64,6 +67,10 @@ class LeftOut:
     def in_words(self) -> str:
         """The remarks, and all that is left out with counts and the first names, unless nothing is lost."""
         said = list(self._remarks)
+        if not pictures.reads_heif() and any(
+            path.suffix.lower() in _HEIF for path in self._of.get(OTHER, ())
+        ):
+            said.append("pip install 'fslcore[heif]' reads .heic files")
         if any(reason not in _QUIET for reason in self._of):
             said.append("left out: " + "; ".join(self._reason(reason) for reason in self._of))
         return "; ".join(said)

@@ -27,7 +27,8 @@ class Listing:
         group_names: Names of the groups.
         parts: int32 [N], indices into `part_names`; None if the data is not divided.
         part_names: Names of the parts that there are, of "train", "val" and "test".
-        boxes: int64 [N, 4], the part of each picture to take: y, x, height, width; None for all of it.
+        boxes: int64 [N, 4], the part of each picture to take: y, x, height, width, four zeros for all of it;
+            None if all are taken whole.
     """
 
     files: Sequence[str]

@@ -139,7 +139,7 @@ def box_of(listing: Listing, i: int) -> Box | None:
     if listing.boxes is None:
         return None
     top, left, height, width = map(int, listing.boxes[i])
-    return top, left, height, width
+    return (top, left, height, width) if height else None
 
 
 def _without(

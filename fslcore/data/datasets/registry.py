@@ -6,9 +6,10 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
+from typing import Any
 
 from fslcore.arguments import ArgumentError
-from fslcore.data.datasets import folder, records, tfds
+from fslcore.data.datasets import folder, records, table, tfds
 from fslcore.data.datasets.dataset import Dataset
 from fslcore.data.store import ImageStore
 
@@ -38,8 +39,8 @@ def get(name: str) -> Dataset:
     return dataset
 
 
-def find(name_or_path: str | os.PathLike[str]) -> Dataset:
-    """The dataset of a name, or else the one in a folder.
+def find(name_or_path: Any) -> Dataset:
+    """The dataset of a name, or else the one in a folder or of a table.
 
     Raises:
         ArgumentError: There is neither a dataset of that name nor such a folder.
@@ -52,9 +53,11 @@ def find(name_or_path: str | os.PathLike[str]) -> Dataset:
         return records.dataset(files)
     if isinstance(name_or_path, (str, os.PathLike)) and Path(name_or_path).expanduser().is_dir():
         return folder.dataset(Path(name_or_path).expanduser())
+    if table.is_table(name_or_path):
+        return table.dataset(name_or_path)
     known = ", ".join(map(repr, _NAMES))
     raise ArgumentError(
-        "name_or_path", f"must be {known} or a folder", name_or_path, described=repr(name_or_path)
+        "name_or_path", f"must be {known}, a folder or a table", name_or_path, described=repr(name_or_path)
     )
 
 

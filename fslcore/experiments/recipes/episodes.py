@@ -28,6 +28,7 @@ class EpisodeRecipe(EmbeddingRecipe):
     """
 
     images_used: ClassVar[Mapping[str, int]] = {"shot": 1, "query": 1}
+    tuning: ClassVar[Mapping[str, Any]] = {**EmbeddingRecipe.tuning, "way": 40, "shot": 1, "query": 2}
 
     shot: int = field("Examples per class of a training episode.", TASKS, above=0)
     query: int = field("Images per class of a training episode that are to be classified.", TASKS, above=0)

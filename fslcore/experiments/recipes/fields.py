@@ -33,6 +33,7 @@ class About:
         above: the value must be above this number.
         least: the value must be at least this number.
         choices: the value must be one of these.
+        form: what the value must be, in words, where the recipe checks it.
     """
 
     help: str
@@ -40,10 +41,13 @@ class About:
     above: float | None = None
     least: float | None = None
     choices: tuple[str, ...] = ()
+    form: str = ""
 
     @property
     def requirement(self) -> str:
         """Which values are allowed, as in "above 0"; empty for all."""
+        if self.form:
+            return self.form
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.above is not None:
@@ -65,9 +69,11 @@ def field(
     above: float | None = None,
     least: float | None = None,
     choices: tuple[str, ...] = (),
+    form: str = "",
 ) -> Any:
     """A dataclass field with an `About`."""
-    return dataclasses.field(default=default, metadata={_ABOUT: About(help, panel, above, least, choices)})
+    about = About(help, panel, above, least, choices, form)
+    return dataclasses.field(default=default, metadata={_ABOUT: about})
 
 
 def described(recipe: Any) -> dict[str, tuple[dataclasses.Field[Any], About]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 FROZEN, TOP, ALL = "frozen", "top", "all"
@@ -67,12 +68,17 @@ def thaw(backbone: Any, trained: str) -> None:
     backbone.trainable = trained != FROZEN
     if trained == FROZEN:
         return
-    leaves = [
-        layer
-        for layer in backbone._flatten_layers(include_self=False)
-        if layer.weights and not any(layer._layers)
-    ]
+    # A model may hold the same layer twice, as an attribute and as a part of its graph.
+    leaves = list({id(layer): layer for layer in _leaves(backbone)}.values())
     first = round(_FROZEN_SHARE * len(leaves)) if trained == TOP else 0
     for number, layer in enumerate(leaves):
         is_averaged = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = number >= first and not is_averaged
+
+
+def _leaves(layer: Any) -> Iterator[Any]:
+    """The layers with weights and without layers of their own, in the order of their models."""
+    if not layer._layers and layer.weights:
+        yield layer
+    for inner in layer._layers:
+        yield from _leaves(inner)

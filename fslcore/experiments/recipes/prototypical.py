@@ -17,8 +17,8 @@ class PrototypicalRecipe(EpisodeRecipe):
     summary: ClassVar[str] = (
         "Learn to compare an image with the mean of a class. Classes can be added later without training."
     )
-    # Squared distances of unit vectors are at most 4: too little for a softmax to become sure.
-    head_scale: ClassVar[float] = 8.0
+    # Squared distances of unit vectors are at most 4, too little for a softmax to become sure; of these, 64.
+    head_scale: ClassVar[float] = 4.0
 
     def untrained(self, encoder: Any) -> Any:
         """As for every recipe of embeddings."""

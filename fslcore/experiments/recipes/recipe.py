@@ -109,11 +109,13 @@ class Recipe:
         "which begin with random weights; or a pretrained one, such as efficientnet-lite0 or MobileNetV2.",
         NETWORK,
         default="conv4",
+        form="a name",
     )
     encoder_weights: str = field(
         "Weights that a pretrained network begins with: imagenet, or the path of a file.",
         NETWORK,
         default="imagenet",
+        form="imagenet or a path",
     )
     keep: str = field(
         "Weights to keep: those of the best epoch by validation, or of the last one. Without classes for "
@@ -127,6 +129,7 @@ class Recipe:
         "enlarge), turn (by a few degrees), colour (brightness, contrast and saturation); none: not at all.",
         TASKS,
         default="none",
+        form="a list",
     )
     seed: int = field("Seed of the weights, the batches and the test episodes.", TRAINING, default=0, least=0)
 
