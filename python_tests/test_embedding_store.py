@@ -215,7 +215,7 @@ def test_refused(embedded):
             call()
     with pytest.raises(ArgumentError, match=r"embeddings must be float32 \[N, D\], not empty"):
         EmbeddingStore(np.zeros((3, 4)), np.zeros(3, np.int32))
-    with pytest.raises(ArgumentError, match="rows must be numbers of 0"):
+    with pytest.raises(ArgumentError, match="rows must be one or more distinct numbers of 0"):
         embedded.take([60])
     with pytest.raises(ArgumentError, match="n must be at most 6"):
         embedded.with_min_images(7)

@@ -166,3 +166,10 @@ def _remedy(images: npt.NDArray[Any]) -> str:
         shift = int(most).bit_length() - 8
         return f"{values}; pass (images >> {shift}).astype(np.uint8)"
     return f"{values}; scale them to 0..255"
+
+
+def cannot_be_turned(rotations: Any) -> ArgumentError:
+    """The error for rotations of embeddings."""
+    return ArgumentError(
+        "rotations", "must be left out for embeddings: turn the images before they are embedded", rotations
+    )

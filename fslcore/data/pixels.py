@@ -27,10 +27,12 @@ class Pixels(ABC):
         image_shape: [H, W, C].
         is_large: Whether the rewriting of datasets by tf.data, which copies the tensors that they use, must
             be kept from them.
+        can_be_turned: Whether `gather` turns them.
     """
 
     image_shape: list[int]
     is_large: bool
+    can_be_turned = True
 
     @abstractmethod
     def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:

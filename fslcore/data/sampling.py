@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from fslcore import ops
 from fslcore.arguments import ArgumentError, as_bool
-from fslcore.data.checks import check_count
+from fslcore.data.checks import cannot_be_turned, check_count
 from fslcore.data.pixels import Pixels, constant, unconverted
 
 # Tables drawn per call of the sampler, which must sort the labels into classes each time (4N of them with
@@ -64,7 +64,8 @@ class Source:
             ArgumentError: There are not, or the images are not square and cannot be turned.
         """
         check_count(way, n_way, 1)
-        as_bool("rotations", rotations)
+        if as_bool("rotations", rotations) and not self.pixels.can_be_turned:
+            raise cannot_be_turned(rotations)
         n_classes = len(self.class_names) * (4 if rotations else 1)
         if n_way > n_classes:
             turned = " in 4 rotations" if rotations else ""

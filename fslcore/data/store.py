@@ -16,30 +16,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
 from fslcore.data.arrays import tensor_of
-from fslcore.data.checks import (
-    check_count,
-    check_rows,
-    check_sorted,
-    checked_images,
-    checked_indices,
-)
+from fslcore.data.checks import check_rows, checked_images
 from fslcore.data.converting import as_store_images
-from fslcore.data.labelling import distinct, indices_of_names, names_at, names_of
+from fslcore.data.labelled import LabelledStore, frozen
+from fslcore.data.labelling import distinct
 from fslcore.data.preparation import Preparation
-from fslcore.data.splits import rows_of_parts
 from fslcore.data.views import MappedRows, Paging, StoredImages, chosen_rows, parts_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from fslcore.data.pixels import Pixels
-    from fslcore.data.sampling import Source
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageStore:
+class ImageStore(LabelledStore):
     """Images of a few-shot dataset, sorted by class. Immutable: every method returns a new store.
 
     Use `ImageStore.from_arrays` for images in any order with labels of any kind.
@@ -77,30 +69,10 @@ class ImageStore:
     preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
-        images = self.images if isinstance(self.images, StoredImages) else checked_images(self.images)
-        labels = checked_indices("labels", self.labels, len(images))
-        check_sorted(labels)
-        n_classes = int(labels[-1]) + 1
-        groups, group_names = indices_of_names("groups", self.groups, self.group_names, len(images))
-        parts, part_names = indices_of_names("parts", self.parts, self.part_names, len(images))
-        class_names = names_of("class_names", self.class_names) or tuple(map(str, range(n_classes)))
-        if len(class_names) != n_classes:
-            raise ArgumentError(
-                "class_names",
-                f"must have one name per class ({n_classes})",
-                class_names,
-                described=f"{len(class_names)} names",
-            )
-        for field, value in (
-            ("images", images if isinstance(images, StoredImages) else _frozen(images)),
-            ("labels", _frozen(labels)),
-            ("groups", None if groups is None else _frozen(groups)),
-            ("class_names", class_names),
-            ("group_names", group_names),
-            ("parts", None if parts is None else _frozen(parts)),
-            ("part_names", part_names),
-        ):
-            object.__setattr__(self, field, value)
+        stored = isinstance(self.images, StoredImages)
+        images = self.images if stored else frozen(checked_images(self.images))
+        object.__setattr__(self, "images", images)
+        self._check_labelling(len(images))
 
     @classmethod
     def from_arrays(
@@ -142,9 +114,6 @@ class ImageStore:
                 group_index = group_index[order]
         return cls(array, class_index, group_index, class_names, group_names, name)
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
     def __repr__(self) -> str:
         height, width, channels = self.image_shape
         groups = f" in {self.n_groups} groups" if self.groups is not None else ""
@@ -154,25 +123,10 @@ class ImageStore:
         )
 
     @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
-
-    @property
-    def n_groups(self) -> int:
-        """Number of groups; 0 for a store without groups."""
-        return len(self.group_names)
-
-    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image."""
         height, width, channels = self.images.shape[1:]
         return height, width, channels
-
-    @cached_property
-    def images_per_class(self) -> npt.NDArray[np.int64]:
-        """Number of images of each class, int64 [n_classes]."""
-        return np.bincount(self.labels, minlength=self.n_classes)
 
     @cached_property
     def content_hash(self) -> str:
@@ -228,163 +182,10 @@ class ImageStore:
         """Tells the operating system what `gather` reads from a memory map."""
         return self.images.paging if isinstance(self.images, MappedRows) else Paging(self.images)
 
-    def take(self, rows: npt.ArrayLike, name: str | None = None) -> ImageStore:
-        """Returns a store with only some of the images.
+    def _chosen(self, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
+        return {"images": chosen_rows(self.images, rows)}
 
-        Args:
-            rows: Which images, as distinct row numbers (int [M]) or as a mask (bool [N]).
-            name: Name of the new store; the old one's if None.
-
-        Returns:
-            A store with only the classes and groups that occur, renumbered from 0, their names kept.
-
-        Raises:
-            ArgumentError: rows is empty, repeats a row or is out of range.
-        """
-        rows = np.asarray(rows)
-        if rows.dtype == np.bool_ and rows.shape == self.labels.shape:
-            rows = np.flatnonzero(rows)
-        if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
-            raise ArgumentError(
-                "rows",
-                f"must be integers [M] or a mask [{len(self)}]",
-                rows,
-                described=f"{rows.dtype} {list(rows.shape)}",
-            )
-        rows = np.sort(rows)
-        if not rows.size or rows[0] < 0 or rows[-1] >= len(self) or np.any(rows[1:] == rows[:-1]):
-            raise ArgumentError(
-                "rows",
-                f"must be one or more distinct numbers of 0..{len(self) - 1}",
-                rows,
-                described=f"{rows.size} rows" + (f" from {rows[0]} to {rows[-1]}" if rows.size else ""),
-            )
-        classes, labels = np.unique(self.labels[rows], return_inverse=True)
-        groups, group_names = names_at(rows, self.groups, self.group_names)
-        return ImageStore(
-            chosen_rows(self.images, rows),
-            labels.astype(np.int32),
-            groups,
-            tuple(self.class_names[i] for i in classes),
-            group_names,
-            self.name if name is None else name,
-            *names_at(rows, self.parts, self.part_names),
-            self.preparation,
-        )
-
-    def with_min_images(self, n: int) -> ImageStore:
-        """Returns the store without the classes that have fewer than `n` images.
-
-        Raises:
-            ArgumentError: n is no number of images, or no class has that many.
-        """
-        check_count("n", n, 0)
-        enough = self.images_per_class >= n
-        if not enough.any():
-            largest = self.images_per_class.max()
-            raise ArgumentError(
-                "n", f"must be at most {largest}, the size of the largest class of {self.name}", n
-            )
-        return self if enough.all() else self.take(enough[self.labels])
-
-    def split(self, by: str = "label", seed: int = 0, **parts: int | float) -> dict[str, ImageStore]:
-        """Divides the store into disjoint parts, at random but the same for the same seed.
-
-        Args:
-            by: "label" assigns whole classes to the parts, "group" whole groups: no class (or group) is in
-                two parts. "image" divides the images of each class: every class is in every part, to tell
-                known classes apart on new images (a closed set).
-            seed: Seed of the shuffle; the result depends neither on the platform nor on the thread count.
-            **parts: Name and size of each part: an int is a number of classes (groups, images of each class),
-                a float a fraction of them. What is left over is in no part. With "image", fractions give
-                every part at least one image of each class.
-
-        Returns:
-            A dict of stores in the order of `parts`, named "<name>/<part>". Classes (and groups) are
-            renumbered from 0 in their old order and keep their names.
-
-        Raises:
-            ArgumentError: by is unknown, the store has no groups, a part is empty, the parts need more than
-                there is, or a class has fewer images than there are parts.
-
-        Example:
-            >>> import numpy as np
-            >>> store = ImageStore.from_arrays(np.zeros((6, 8, 8), np.uint8), list("aabbcc"), name="toy")
-            >>> store.split(train=2, test=1)
-            {'train': ImageStore('toy/train': 4 images 8x8x1, 2 classes), \
-'test': ImageStore('toy/test': 2 images 8x8x1, 1 classes)}
-        """
-        rows = rows_of_parts(self, by, parts, seed)
-        return {part: self.take(chosen, f"{self.name}/{part}") for part, chosen in rows.items()}
-
-    def episodes(
-        self,
-        n_way: int | tuple[int, int],
-        k_shot: int | tuple[int, int],
-        n_query: int,
-        *,
-        n_unlabelled: int = 0,
-        tasks: int | None = None,
-        seed: int = 0,
-        first: int = 0,
-        episodes: int | None = None,
-        rotations: bool = False,
-    ) -> tf.data.Dataset:
-        """N-way K-shot episodes; pairs such as `n_way=(5, 20)` vary; see `fslcore.data.episodes.episodes`."""
-        from fslcore.data import episodes as sampler
-
-        source = self._source()
-        return sampler.episodes(
-            source, n_way, k_shot, n_query, n_unlabelled, tasks, seed, first, episodes, rotations
-        )
-
-    def pk_batches(
-        self,
-        classes: int,
-        samples: int,
-        *,
-        seed: int = 0,
-        first: int = 0,
-        batches: int | None = None,
-        rotations: bool = False,
-    ) -> tf.data.Dataset:
-        """Batches of P classes x K images; see `fslcore.data.batches.pk_batches`."""
-        from fslcore.data import batches as sampler
-
-        return sampler.pk_batches(self._source(), classes, samples, seed, first, batches, rotations)
-
-    def minibatches(
-        self,
-        n_way: int,
-        k_shot: int,
-        *,
-        tasks: int,
-        steps: int,
-        batch: int,
-        seed: int = 0,
-        first: int = 0,
-        rotations: bool = False,
-    ) -> tf.data.Dataset:
-        """Tasks cut into the mini-batches of an inner loop; see `fslcore.data.batches.minibatches`."""
-        from fslcore.data import batches as sampler
-
-        source = self._source()
-        return sampler.minibatches(source, n_way, k_shot, tasks, steps, batch, seed, first, rotations)
-
-    def _source(self) -> Source:
-        from fslcore.data.sampling import Source
-
-        return Source(self._pixels, self.labels, self.class_names, repr(self))
-
-    @cached_property
-    def _pixels(self) -> Pixels:
-        """The images as tensors, made once and shared by all datasets of this store."""
+    def _make_pixels(self) -> Pixels:
         from fslcore.data.pixels import pixels_of
 
         return pixels_of(self.images, lambda: self.image_tensor)
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view

@@ -25,6 +25,8 @@ class Vectors(Pixels):
         is_large: See `Pixels`.
     """
 
+    can_be_turned = False
+
     def __init__(self, embeddings: npt.NDArray[np.float32]) -> None:
         with tf.init_scope(), tf.device("CPU:0"):
             self._rows = tf.constant(embeddings)
