@@ -203,6 +203,24 @@ def test_a_download_that_fails_is_one_sentence(monkeypatch):
         pretrained("mobilenet", image_size=32)
 
 
+@keras.saving.register_keras_serializable(package="test")
+class Shy(keras.Layer):
+    """A preprocessing layer that, as the image converters of KerasHub, does not say what it makes."""
+
+    def call(self, pixels):
+        return pixels / 255.0
+
+    def compute_output_shape(self, shape):
+        raise NotImplementedError
+
+
+def test_a_preprocessing_layer_that_can_only_be_called():
+    own = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    encoder = pretrained(own, image_size=8, preprocessing=Shy())
+    want = np.reshape(pixels(8) / np.float32(255), (2, -1))
+    np.testing.assert_allclose(encoder(pixels(8)), want, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(4, 4, 6), (16, 6), (6,)], ids=["map", "tokens", "embedding"])
 def test_a_network_of_the_user(shape, tmp_path):
     inputs = keras.Input((8, 8, 3))

@@ -75,9 +75,9 @@ class PretrainedInput(keras.Layer):
         """(B, S, S, 3)."""
         height, width = (self.size, self.size) if self.size is not None else tuple(input_shape[1:3])
         shape = (input_shape[0], height, width, 3)
-        if isinstance(self.preprocessing, keras.Layer):
-            return tuple(self.preprocessing.compute_output_shape(shape))
-        return shape
+        return (
+            _shape_after(self.preprocessing, shape) if isinstance(self.preprocessing, keras.Layer) else shape
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
@@ -103,3 +103,13 @@ class PretrainedInput(keras.Layer):
         if name in MODES:
             return keras.applications.imagenet_utils.preprocess_input(pixels, mode=name)
         return getattr(keras.applications, name).preprocess_input(pixels)
+
+
+def _shape_after(layer: keras.Layer, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """The shape that a layer makes of images of this one; some of KerasHub can only be called."""
+    try:
+        return tuple(layer.compute_output_shape(shape))
+    except NotImplementedError:
+        tried = layer(keras.ops.zeros((1, *(32 if size is None else size for size in shape[1:]))))
+        sizes = zip(shape[1:3], tried.shape[1:3], strict=True)
+        return (None, *(None if size is None else found for size, found in sizes), tried.shape[3])
