@@ -18,7 +18,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         help="Where TensorFlow Datasets keeps omniglot (default: TFDS_DATA_DIR, or ~/tensorflow_datasets), "
-        "or where emoji lies (default: FSLCORE_EMOJI_DIR, or where `fslcore data build emoji` puts it).",
+        "or where emoji lies (default: FSLCORE_EMOJI_DIR, or where 'fslcore data build emoji' puts it).",
         show_default=False,
         rich_help_panel=RUN,
     ),
