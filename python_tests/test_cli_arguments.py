@@ -42,7 +42,7 @@ def run(in_process, folder) -> Path:
         ((), f"learner must be one of {LEARNERS}, received learner=''", False),
         (
             ("siamese", "--data", "nowhere"),
-            f"must be {', '.join(map(repr, datasets.names()))}, 'tfds:NAME', TFRecord files, a table or a folder",
+            f"must be {', '.join(map(repr, datasets.names()))}, 'tfds:NAME', TFRecord files, a table or a",
             True,
         ),
         (("siamese", "--ways", 5), "No such option: --ways", False),
