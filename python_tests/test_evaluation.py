@@ -349,3 +349,16 @@ def test_accuracy_versus_way_is_evaluate_for_every_way(store):
 def test_accuracy_versus_way_needs_a_possible_way(store):
     with pytest.raises(ValueError, match="ways must hold a number up to the 8 classes"):
         accuracy_versus_way({"pixels": PixelNearestNeighbour()}, store, ways=(9, 20))
+
+
+@pytest.mark.parametrize("k_shot", [1, 3])
+@pytest.mark.parametrize("width", [8, 300])  # fewer numbers than images, and more
+def test_images_that_are_compared_once_have_the_same_neighbours(k_shot, width):
+    rng = np.random.default_rng(0)
+    embeddings = rng.random((60, width), dtype=np.float32)
+    tables = np.stack([rng.permutation(60)[:30].reshape(5, 6) for _ in range(20)]).astype(np.int32)
+    baseline = PixelNearestNeighbour()
+    for table, found in zip(tables, baseline.scores_of_tables(embeddings, tables, k_shot), strict=True):
+        rows = embeddings[table]
+        expected = baseline.class_scores(rows[:, :k_shot], rows[:, k_shot:].reshape(-1, width))
+        np.testing.assert_array_equal(found, expected)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,23 @@ class PixelNearestNeighbour:
         there = np.arange(k_shot) < counts[:, np.newaxis]
         distances = kernels.pairwise(query, support[there])
         return -np.minimum.reduceat(distances, np.cumsum(counts) - counts, axis=1)
+
+    def scores_of_tables(
+        self, embeddings: FloatArray, tables: Iterable[npt.NDArray[np.int32]], k_shot: int
+    ) -> Iterator[FloatArray]:
+        """`class_scores` of many episodes of the same images, which are compared once.
+
+        It pays where there are fewer images than pixels: photographs are wide.
+
+        Args:
+            embeddings: `[N, D]`.
+            tables: of each episode the rows of its images, `[n_way, k_shot + n_query]`.
+            k_shot: how many of a class are its examples.
+        """
+        distances = kernels.pairwise(embeddings)
+        for table in tables:
+            support, query = table[:, :k_shot], table[:, k_shot:].ravel()
+            yield -distances[query[:, np.newaxis], support.ravel()].reshape(-1, *support.shape).min(axis=-1)
 
 
 def _are_within(values: npt.NDArray[Any], least: int, largest: int) -> bool:

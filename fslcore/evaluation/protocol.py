@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data import EmbeddingStore, ImageStore
+from fslcore.evaluation.baselines import PixelNearestNeighbour
 from fslcore.evaluation.episodes import Episodes, check_whole_number
 from fslcore.evaluation.report import Report
 
@@ -144,7 +145,11 @@ def evaluate(
     else:
         stores = [store] if support is None else [support, store]
         embeddings = np.concatenate([embed_all(learner, one, batch_size) for one in stores])
-        scores = scores_of_embeddings(learner, (embeddings[table] for (table,) in drawn.tables()), k_shot)
+        tables = (table for (table,) in drawn.tables())
+        if isinstance(learner, PixelNearestNeighbour) and len(embeddings) < embeddings.shape[1]:
+            scores = learner.scores_of_tables(embeddings, tables, k_shot)
+        else:
+            scores = scores_of_embeddings(learner, (embeddings[table] for table in tables), k_shot)
     return drawn.report(learner, _counted(scores, progress, episodes))
 
 
