@@ -163,7 +163,9 @@ def test_wrong_arguments_are_named(kind, call, message):
         call(ADAPTIVE[kind]())
 
 
-@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD(0.1), InnerSGD, "sgd"], ids=str)
+@pytest.mark.parametrize(
+    "optimizer", [keras.optimizers.SGD(0.1), InnerSGD, "sgd"], ids=["keras", "class", "text"]
+)
 @pytest.mark.parametrize("kind", ADAPTIVE)
 def test_the_optimizer_of_the_inner_loop_is_not_one_of_keras(kind, optimizer):
     with pytest.raises(ArgumentError, match=r"inner_optimizer must be learners.InnerSGD\(...\) or"):
