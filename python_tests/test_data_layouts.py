@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-import warnings
-
 import numpy as np
 import pytest
 from PIL import Image
+from warned import told
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore, default_split, load
@@ -26,17 +23,6 @@ def make(root, names):
         path = root / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((8, 8), i, np.uint8)).save(path)
-
-
-@contextlib.contextmanager
-def told(words):
-    """Expects one warning with these words, or none for an empty string."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    said = [str(one.message) for one in caught]
-    assert len(said) == bool(words), said
-    assert not words or re.search(words, said[0]), said
 
 
 def rows(store):

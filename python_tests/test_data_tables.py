@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import re
-import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
+from warned import told
 
 from fslcore.arguments import ArgumentError
 from fslcore.data import default_split, load
@@ -38,17 +36,6 @@ def frame(**columns):
 
 
 LABELS = ["b", "a", "b", "a", "c", "c"]
-
-
-@contextlib.contextmanager
-def told(words=""):
-    """Expects one warning with these words, or none."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    said = [str(one.message) for one in caught]
-    assert len(said) == bool(words), said
-    assert not words or re.search(words, said[0]), said
 
 
 def brightness(store):
