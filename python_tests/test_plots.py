@@ -81,7 +81,7 @@ def test_a_long_history_is_smoothed_before_its_faint_figures():
     np.testing.assert_array_equal(line.get_ydata(), plots.smoothed([0, 1] * 10))
     np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 21))
     assert not accuracy.collections  # the band of single figures would belie the averages
-    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["validation, unseen classes"]
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["validation"]
     np.testing.assert_allclose(loss.lines[1].get_ydata(), np.ones(20), rtol=1e-15)
 
 

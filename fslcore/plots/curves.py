@@ -52,7 +52,7 @@ def training_curve(
         axes[0].set_ylim(bottom=0)
     styles = {
         "accuracy": (BLUE, "training episodes"),
-        "val_accuracy": (VERMILLION, "validation, unseen classes"),
+        "val_accuracy": (VERMILLION, "validation"),
     }
     for key in accuracies:
         colour, label = styles[key]

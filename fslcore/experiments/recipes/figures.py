@@ -54,21 +54,20 @@ def distances(learner: Any, unseen: ImageStore, seed: int) -> Figure:
         unseen.labels[rows],
         unseen.class_names,
         label="distance of the embeddings",
-        title="Distances between images of unseen classes, sorted by class",
+        title="Distances between test images, sorted by class",
     )
 
 
 def ways(name: str, learner: Any, seen: ImageStore, unseen: ImageStore, episodes: int, seed: int) -> Figure:
-    """Accuracy against the number of classes, on unseen classes and on training classes."""
+    """Accuracy against the number of classes, in the test and on the images of the training."""
     numbers = [n for n in _WAYS if n <= unseen.n_classes]
     learners = {name: learner, "1-NN on pixels": PixelNearestNeighbour()}
     curves = accuracy_versus_way(learners, unseen, numbers, episodes=episodes, seed=seed)
     # As many training classes as test classes, spread evenly: all of them would take longer than the rest.
     chosen = np.linspace(0, seen.n_classes - 1, min(seen.n_classes, unseen.n_classes)).astype(int)
     few = seen.take(np.isin(seen.labels, chosen))
-    known = accuracy_versus_way(
-        {f"{name}, training classes": learner}, few, numbers, episodes=episodes, seed=seed
-    )
+    what = "training images" if {*unseen.class_names} <= {*seen.class_names} else "training classes"
+    known = accuracy_versus_way({f"{name}, {what}": learner}, few, numbers, episodes=episodes, seed=seed)
     return plots.accuracy_versus_way(curves | known, f"One-shot accuracy ({unseen.name})")
 
 
