@@ -33,13 +33,17 @@ def cases() -> dict[str, Callable[[], Any]]:
 
     import fslcore as fsl
     from fslcore import losses, metrics
+    from fslcore.encoders.imagenet.preparing import PretrainedInput
     from fslcore.encoders.koch import Float32L2
     from fslcore.layers import (
+        CentredPCA,
         CentroidsMatrix,
         ConvBlock,
         FusedBatchNormalization,
         GramMatrix,
+        Standardization,
         UpsampledConv2D,
+        WithinClassWhitening,
     )
 
     def fitted(stack: list[Any], loss: Any, x: np.ndarray = X, **options: Any) -> keras.Model:
@@ -96,6 +100,23 @@ def cases() -> dict[str, Callable[[], Any]]:
         task_encoder = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(6)])
         return fsl.MetaGAN(classifier, generator, task_encoder, noise_dim=4, adapt_steps=2, meta_batch=2)
 
+    def pretrained() -> keras.Model:
+        network = keras.Sequential([keras.Input((*SHAPE[:2], 3)), keras.layers.Conv2D(6, 3)])
+        encoder = fsl.encoders.pretrained(
+            network, SHAPE[0], channels=1, preprocessing="torch", trainable=True
+        )
+        embeddings = encoder(IMAGES)
+        head = keras.Sequential([keras.Input((6,)), Standardization(), CentredPCA(4), WithinClassWhitening()])
+        for layer in head.layers:
+            layer.adapt(*([embeddings, LABELS] if isinstance(layer, WithinClassWhitening) else [embeddings]))
+            embeddings = layer(embeddings)
+        return fsl.encoders.with_head(encoder, head)
+
+    def headed(network: keras.Model) -> keras.Model:
+        width = network.output_shape[-1]
+        head = keras.Sequential([keras.Input((width,)), keras.layers.Dense(4)])
+        return fsl.Prototypical(fsl.encoders.HeadedEncoder(network, head), metric="cosine")
+
     sgd, adam = fsl.learners.InnerSGD(0.1), fsl.learners.InnerAdam(0.01)
     matrix_metrics = [metrics.classification_accuracy(), metrics.MinEigenvalue(), metrics.min_eigenvalue]
     batch_metrics = [metrics.ActiveTriplets(0.5, "hard", "squared-L2"), metrics.AnchorsWithoutPositive()]
@@ -113,9 +134,18 @@ def cases() -> dict[str, Callable[[], Any]]:
         "mining": on_embeddings(losses.TripletMiningLoss("easy_positive", 0.5)),
         "mining, function": on_embeddings(losses.triplet_mining_loss),
         "images": layers_on_images,
+        "images, prepared": lambda: fitted(
+            [PretrainedInput(None, "torch"), keras.layers.Flatten(), keras.layers.Dense(4)],
+            losses.TripletSemiHardLoss(),
+            IMAGES,
+        ),
         "centroids": centroids,
         "Siamese": lambda: trained(fsl.Siamese(encoder()), lambda _: store.pk_batches(N_WAY, 2)),
+        "Siamese, pretrained": lambda: trained(
+            fsl.Siamese(pretrained(), "euclidean", output="embeddings"), lambda _: store.pk_batches(N_WAY, 2)
+        ),
         "Prototypical": of_episodes(fsl.Prototypical),
+        "Prototypical, headed": of_episodes(headed),
         "MatchingNetwork": of_episodes(lambda net: fsl.MatchingNetwork(net, learn_temperature=True)),
         "Reptile": of_tasks(
             lambda net: fsl.Reptile(net, adam, inner_steps=2, inner_batch=3, meta_batch=2), 2
@@ -147,7 +177,7 @@ def state(model: Any, inputs: Any) -> dict[str, np.ndarray]:
 def inputs_of(name: str) -> Any:
     if name == "centroids":
         return [X, np.eye(N_WAY, dtype=np.float32)[LABELS]]
-    return IMAGES if name == "images" or name[0].isupper() else X
+    return IMAGES if name.startswith("images") or name[0].isupper() else X
 
 
 def save(folder: Path) -> None:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Embeddings of stores: the cache, the store, heads on it, and learners of both."""
 
-import multiprocessing
+import subprocess
+import sys
 
+import embedding_writer
 import keras
 import numpy as np
 import pytest
@@ -133,26 +135,12 @@ def test_an_interrupted_call_is_continued(tmp_path, damage):
     assert [each.name for each in tmp_path.iterdir()] == ["e"]
 
 
-def write_in_a_process(path, queue):
-    def blocks(first):
-        queue.put(first)
-        for at in range(first, 40, 8):
-            yield rows(at, at + 8)
-
-    queue.put(float(np.sum(embedding_file.write(path, 40, blocks))))
-
-
 def test_of_several_processes_one_writes(tmp_path):
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    processes = [context.Process(target=write_in_a_process, args=(tmp_path / "e", queue)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    said = [queue.get() for _ in range(4)]
-    assert said.count(0) == 1  # one began, at the first row
-    assert len({each for each in said if isinstance(each, float)}) == 1
+    command = [sys.executable, embedding_writer.__file__, str(tmp_path / "e")]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = "".join(writer.communicate(timeout=100)[0] for writer in writers).splitlines()
+    assert said.count("began 0") == 1
+    assert sorted(said) == ["began 0", *3 * [f"sum {float(embedding_writer.rows(0, 40).sum())}"]]
 
 
 def test_a_cache_that_cannot_be_written_is_warned_of(store, tmp_path):
