@@ -143,6 +143,10 @@ def test_every_kind_of_colour_keeps_its_brightness(tmp_path, mode, ending, chann
         path = tmp_path / name / f"1.{ending}"
         path.parent.mkdir()
         Image.fromarray(bright).convert("RGB" if mode == "CMYK" else "L").convert(mode).save(path)
+    try:
+        Image.open(path).load()
+    except OSError as error:
+        pytest.skip(f"this Pillow cannot read what it wrote: {error}")
     store, said = loaded(tmp_path)
     assert (said, store.image_shape[2]) == ("", channels)
     assert np.abs(store.images[0, ..., 0].astype(int) - bright).max() <= 4  # JPEG is not exact

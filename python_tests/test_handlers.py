@@ -7,8 +7,12 @@ handler that believed the call would read or write beyond it.
 
 import numpy as np
 import pytest
+from with_jax import require_jax
 
-jax = pytest.importorskip("jax", reason="JAX is not installed")
+require_jax()
+
+import jax  # noqa: E402
+
 jax.config.update("jax_enable_x64", True)  # labels and seeds are int64
 
 from fslcore.arguments import MININGS  # noqa: E402

@@ -9,8 +9,12 @@ import pytest
 from inputs import normal
 from kernel_calls import CALLS as NUMPY_CALLS
 from kernel_calls import LABELS, STORE, WEIGHTS, X, Y
+from with_jax import require_jax
 
-jax = pytest.importorskip("jax", reason="JAX is not installed")
+require_jax()
+
+import jax  # noqa: E402
+
 jax.config.update("jax_enable_x64", True)  # labels and seeds are int64
 
 import jax.numpy as jnp  # noqa: E402

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from with_jax import require_jax
 
 LIMIT = """
 import resource
@@ -134,7 +135,7 @@ print("alive")
 
 
 def test_jax_functions_report_resource_exhausted_and_work_again():
-    pytest.importorskip("jax", reason="JAX is not installed")
+    require_jax()
     assert succeeds(JAX, JAX_PLATFORMS="cpu") == "alive"
 
 

@@ -114,5 +114,12 @@ def _register(name: str) -> None:
     """Registers the handlers of an op with JAX, for each platform that the library has one for."""
     for ending, platform in _PLATFORMS.items():
         handler = getattr(_library(), f"fslcore_{name}_{ending}", None)
-        if handler is not None:
+        if handler is None:
+            continue
+        try:
             jax.ffi.register_ffi_target(f"fslcore_{name}", jax.ffi.pycapsule(handler), platform=platform)
+        except jax.errors.JaxRuntimeError as error:  # its XLA has another version of the interface
+            raise ImportError(
+                "fslcore.jax needs a JAX that takes handlers of version 0.2 of XLA's FFI, which no JAX for "
+                f"Python 3.10 does; found jax {jax.__version__} ({str(error).splitlines()[0]})"
+            ) from error
