@@ -97,13 +97,20 @@ def test_missing_dataset_without_network(tmp_path, monkeypatch):
         load("omniglot", data_dir=tmp_path / "nowhere", cache_dir=tmp_path)
 
 
+def copied(prepared, tmp_path):
+    """A copy that can be written to, as the original may not be."""
+    folder = tmp_path / "data"
+    shutil.copytree(prepared / "omniglot", folder / "omniglot", copy_function=shutil.copyfile)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return folder
+
+
 @pytest.fixture
 def damaged(prepared, tmp_path):
     """A copy whose test file ends in the middle of a record."""
-    folder = tmp_path / "data"
-    shutil.copytree(prepared / "omniglot", folder / "omniglot")
+    folder = copied(prepared, tmp_path)
     (path,) = folder.glob("omniglot/*/omniglot-test*")
-    path.chmod(0o644)
     os.truncate(path, path.stat().st_size // 2)
     return folder
 
@@ -154,8 +161,7 @@ def with_changed(name, old, new):
     ids=range(8),
 )
 def test_every_damage_is_one_sentence(prepared, tmp_path, damage):
-    folder = tmp_path / "data"
-    shutil.copytree(prepared / "omniglot", folder / "omniglot")
+    folder = copied(prepared, tmp_path)
     damage(folder)
     with pytest.raises(
         RuntimeError, match=r"^omniglot in .* cannot be read: .*\. Delete .* prepare it again$"
