@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a support set is at one moment: labels, embeddings, pictures. It never changes; a change makes another.
+"""What a support set is at one moment: labels, embeddings, pictures. A change makes another; none changes.
 
-Adding costs as much as what is added, whatever is there already: see `growing`. The mean of each label is kept
-with it.
+Adding costs as much as what is added, whatever is there already: see `growing`. The mean of each label is
+kept with it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class State:
 
     @property
     def pictured(self) -> npt.NDArray[np.bool_]:
-        """bool [n], whether the picture of a support image is known; it is black in `pictures` otherwise."""
+        """Which pictures of support images are known, bool [n]; the others are black in `pictures`."""
         return self._pictured.array
 
     def number(self, label: Label) -> int | None:
@@ -247,7 +247,10 @@ def restored(
     counts.flags.writeable = False
     return State(
         Labels(labels),
-        *(Rows(part) for part in (numbers, rows, sums, means)),
+        Rows(numbers),
+        Rows(rows),
+        Rows(sums),
+        Rows(means),
         None if pictures is None else Rows(pictures),
         Rows(pictured),
         counts,
