@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from fslcore import kernels
 from fslcore.arguments import ArgumentError
-from fslcore.classifier.rules import OF_METRIC, PLAIN_METRICS, Kernel, Prototype, Rule, alike
+from fslcore.classifier.comparing import PLAIN_METRICS, alike
+from fslcore.classifier.rules import OF_METRIC, Kernel, Prototype, Rule
 from fslcore.classifier.state import FloatArray
 from fslcore.layers import DenseSigmoid
 from fslcore.learners import MatchingNetwork, Prototypical, Siamese
