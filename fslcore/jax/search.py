@@ -50,9 +50,9 @@ def _forward(queries: Array, rows: Array, k: int, metric: str) -> Any:
     return results, (queries, rows, results[1])
 
 
-def _backward(k: int, metric: str, saved: Any, gradients: Any) -> tuple[Array, Array]:
+def _backward(_: int, metric: str, saved: Any, gradients: Any) -> tuple[Array, Array]:
     queries, rows, indices = saved
-    _, of_inputs = jax.vjp(lambda x, y: _DISTANCES[metric](x[:, None], y[indices]), queries, rows)
+    of_inputs = jax.vjp(lambda x, y: _DISTANCES[metric](x[:, None], y[indices]), queries, rows)[1]
     return of_inputs(gradients[0])
 
 

@@ -40,9 +40,9 @@ class Found(NamedTuple):
 class Index(abc.ABC):
     """Embeddings with ids and labels, and the search for the nearest of them.
 
-    Every change is checked before it begins: on a ValueError the index is unchanged. Changes are the caller's to
-    make one after the other. A search may run beside a change of an `ExactIndex` or a `LanceIndex`, and sees the
-    index before it or after it; not beside that of a `FaissIndex`.
+    Every change is checked before it begins: on a ValueError the index is unchanged. Changes are the caller's
+    to make one after the other. A search may run beside a change of an `ExactIndex` or a `LanceIndex`, and
+    sees the index before it or after it; not beside that of a `FaissIndex`.
 
     Args:
         dim: D, the width of the embeddings.
@@ -180,7 +180,8 @@ class Index(abc.ABC):
             raise ArgumentError(
                 name, f"must have {self.dim} columns, as the index", described=f"shape {list(rows.shape)}"
             )
-        check_finite(name, rows) if len(rows) else None
+        if len(rows):
+            check_finite(name, rows)
         return rows
 
 

@@ -102,9 +102,10 @@ class LanceIndex(Index):
             raise ArgumentError("sub_vectors", f"must divide {self.dim}, the width", sub_vectors)
         if partitions is not None:
             check_at_least("partitions", partitions, 1)
-        self._table.create_index(
-            metric=_DISTANCES[self.metric], num_partitions=partitions, num_sub_vectors=sub_vectors
+        partitioned = optional("lancedb.index", "lancedb").IvfPq(
+            distance_type=_DISTANCES[self.metric], num_partitions=partitions, num_sub_vectors=sub_vectors
         )
+        self._table.create_index("vector", config=partitioned)
 
     @property
     def is_trained(self) -> bool:
@@ -177,20 +178,15 @@ class LanceIndex(Index):
         found = nothing_found(len(queries), k, self.is_similarity)
         if not len(queries):
             return found
-        search = self._table.search(queries if len(queries) > 1 else queries[0])
-        search = (
-            search.distance_type(_DISTANCES[self.metric])
-            .limit(k)
-            .select(["id", "label", "vector", "_distance"])
-        )
+        alone = len(queries) == 1  # without a column that names the query
+        search = self._table.search(queries[0] if alone else queries).distance_type(_DISTANCES[self.metric])
+        search = search.limit(k).select(["id", "label", "vector", "_distance"])
         if where is not None:
             search = search.where(_with_labels(where), prefilter=True)
         if self.is_trained:
             search = search.nprobes(self._settings["probes"]).refine_factor(self._settings["refine"])
         table = search.to_arrow()
-        of_query = (
-            table.column("query_index").to_numpy() if len(queries) > 1 else np.zeros(len(table), np.int32)
-        )
+        of_query = np.zeros(len(table)) if alone else table.column("query_index").to_numpy()
         ids = table.column("id").to_numpy()
         labels = [json.loads(text) for text in table.column("label").to_pylist()]
         vectors = np.asarray(table.column("vector").combine_chunks().flatten(), np.float32)

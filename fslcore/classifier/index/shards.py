@@ -24,9 +24,10 @@ _FORMAT = 1
 
 
 class Shard(Protocol):
-    """Where one of the indexes is: `begin` starts a method of it, and returns what waits for its result."""
+    """Where one of the indexes is."""
 
-    def begin(self, method: str, *arguments: Any) -> Callable[[], Any]: ...
+    def begin(self, method: str, *arguments: Any) -> Callable[[], Any]:
+        """Starts a method of the index; returns a function that waits for its result."""
 
 
 class _Here:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""An index in one file, `index.fsl`: magic, digest, and an .npz file without pickles. It is replaced in one step.
+"""An index in one file, `index.fsl`: magic, digest, and an .npz file without pickles.
 
-The arrays are written through, one after the other: the index is not held a second time.
+The file is replaced in one step. The arrays are written through, one after the other: the index is not held a
+second time.
 """
 
 from __future__ import annotations
