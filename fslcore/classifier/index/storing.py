@@ -46,7 +46,8 @@ def write(folder: Path, described: Mapping[str, Any], arrays: Arrays) -> None:
     def write_file(temporary: Path) -> None:
         with temporary.open("w+b") as file:
             file.write(b"\0" * _BEFORE)
-            np.savez(file, header=header, **arrays)
+            named: dict[str, Any] = {"header": header, **arrays}
+            np.savez(file, **named)
             file.flush()
             digest = _digest(file)
             file.seek(0)
