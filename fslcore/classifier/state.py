@@ -128,6 +128,10 @@ class State:
             self._derived[key] = make()
         return self._derived[key]
 
+    def has_derived(self, key: Any) -> bool:
+        """Whether `derived` has made what a key stands for."""
+        return key in self._derived
+
     def by_label(self) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
         """The order that puts the rows of a label side by side, and where those of each label begin.
 
