@@ -69,11 +69,13 @@ class Index(abc.ABC):
         """
         checked = _as_ids(ids)
         rows = self._as_rows("vectors", vectors)
-        given = [labels] * len(checked) if isinstance(labels, (str, int, np.integer)) else list(labels)
-        for name, count in (("vectors", len(rows)), ("labels", len(given))):
+        if isinstance(labels, (str, int, np.integer)):
+            of_rows = [as_label(labels)] * len(checked)
+        else:
+            of_rows = [as_label(label) for label in labels]
+        for name, count in (("vectors", len(rows)), ("labels", len(of_rows))):
             if count != len(checked):
                 raise ArgumentError(name, f"must be one for each id ({len(checked)})", described=str(count))
-        of_rows = [as_label(label) for label in given]
         if len(np.unique(checked)) < len(checked):
             raise ArgumentError("ids", "must be different", described="an id twice")
         present = self._present(checked)

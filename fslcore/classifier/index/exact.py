@@ -81,12 +81,16 @@ class ExactIndex(Index):
         return held.ids.array[_among(held, labels)]
 
     def _add(self, ids: Ids, rows: FloatArray, labels: list[Label]) -> None:
-        held, known = self._held, held_labels(self._held.labels, self._numbers, labels)
-        numbers = np.array([self._numbers[label] for label in labels], np.int32)
-        self._known.update(ids.tolist())
+        held, new = self._held, new_labels(self._numbers, labels)
+        numbers = np.array([self._numbers.get(label, new.get(label)) for label in labels], np.int32)
         self._held = _Held(
-            held.ids.appended(ids), held.vectors.appended(rows), held.numbers.appended(numbers), known
+            held.ids.appended(ids),
+            held.vectors.appended(rows),
+            held.numbers.appended(numbers),
+            (*held.labels, *new),
         )
+        self._numbers.update(new)
+        self._known.update(ids.tolist())
 
     def _remove(self, ids: Ids) -> None:
         held = self._held
@@ -113,13 +117,10 @@ class ExactIndex(Index):
         return Found(found.ids, found.values, labels)
 
 
-def held_labels(
-    labels: tuple[Label, ...], numbers: dict[Label, int], added: list[Label]
-) -> tuple[Label, ...]:
-    """The labels with those that are new behind them, which `numbers` gets too."""
+def new_labels(numbers: dict[Label, int], added: list[Label]) -> dict[Label, int]:
+    """Those of the labels that have no number yet, with the numbers that follow."""
     new = [label for label in dict.fromkeys(added) if label not in numbers]
-    numbers.update(zip(new, range(len(labels), len(labels) + len(new)), strict=True))
-    return (*labels, *new)
+    return dict(zip(new, range(len(numbers), len(numbers) + len(new)), strict=True))
 
 
 def _among(held: _Held, labels: list[Label]) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.classifier.growing import Label
 from fslcore.classifier.index import storing
 from fslcore.classifier.index.base import NO_ID, FloatArray, Found, Ids, Index, nothing_found, optional
-from fslcore.classifier.index.exact import held_labels
+from fslcore.classifier.index.exact import new_labels
 
 _METRICS = {
     "sqeuclidean": "METRIC_L2",
@@ -112,7 +112,9 @@ class FaissIndex(Index):
                     described=f"{len(rows)} at first",
                 ) from error
         self._index.add_with_ids(rows, ids)
-        self._labels = held_labels(self._labels, self._places, labels)
+        new = new_labels(self._places, labels)
+        self._labels = (*self._labels, *new)
+        self._places.update(new)
         self._numbers.update(zip(ids.tolist(), (self._places[label] for label in labels), strict=True))
 
     def _remove(self, ids: Ids) -> None:

@@ -65,7 +65,7 @@ class LanceIndex(Index):
         self.folder.mkdir(parents=True, exist_ok=True)
         fields = [("id", pa.int64()), ("label", pa.string()), ("vector", pa.list_(pa.float32(), self.dim))]
         self._table: Any = lancedb.connect(self.folder).create_table(
-            _TABLE, schema=pa.schema([pa.field(name, type_) for name, type_ in fields])
+            _TABLE, mode="overwrite", schema=pa.schema([pa.field(name, type_) for name, type_ in fields])
         )
         about = {"format": _FORMAT, "dim": self.dim, "metric": metric, **self._settings}
         files.replace(self.folder / _ABOUT, lambda path: path.write_text(json.dumps(about)))
@@ -152,8 +152,9 @@ class LanceIndex(Index):
         return index
 
     def _present(self, ids: Ids) -> npt.NDArray[np.bool_]:
-        there = [self._ids_where(condition) for condition in _conditions(ids)]
-        return np.isin(ids, np.concatenate(there)) if there else np.zeros(0, bool)
+        if len(ids) > _LISTED:
+            return np.isin(ids, self._ids_where("true"))
+        return np.isin(ids, self._ids_where(*_conditions(ids))) if len(ids) else np.zeros(0, bool)
 
     def _ids_of(self, labels: list[Label]) -> Ids:
         return self._ids_where(_with_labels(labels))
