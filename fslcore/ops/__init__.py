@@ -5,9 +5,9 @@ The functions have the names, arguments and meaning of `fslcore.kernels`, on ten
 `conv_block` and `fit_classifiers` exist only here. Inputs of another floating type are cast to float32, and
 results are float32.
 
-First-order gradients are compiled. `adam_step`, `nearest` and the loss of triplets can be differentiated again,
-by their plain TensorFlow twins in `fslcore.twins`; a second derivative of another op is a LookupError, and so is
-any derivative of `fit_classifiers`, which does not run inside XLA either.
+First-order gradients are compiled. `adam_step`, `nearest` and the loss of triplets can be differentiated
+again, by their plain TensorFlow twins in `fslcore.twins`; a second derivative of another op is a LookupError,
+and so is any derivative of `fit_classifiers`, which does not run inside XLA either.
 
 Wrong arguments are a ValueError as soon as they are known, else a `tf.errors.InvalidArgumentError` with the
 same message.
