@@ -51,6 +51,7 @@ class Queries {
   int64_t panels() const { return DivideUp(count(), panel_); }
   const float* panel(int64_t p) const { return panels_.get() + p * panel_ * summed_.cols; }
   const float* summed(int64_t query) const { return summed_.row(query); }
+  const float* exact(int64_t query) const { return exact_.row(query); }
 
   // The metric of a query and a row; `unit` has room for a row.
   float Value(int64_t query, const float* row, float* unit) const {
@@ -96,11 +97,12 @@ class Searcher {
  public:
   Searcher(Metric metric, const Queries& queries, Matrix<const float> rows, int64_t k)
       : metric_(metric),
+        similarity_(metric == Metric::kDot),
         queries_(queries),
         rows_(rows),
         lists_(queries.count(), k),
         panel_(simd::Rows().panel),
-        is_few_(queries.count() <= simd::Search().few),
+        is_few_(queries.count() <= simd::Search().most_few),
         limits_(queries.panels() * panel_),
         tiles_(is_few_ ? 0 : kBlockRows * rows.cols),
         sums_(kBlockRows * panel_),
@@ -129,12 +131,19 @@ class Searcher {
  private:
   void SearchFew(Matrix<const float> block, int64_t begin) {
     const int64_t count = queries_.count();
-    simd::Search().few_sums({PairOf(metric_), block.rows, count, block.cols, block.data, queries_.summed(0),
-                             sums_.get(), squares_.get()});
-    JudgeRows(block);
+    const bool is_judged = metric_ == Metric::kCosine;
+    simd::Search().few({metric_, block.rows, count, block.cols, block.data,
+                        is_judged ? queries_.summed(0) : queries_.exact(0), sums_.get(), squares_.get()});
+    if (is_judged) JudgeRows(block);
+    const float sign = similarity_ ? 1.0f : -1.0f;
     for (int64_t r = 0; r < block.rows; ++r)
-      for (int64_t c = 0; c < count; ++c)
-        Offer(block, begin, r, c, scales_[r] * sums_[r * count + c] + offsets_[r]);
+      for (int64_t c = 0; c < count; ++c) {
+        const float value = sums_[r * count + c];
+        if (is_judged)
+          Offer(block, begin, r, c, scales_[r] * value + offsets_[r]);
+        else if (!(sign * value < limits_[c]) && Keep(c, value, begin + r))
+          limits_[c] = sign * Last(c);
+      }
   }
 
   void SearchTiles(Matrix<const float> rows, int64_t begin) {
@@ -175,13 +184,18 @@ class Searcher {
 
   void Offer(Matrix<const float> block, int64_t begin, int64_t r, int64_t query, float bound) {
     if (bound < limits_[query]) return;
-    const bool similarity = metric_ == Metric::kDot;
-    const float value = queries_.Value(query, block.row(r), unit_.get());
-    if (lists_.Offer(query, SearchKey(similarity, value, begin + r)))
-      limits_[query] = queries_.Limit(query, SearchValue(similarity, lists_.last(query)));
+    if (Keep(query, queries_.Value(query, block.row(r), unit_.get()), begin + r))
+      limits_[query] = queries_.Limit(query, Last(query));
   }
 
+  // Returns whether the query has another k-th nearest row now.
+  bool Keep(int64_t query, float value, int64_t row) {
+    return lists_.Offer(query, SearchKey(similarity_, value, row));
+  }
+  float Last(int64_t query) const { return SearchValue(similarity_, lists_.last(query)); }
+
   Metric metric_;
+  bool similarity_;
   const Queries& queries_;
   Matrix<const float> rows_;
   search::NearestLists lists_;

@@ -25,19 +25,18 @@ struct SearchBlock {
 
 // Rows and few queries, which meet as they lie.
 struct FewQueries {
-  Pair pair;  // not kWeightedAbsolute
+  Metric metric;  // not kWeightedManhattan
   int64_t rows, queries, dim;
   const float *x, *y;  // [rows, dim], [queries, dim]
-  float* sums;         // [rows, queries] as above
-  float* squares;      // [rows] of the lengths of the rows; for kProduct only
+  float* values;       // [rows, queries] as `exact` has them; for kCosine the products
+  float* squares;      // [rows] of the lengths of the rows; for kCosine only
 };
 
 struct SearchKernels {
   // Returns the number of candidates.
   int64_t (*candidates)(const SearchBlock&);
-  // Up to how many queries `few_sums` is the faster way.
-  int64_t few;
-  void (*few_sums)(const FewQueries&);
+  void (*few)(const FewQueries&);
+  int64_t most_few;  // queries, up to which `few` is the faster way
   // The squares of the lengths of `rows` rows.
   void (*squares)(const float* x, int64_t rows, int64_t dim, float* squares);
   // The metric of two rows, coordinate by coordinate: any but kWeightedManhattan; for kCosine of rows of

@@ -68,40 +68,36 @@ int64_t SearchTiles(const SearchBlock& b) {
   return found.count;
 }
 
-template <Pair kPair>
-inline Vec AddPair(Vec sum, Vec x, Vec y) {
-  if constexpr (kPair == Pair::kProduct) return Fma(x, y, sum);
-  if constexpr (kPair == Pair::kAbsolute) return Add(sum, Max(x, y));
-  return MinBits(sum, SubBits(SetBits(kLargestBits), Abs(Sub(x, y))));
+// The metric of two rows, before it is finished: sums, or the least complement of a magnitude.
+template <Metric kMetric>
+inline Vec AddCoordinates(Vec sum, Vec x, Vec y) {
+  if constexpr (PairOf(kMetric) == Pair::kLargestAbsolute)
+    return MinBits(sum, SubBits(SetBits(kLargestBits), Abs(Sub(x, y))));
+  if constexpr (kMetric == Metric::kManhattan) return Add(sum, Abs(Sub(x, y)));
+  if constexpr (kMetric == Metric::kDot || kMetric == Metric::kCosine) return Fma(x, y, sum);
+  const Vec difference = Sub(x, y);
+  return Fma(difference, difference, sum);
 }
 
-// In every lane, where it is not a plain sum.
-template <Pair kPair>
-inline float AcrossLanes(Vec sum) {
-  if constexpr (kPair != Pair::kLargestAbsolute) return Sum(sum);
+template <Metric kMetric>
+inline float FinishLanes(Vec sum) {
+  if constexpr (PairOf(kMetric) != Pair::kLargestAbsolute) return Sum(sum);
   float lanes[kLanes];
   Store(lanes, sum);
   uint32_t least = kLargestBits;
   for (float lane : lanes) least = FloatBits(lane) < least ? FloatBits(lane) : least;
-  return BitsFloat(least);
+  return BitsFloat(kLargestBits - least);
 }
 
-// Rows that meet a query at a time: as many sums hide the latency of each other.
-constexpr int kFewRows = 4;
-// With more queries tiles are faster, although they have a panel of queries whatever is in it.
-constexpr int64_t kFew = 8;
-// Floats between those that are summed and those that are fetched: one reading of memory, row after row.
-constexpr int64_t kAhead = 4096;
-
-// sums[r * stride] = the sum of the pair (x[r], y), rows `dim` floats apart, and with kSquares the squares of
-// x[r].
-template <int kRows, Pair kPair, bool kSquares>
-inline void SumPairs(const float* x, const float* y, int64_t dim, float* sums, int64_t stride,
-                     float* squares) {
-  Vec lanes[kRows], squared[kRows];
-  for (int r = 0; r < kRows; ++r) lanes[r] = SumOfNothing<kPair>(), squared[r] = Set(0.0f);
+// out[r * stride] = the metric of x[r] and y, rows `dim` floats apart; with kSquares also the squares of
+// x[r]. Each row has one sum: its bits do not depend on how many rows there are.
+template <int kRows, Metric kMetric, bool kSquares = false>
+inline void MeetRows(const float* x, const float* y, int64_t dim, float* out, int64_t stride,
+                     float* squares = nullptr) {
+  Vec sums[kRows], squared[kRows];
+  for (int r = 0; r < kRows; ++r) sums[r] = SumOfNothing<PairOf(kMetric)>(), squared[r] = Set(0.0f);
   const auto add = [&](int r, Vec of_x, Vec of_y) {
-    lanes[r] = AddPair<kPair>(lanes[r], of_x, of_y);
+    sums[r] = AddCoordinates<kMetric>(sums[r], of_x, of_y);
     if constexpr (kSquares) squared[r] = Fma(of_x, of_x, squared[r]);
   };
   int64_t i = 0;
@@ -114,37 +110,52 @@ inline void SumPairs(const float* x, const float* y, int64_t dim, float* sums, i
     for (int r = 0; r < kRows; ++r) add(r, LoadPartial(x + r * dim + i, dim - i), of_y);
   }
   for (int r = 0; r < kRows; ++r) {
-    sums[r * stride] = AcrossLanes<kPair>(lanes[r]);
+    out[r * stride] = FinishLanes<kMetric>(sums[r]);
     if constexpr (kSquares) squares[r] = Sum(squared[r]);
   }
 }
 
-template <int kRows, Pair kPair>
-inline void SumFewRows(const FewQueries& f, int64_t row) {
-  const float* x = f.x + row * f.dim;
-  float* sums = f.sums + row * f.queries;
-  constexpr bool kSquares = kPair == Pair::kProduct;
-  SumPairs<kRows, kPair, kSquares>(x, f.y, f.dim, sums, f.queries, f.squares + row);
-  for (int64_t c = 1; c < f.queries; ++c)
-    SumPairs<kRows, kPair, false>(x, f.y + c * f.dim, f.dim, sums + c, f.queries, nullptr);
-}
+// Floats between those that are summed and those that are fetched: one reading of memory, row after row.
+constexpr int64_t kAhead = 4096;
+// With more queries tiles are faster, although they have a panel of queries whatever is in it.
+constexpr int64_t kFew = 8;
 
-template <Pair kPair>
-void SumFew(const FewQueries& f) {
+template <Metric kMetric>
+void MeetFew(const FewQueries& f) {
+  constexpr bool kSquares = kMetric == Metric::kCosine;
+  // As many sums as hide the latency of each other.
+  constexpr int kRows = kSquares ? 4 : 8;
+  const auto meet = [&f](auto rows, int64_t row) {
+    const float* x = f.x + row * f.dim;
+    float* out = f.values + row * f.queries;
+    MeetRows<rows.value, kMetric, kSquares>(x, f.y, f.dim, out, f.queries, f.squares + row);
+    for (int64_t c = 1; c < f.queries; ++c)
+      MeetRows<rows.value, kMetric>(x, f.y + c * f.dim, f.dim, out + c, f.queries);
+  };
   int64_t row = 0;
-  for (; row + kFewRows <= f.rows; row += kFewRows) {
-    Prefetch({f.x + row * f.dim + kAhead, kFewRows * f.dim});
-    SumFewRows<kFewRows, kPair>(f, row);
+  for (; row + kRows <= f.rows; row += kRows) {
+    Prefetch({f.x + row * f.dim + kAhead, kRows * f.dim});
+    meet(Height<kRows>{}, row);
   }
-  for (; row < f.rows; ++row) SumFewRows<1, kPair>(f, row);
+  for (; row < f.rows; ++row) meet(Height<1>{}, row);
 }
 
-void FewSums(const FewQueries& few) {
-  if (few.pair == Pair::kProduct) return SumFew<Pair::kProduct>(few);
-  if (few.pair == Pair::kAbsolute) return SumFew<Pair::kAbsolute>(few);
-  SumFew<Pair::kLargestAbsolute>(few);
-  for (int64_t i = 0; i < few.rows * few.queries; ++i)
-    few.sums[i] = BitsFloat(kLargestBits - FloatBits(few.sums[i]));
+void Few(const FewQueries& few) {
+  switch (few.metric) {
+    case Metric::kCosine:
+      return MeetFew<Metric::kCosine>(few);
+    case Metric::kDot:
+      return MeetFew<Metric::kDot>(few);
+    case Metric::kManhattan:
+      return MeetFew<Metric::kManhattan>(few);
+    case Metric::kChebyshev:
+      return MeetFew<Metric::kChebyshev>(few);
+    default:
+      MeetFew<Metric::kSqeuclidean>(few);
+  }
+  if (few.metric == Metric::kEuclidean)
+    for (int64_t i = 0; i < few.rows * few.queries; ++i)
+      few.values[i] = MetricOfSquare(Metric::kEuclidean, few.values[i]);
 }
 
 int64_t Candidates(const SearchBlock& block) {
@@ -157,20 +168,25 @@ void Squares(const float* x, int64_t rows, int64_t dim, float* squares) {
   for (int64_t r = 0; r < rows; ++r) squares[r] = Dot(x + r * dim, x + r * dim, dim);
 }
 
+template <Metric kMetric>
+inline float Meet(const float* x, const float* y, int64_t dim) {
+  float value;
+  MeetRows<1, kMetric>(x, y, dim, &value, 1);
+  return value;
+}
+
 float ExactPair(Metric metric, const float* x, const float* y, int64_t dim) {
-  if (metric == Metric::kDot) return Dot(x, y, dim);
-  if (metric == Metric::kManhattan) return AbsoluteDistance(x, y, dim);
-  if (metric != Metric::kChebyshev) return MetricOfSquare(metric, SquaredDistance(x, y, dim));
-  float sum;
-  SumPairs<1, Pair::kLargestAbsolute, false>(x, y, dim, &sum, 1, nullptr);
-  return BitsFloat(kLargestBits - FloatBits(sum));
+  if (metric == Metric::kDot) return Meet<Metric::kDot>(x, y, dim);
+  if (metric == Metric::kManhattan) return Meet<Metric::kManhattan>(x, y, dim);
+  if (metric == Metric::kChebyshev) return Meet<Metric::kChebyshev>(x, y, dim);
+  return MetricOfSquare(metric, Meet<Metric::kSqeuclidean>(x, y, dim));
 }
 
 constexpr SearchKernels MakeSearchKernels() {
   SearchKernels k = {};
   k.candidates = Candidates;
-  k.few = kFew;
-  k.few_sums = FewSums;
+  k.most_few = kFew;
+  k.few = Few;
   k.squares = Squares;
   k.exact = ExactPair;
   return k;
