@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The search of csrc/cuda: exactly the plain loops' on small integers, for cosine within bounds of the
 // core's.
+#include "core/pairwise/pairwise.h"
 #include "cuda/search/nearest.h"
 #include "tests/cuda_check.h"
 #include "tests/cuda_checks.h"
