@@ -98,7 +98,8 @@ def _curves(axes: Axes, reports: Mapping[str, OpenSetReport]) -> None:
     )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    legend = axes.legend(frameon=False, fontsize=9, loc="lower right")
+    # Below: the curves may lie anywhere.
+    legend = axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.13), ncols=2)
     for text in legend.get_texts():
         literal(text)
     tidy(axes)
