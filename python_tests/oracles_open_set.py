@@ -127,8 +127,38 @@ def confusion(
 
 def correlation(first: Sequence[float], second: Sequence[float]) -> float:
     """Pearson's correlation; 0 where one of the two is constant, 1 where both are, and equal."""
-    a, b = ([v - sum(row) / len(row) for v in row] for row in (first, second))
+    means = sum(first) / len(first), sum(second) / len(second)
+    a, b = ([v - mean for v in row] for mean, row in zip(means, (first, second), strict=True))
     squares = sum(v * v for v in a), sum(v * v for v in b)
     if not all(squares):
         return float(list(first) == list(second))
     return sum(x * y for x, y in zip(a, b, strict=True)) / math.sqrt(squares[0] * squares[1])
+
+
+def label_score(rule: str, query: Sequence[float], examples: Sequence[Sequence[float]], k: int = 3) -> float:
+    """Minus the squared distance of a query to a label, by a rule; larger is nearer."""
+
+    def distance(row: Sequence[float]) -> float:
+        return sum((a - b) ** 2 for a, b in zip(query, row, strict=True))
+
+    if rule == "prototype":
+        return -distance([sum(column) / len(examples) for column in zip(*examples, strict=True)])
+    distances = sorted(distance(row) for row in examples)
+    nearest = {"nearest": distances[:1], "k-nearest": distances[:k], "class-mean": distances}[rule]
+    return -sum(nearest) / len(nearest)
+
+
+def answers_of_the_rest(
+    rule: str, rows: Sequence[Sequence[float]], labels: Sequence[int], count: int
+) -> list[list[float | None]]:
+    """For each row the score of each label by all other rows; None for a label without any of them."""
+    found = []
+    for i, query in enumerate(rows):
+        scores: list[float | None] = []
+        for label in range(count):
+            rest = [
+                row for j, (row, its) in enumerate(zip(rows, labels, strict=True)) if its == label and j != i
+            ]
+            scores.append(label_score(rule, query, rest) if rest else None)
+        found.append(scores)
+    return found

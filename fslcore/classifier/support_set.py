@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError, as_float, check_at_least
 from fslcore.classifier import answering
+from fslcore.classifier.calibrating import Calibrating
 from fslcore.classifier.growing import Label
 from fslcore.classifier.preparing import as_label, prepared_embeddings, prepared_images
 from fslcore.classifier.rules import Rule, rule_named
@@ -23,7 +24,7 @@ FloatArray = npt.NDArray[np.float32]
 _NAMED = 10  # labels in a message
 
 
-class SupportSet:
+class SupportSet(Calibrating):
     """Classifies images by a few labelled ones: the support images, which can change at any time.
 
     A new label counts at once; nothing is trained. Adding costs as much as what is added. A change is made

@@ -3,6 +3,7 @@
 
     curves     training, and accuracy against the number of classes
     open_sets  scores of known and unknown images
+    confusions labels and answers; pictures in rows
     images     an episode with predictions; real and generated images
     distances  all pairs of some images
     style      colours, and the parts of which figures are made
@@ -10,6 +11,7 @@
 Each function returns a matplotlib `Figure` of its own and does not touch pyplot's global state.
 """
 
+from fslcore.plots.confusions import confusion_matrix, picture_rows
 from fslcore.plots.curves import accuracy_versus_way, smoothed, training_curve
 from fslcore.plots.distances import distance_matrix
 from fslcore.plots.images import episode_with_predictions, real_versus_generated
@@ -38,9 +40,11 @@ __all__ = [
     "VERMILLION",
     "accuracy_versus_way",
     "blank_figure",
+    "confusion_matrix",
     "distance_matrix",
     "episode_with_predictions",
     "open_set",
+    "picture_rows",
     "real_versus_generated",
     "smoothed",
     "tidy",
