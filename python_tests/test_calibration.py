@@ -13,7 +13,7 @@ import pytest
 
 from fslcore.arguments import ArgumentError
 from fslcore.classifier import calibration, trials
-from fslcore.classifier.rules import Prototype, rule_named
+from fslcore.classifier.rules import OF_METRIC, Kernel, Prototype
 from fslcore.classifier.state import Examples, State, added
 
 RULES = ["prototype", "nearest", "k-nearest", "class-mean"]
@@ -46,7 +46,7 @@ def clusters(labels, images, seed, dim=8):
 def test_a_left_out_image_is_answered_by_the_others(rule, monkeypatch):
     state = a_state([5, 1, 4, 2, 7])
     expected = oracles.answers_of_the_rest(rule, state.rows.tolist(), state.numbers.tolist(), 5)
-    found = trials.answered_by_the_rest(rule_named(rule), state)
+    found = trials.answered_by_the_rest(OF_METRIC[rule](), state)
     for i, (scores, own) in enumerate(zip(expected, state.numbers.tolist(), strict=True)):
         others = [-math.inf if j == own else score for j, score in enumerate(scores)]
         assert found.own[i] == own
@@ -58,9 +58,57 @@ def test_a_left_out_image_is_answered_by_the_others(rule, monkeypatch):
     # In blocks of few labels and few images at a time: the same.
     monkeypatch.setattr(trials, "VALUES_AT_ONCE", 12)
     monkeypatch.setattr(trials, "_ROWS_AT_ONCE", 7)
-    again = trials.answered_by_the_rest(rule_named(rule), state)
+    again = trials.answered_by_the_rest(OF_METRIC[rule](), state)
     for part, other in zip(found, again, strict=True):
         np.testing.assert_array_equal(part, other)
+
+
+def by_attention(query, rows, numbers, labels):
+    """The logarithm of each label's share in the softmax over all rows, minus half of squared distances."""
+    weights = [math.exp(-sum((a - b) ** 2 for a, b in zip(query, row, strict=True)) / 2) for row in rows]
+    return [
+        math.log(sum(w for w, its in zip(weights, numbers, strict=True) if its == label) / sum(weights))
+        if label in numbers
+        else None
+        for label in labels
+    ]
+
+
+def attention() -> Kernel:
+    def compare(queries, rows):
+        return (-((queries[:, None].astype(np.float64) - rows) ** 2).sum(axis=-1) / 2).astype(np.float32)
+
+    return Kernel("attention", compare, "minus half of the squared distance")
+
+
+def test_a_rule_that_compares_labels_is_asked_without_one_image_of_each(monkeypatch):
+    """Leaving out an image changes the scores of all labels, so each turn leaves out one of every label."""
+    state = a_state([3, 1, 4])
+    rows, numbers = (state.rows / 4).tolist(), state.numbers.tolist()
+    state = added(State.empty(3), [Examples(i, np.float32(rows)[state.numbers == i]) for i in range(3)])
+    rows, numbers = state.rows.tolist(), state.numbers.tolist()
+    turns = [numbers[:i].count(number) for i, number in enumerate(numbers)]
+    found = trials.answered_by_the_rest(attention(), state)
+    for i, (query, own) in enumerate(zip(rows, numbers, strict=True)):
+        left_out = {j for j, turn in enumerate(turns) if turn == turns[i] and numbers[j] != 1} - (
+            {*range(8)} if own == 1 else set()
+        )
+        rest = [j for j in range(8) if j not in left_out]
+        scores = by_attention(query, [rows[j] for j in rest], [numbers[j] for j in rest], range(3))
+        others = max(score for label, score in enumerate(scores) if label != own)
+        assert found.other_score[i] == pytest.approx(others, rel=1e-5)
+        assert (
+            np.isnan(found.own_score[i])
+            if own == 1
+            else found.own_score[i] == pytest.approx(scores[own], rel=1e-5)
+        )
+    monkeypatch.setattr(trials, "VALUES_AT_ONCE", 6)
+    for part, again in zip(found, trials.answered_by_the_rest(attention(), state), strict=True):
+        np.testing.assert_allclose(part, again, rtol=1e-6)
+    with pytest.raises(
+        ArgumentError, match="since the scores of the rule kernel change with the number of labels"
+    ):
+        trials.trials(attention(), state, None, [])
 
 
 def test_of_equal_scores_the_label_that_came_first_is_the_answer():

@@ -41,3 +41,22 @@ def test_the_nearest_image_answers(encoder):
     labels, scores = support.predict([image(255, 255, 255, 255), image(0, 0, 0, 0)], probabilities=True)
     assert labels.tolist() == ["a", "a"]
     np.testing.assert_allclose(scores, [1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-1))], rtol=1e-6)
+
+
+def test_a_saved_set_answers_the_same(encoder, tmp_path):
+    support = fsl.SupportSet(encoder)
+    support.save(tmp_path / "set")
+    assert fsl.SupportSet.load(tmp_path / "set").labels == ()
+    support.update({"a": [image(0, 0, 0, 0)], 7: image(255, 0, 0, 0)})
+    support.threshold = -0.5
+    support.save(tmp_path / "set")
+    again = fsl.SupportSet.load(tmp_path / "set")
+    queries = [image(0, 0, 0, 0), image(255, 0, 0, 9), image(255, 255, 255, 255)]
+    for ours, theirs in zip(support.predict(queries), again.predict(queries), strict=True):
+        assert ours.tolist() == theirs.tolist()
+    assert again.predict(queries)[0].tolist() == ["a", 7, None]
+    found = again.explain(queries[0], k=9)
+    assert found.labels == ("a", 7)
+    assert found.is_distance
+    np.testing.assert_array_equal(found.values, np.float32([0, 1]))
+    found.figure().savefig(tmp_path / "explained.png")

@@ -8,8 +8,19 @@
 Importing this does not import TensorFlow; a `SupportSet`, which embeds images, does.
 """
 
-from fslcore.classifier.rules import ClassMean, KNearest, Nearest, Prototype, Rule
+from fslcore.classifier.explaining import Explanation
+from fslcore.classifier.rules import ClassMean, Kernel, KNearest, Nearest, Prototype, Rule
 from fslcore.classifier.state import State
 from fslcore.classifier.support_set import SupportSet
 
-__all__ = ["ClassMean", "KNearest", "Nearest", "Prototype", "Rule", "State", "SupportSet"]
+__all__ = [
+    "ClassMean",
+    "Explanation",
+    "KNearest",
+    "Kernel",
+    "Nearest",
+    "Prototype",
+    "Rule",
+    "State",
+    "SupportSet",
+]

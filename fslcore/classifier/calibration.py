@@ -20,7 +20,7 @@ from fslcore.classifier.trials import (
     SUPPORT,
     VALUES_AT_ONCE,
     Index,
-    left_out_scores,
+    left_out,
     places_of,
     trials,
 )
@@ -155,9 +155,11 @@ def tempered(rule: Rule, state: State, embeddings: FloatArray | None, labels: Se
         rows = np.arange(len(state)) if order is None else order
         rows = rows[state.counts[state.numbers[rows]] > 1]
         rows = rows[:: max(1, -(-len(rows) * len(state.labels) // VALUES_AT_ONCE))]
-        images_from, truth = SUPPORT, state.numbers[rows].astype(np.intp)
-        if len(truth):
-            scores = left_out_scores(rule, state, rows.astype(np.intp))
+        images_from = SUPPORT
+        if len(rows):
+            rows = rows.astype(np.intp)
+            found, each = zip(*left_out(rule, state, rows), strict=True)
+            truth, scores = state.numbers[np.concatenate(found)].astype(np.intp), np.concatenate(each)
         else:
             raise ArgumentError(
                 "images", "must be given, since no label of this support set has two images", described="none"

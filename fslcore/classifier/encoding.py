@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -12,9 +14,12 @@ import tensorflow as tf
 
 from fslcore import kernels
 from fslcore.arguments import ArgumentError
+from fslcore.classifier import own
 from fslcore.classifier.preparing import check_finite
+from fslcore.classifier.rules import OF_METRIC, Rule, check_rule
 from fslcore.data.preparation import Preparation
-from fslcore.learners import EmbeddingLearner
+from fslcore.encoders.embedding import encoder_digest
+from fslcore.learners import AdaptiveLearner, EmbeddingLearner
 from fslcore.learners.inference import GraphEncoder, images_at_a_time
 from fslcore.learners.networks import embedding_width
 
@@ -25,8 +30,8 @@ class Encoder:
     """Embeds images the same way wherever they come from: support, queries, a service.
 
     Args:
-        model: A learner that compares embeddings, or a built Keras model or layer, images [B, H, W, C] of 0 to
-            1 -> embeddings [B, D]; more axes are flattened.
+        model: A learner, or a built Keras model or layer, images [B, H, W, C] of 0
+            to 1 -> embeddings [B, D]; more axes are flattened.
 
     Raises:
         ArgumentError: It is none of these.
@@ -38,14 +43,27 @@ class Encoder:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.network: keras.Layer = model.encoder if isinstance(model, EmbeddingLearner) else model
         _check(model)
+        learns = isinstance(model, (AdaptiveLearner, EmbeddingLearner))
+        self.network: keras.Layer = model.of_images if learns else model
         self._graph = GraphEncoder()
 
     @property
     def width(self) -> int | None:
         """D of the embeddings; None for a network that does not say."""
+        if isinstance(self.model, AdaptiveLearner):
+            return math.prod(self.network.input_shape[1:])
         return embedding_width(self.network)
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits of the layers and the weights."""
+        return encoder_digest(self.model)
+
+    @property
+    def temperature(self) -> float:
+        """What scores are divided by to be the logits that a learner was trained with."""
+        return own.temperature_of(self.model)
 
     def preparation(self, given: Preparation | None) -> Preparation:
         """How images become those that the network takes.
@@ -56,9 +74,9 @@ class Encoder:
         Raises:
             ArgumentError: It makes images of another shape than the network takes, or must be given.
         """
-        shape = getattr(self.network, "input_shape", None)
+        shape: Any = getattr(self.network, "input_shape", None)
         known = isinstance(shape, tuple) and len(shape) == 4
-        height, width, channels = shape[1:] if known else (None, None, None)
+        height, width, channels = cast("tuple[Any, Any, Any]", shape[1:] if known else (None,) * 3)
         if given is not None:
             if not isinstance(given, Preparation):
                 raise ArgumentError("preparation", "must be a fslcore.data.Preparation", given)
@@ -75,7 +93,7 @@ class Encoder:
         if None in (height, width, channels):
             raise ArgumentError(
                 "preparation",
-                f"must be given for the encoder {self.network.name!r}, which does not say how large its images are",
+                f"must be given for the encoder {self.network.name!r}, which says no size of images",
                 None,
             )
         if height != width or channels not in (1, 3):
@@ -84,7 +102,26 @@ class Encoder:
                 "must take square images with 1 or 3 channels",
                 described=f"{self.network.name!r} for images {[height, width, channels]}",
             )
-        return Preparation(height, channels)
+        return Preparation(int(height), int(channels))
+
+    def rule(self, rule: Any, options: Mapping[str, Any] | None = None) -> Rule:
+        """A rule that suits the encoder.
+
+        Args:
+            rule: A name, a rule, or None: the one that the learner was trained for.
+            options: Arguments of a rule that is given by its name, such as `k`.
+
+        Raises:
+            ArgumentError: There is no such rule, or the encoder does not have it.
+        """
+        if rule is None:
+            rule = own.default_rule(self.model)
+        check_rule(rule)
+        if not isinstance(rule, str):
+            return rule
+        if rule in OF_METRIC and not isinstance(self.model, AdaptiveLearner):
+            return OF_METRIC[rule](**{"metric": own.metric_of(self.model), **(options or {})})
+        return own.rule_of(rule, self.model, options or {})
 
     def embed(self, pictures: npt.NDArray[np.uint8]) -> FloatArray:
         """Embeddings float32 [n, D] of prepared images uint8 [n, S, S, C].
@@ -93,7 +130,10 @@ class Encoder:
             ArgumentError: An embedding is not finite.
         """
         # The scaling of `ImageStore`, to the bit.
-        images = tf.constant(kernels.gather_images(pictures, np.arange(len(pictures), dtype=np.int32)))
+        scaled = kernels.gather_images(pictures, np.arange(len(pictures), dtype=np.int32))
+        if isinstance(self.model, AdaptiveLearner):  # its classifier takes images
+            return scaled.reshape(len(scaled), -1)
+        images = tf.constant(scaled)
         if isinstance(self.model, EmbeddingLearner):
             embeddings = self.model.embed(images)
         else:
@@ -121,7 +161,7 @@ class Encoder:
 def _check(model: Any) -> None:
     if not isinstance(model, keras.Layer):
         raise ArgumentError("encoder", "must be a learner, or a Keras model or layer", model)
-    if not isinstance(model, EmbeddingLearner) and not model.built:
+    if not model.built and not isinstance(model, EmbeddingLearner):
         raise ArgumentError(
             "encoder",
             "must be built: give it a keras.Input, or call it on images first",

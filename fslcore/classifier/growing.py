@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Arrays and lists that never change, and whose changed copies share their memory.
 
-What is added is written behind the part that others see, into spare capacity; what is removed is left out of a
-list of rows. A copy is made when the capacity is used up (each time for half as many rows again), and when the
-rows are read after some were left out, which costs as much as reading them.
+What is added is written behind the part that others see, into spare capacity; what is removed is left out of
+a list of rows. A copy is made when the capacity is used up (each time for half as many rows again), and when
+the rows are read after some were left out, which costs as much as reading them.
 """
 
 from __future__ import annotations

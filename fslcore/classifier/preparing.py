@@ -16,8 +16,8 @@ from fslcore.data.preparation import Preparation
 
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
 _FORM = (
-    "must be an image or a list of images: paths, bytes of files, Pillow images, or arrays [H, W], [H, W, C] or "
-    "[N, H, W, C] with 1, 3 or 4 channels"
+    "must be an image or a list of images: paths, bytes of files, Pillow images, or arrays [H, W], [H, W, C] "
+    "or [N, H, W, C] with 1, 3 or 4 channels"
 )
 
 

@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError, as_float, check_at_least
-from fslcore.classifier import answering
+from fslcore.classifier import answering, saving
 from fslcore.classifier.calibrating import Calibrating
+from fslcore.classifier.explaining import Explanation, explained
 from fslcore.classifier.growing import Label
 from fslcore.classifier.preparing import as_label, prepared_embeddings, prepared_images
-from fslcore.classifier.rules import Rule, rule_named
+from fslcore.classifier.rules import Rule, config_of
 from fslcore.classifier.state import Examples, State, added, removed, replaced
 from fslcore.data.preparation import Preparation
 
@@ -33,8 +36,10 @@ class SupportSet(Calibrating):
     Args:
         encoder: A learner such as `Siamese` or `Prototypical`, or a built Keras model or layer, images
             [B, H, W, C] of 0 to 1 -> embeddings [B, D].
-        rule: How queries are scored: "prototype", "nearest", "k-nearest", "class-mean", or a rule of
-            `fslcore.classifier`.
+        rule: How queries are scored: "prototype", "nearest", "k-nearest", "class-mean", "kernel" (the
+            learner's own), "svc" (on that kernel; needs scikit-learn), "adapted" (`Reptile` and `MAML`), or a
+            rule of `fslcore.classifier`. None: what the learner was trained for, and "prototype" for other
+            Keras models.
         preparation: How images were prepared for the training of the encoder, as `ImageStore.preparation` or
             the `config.json` of a run says; None: stretched to the size of the encoder's input.
 
@@ -49,15 +54,17 @@ class SupportSet(Calibrating):
     """
 
     def __init__(
-        self, encoder: Any, rule: str | Rule = "prototype", *, preparation: Preparation | None = None
+        self, encoder: Any, rule: str | Rule | None = None, *, preparation: Preparation | None = None
     ) -> None:
         from fslcore.classifier.encoding import Encoder  # TensorFlow
 
         self._encoder = Encoder(encoder)
         self.preparation = self._encoder.preparation(preparation)
-        self.rule = rule_named(rule)
+        self.rule = self._encoder.rule(rule)
         self._lock = threading.RLock()
-        self._state = State.empty(self._encoder.width or 0)
+        self._state = dataclasses.replace(
+            State.empty(self._encoder.width or 0), temperature=self._encoder.temperature
+        )
         self._before_publishing: Callable[[State], object] | None = None
 
     def __repr__(self) -> str:
@@ -275,6 +282,137 @@ class SupportSet(Calibrating):
             check_at_least("top", top, 1)
         state = state or self._state
         return answering.answers(self.scores(embeddings, state=state), state, top, probabilities)
+
+    def explain(self, image: Any, k: int = 5) -> Explanation:
+        """Why an image gets its label: the support images that are nearest to it.
+
+        Args:
+            image: One image, as for `add`.
+            k: How many support images; all, if there are fewer.
+
+        Returns:
+            Their labels, distances and pictures; `.figure()` draws them.
+
+        Raises:
+            ArgumentError: The image cannot be used, or the set is empty.
+        """
+        check_at_least("k", k, 1)
+        state = self._state
+        answering.check_not_empty(state)
+        pictures = self.prepare(image)
+        if len(pictures) != 1:
+            raise ArgumentError("image", "must be one image", described=f"{len(pictures)} images")
+        query = self._encoder.embed(pictures)
+        labels, _ = self.predict_embeddings(query, state=state)
+        return explained(self.rule, query, state, k, pictures[0], labels[0])
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Saves the set and its encoder in a folder, each file whole or not at all.
+
+        Args:
+            folder: A new folder, or one that holds a set of the same encoder, which is replaced.
+
+        Raises:
+            ArgumentError: The folder holds a set of another encoder, or the encoder or the rule cannot be
+                saved.
+            OSError: The folder cannot be written; a set that was there stays.
+        """
+        with self._lock:
+            self._save(Path(folder), self._state)
+
+    def keep_in(self, folder: str | os.PathLike[str]) -> None:
+        """Saves the set now, and from now on with every change, before anybody sees the change.
+
+        A change that cannot be saved is not made.
+
+        Args:
+            folder: As for `save`.
+
+        Raises:
+            ArgumentError: As for `save`.
+            OSError: As for `save`.
+        """
+        path = Path(folder)
+        with self._lock:
+            self._save(path, self._state)
+            described = self._described()
+            self._before_publishing = lambda state: saving.write(path, state, described)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> SupportSet:
+        """Opens a set that `save` or `keep_in` has written.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The set as it was saved, which is not kept in the folder unless `keep_in` says so.
+
+        Raises:
+            ArgumentError: There is none, it is damaged, of another version, or of another encoder.
+        """
+        from fslcore.classifier import encoder_file  # TensorFlow
+
+        path = Path(folder)
+        state, described = saving.read(path)
+        encoder = encoder_file.read(path / saving.ENCODER, described.get("encoder"))
+        try:
+            rule = dict(described["rule"])
+            support = cls(encoder, preparation=Preparation.from_config(described["preparation"]))
+            support.rule = support._encoder.rule(rule.pop("name"), rule)
+        except (KeyError, TypeError) as error:
+            raise ArgumentError(
+                "folder",
+                f"must hold a {saving.SUPPORT} with the entries that this fslcore knows",
+                described=f"{path}: {error!r}",
+            ) from error
+        support._state = state
+        return support
+
+    def _save(self, folder: Path, state: State) -> None:
+        from fslcore.classifier import encoder_file
+
+        described = self._described()
+        there = (folder / saving.SUPPORT).exists()
+        if there and saving.read(folder)[1].get("encoder") != described["encoder"]:
+            raise ArgumentError(
+                "folder", "must be new, or hold a support set of the same encoder", described=str(folder)
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        if not there or not (folder / saving.ENCODER).exists():
+            encoder_file.write(folder / saving.ENCODER, self.encoder)
+        saving.write(folder, state, described)
+
+    def _described(self) -> dict[str, Any]:
+        """What is saved beside the state."""
+        return {
+            "encoder": self._encoder.digest,
+            "rule": config_of(self.rule),
+            "preparation": self.preparation.to_config(),
+        }
+
+    @property
+    def needs_refit(self) -> bool:
+        """Whether the rule has a classifier ("adapted", "svc") that is not fitted to the set as it is."""
+        is_fitted = getattr(self.rule, "is_fitted", None)
+        state = self._state
+        return is_fitted is not None and len(state) > 0 and not is_fitted(state)
+
+    def refit(self) -> bool:
+        """Fits the classifier of the rules "adapted" and "svc" to the set as it is.
+
+        Otherwise the first prediction after a change does it, and takes longer. Other rules fit nothing.
+
+        Returns:
+            Whether something was fitted: False if nothing has changed since.
+
+        Raises:
+            ArgumentError: The set has fewer than 2 labels.
+        """
+        fitted = self.needs_refit
+        if fitted:
+            self.rule.fitted(self._state)  # type: ignore[attr-defined]
+        return fitted
 
     def _examples(self, images_by_label: Mapping[Label, Any]) -> list[Examples]:
         """Prepared and embedded images, those of all labels in one call of the encoder."""

@@ -17,13 +17,14 @@ from fslcore.arguments import ArgumentError
 from fslcore.classifier.answering import check_not_empty, scored
 from fslcore.classifier.growing import Label
 from fslcore.classifier.preparing import as_label
-from fslcore.classifier.rules import Rule
+from fslcore.classifier.rules import OF_METRIC, Rule
 from fslcore.classifier.state import Examples, FloatArray, State, added
 
 Index = npt.NDArray[np.intp]
 
 IMAGES, SUPPORT, LEFT_OUT = "images", "support images, each left out of its label", "labels left out"
 VALUES_AT_ONCE = 1 << 24  # of queries x labels: 64 MB
+_FOLDS = 10  # of a set that is fitted anew without some of its images
 _ROWS_AT_ONCE = 4096  # of the sets from which one image of a label is left out
 
 
@@ -96,8 +97,8 @@ def trials(rule: Rule, state: State, embeddings: FloatArray | None, labels: Sequ
         ones, each known query is one too, with its own label left out.
 
     Raises:
-        ArgumentError: The set is empty, has one label where one must be left out, or no label with two images
-            where an image must be.
+        ArgumentError: The set is empty, has one label where one must be left out or a rule by which none can
+            be, or no label with two images where an image must be left out.
     """
     check_not_empty(state)
     places, strangers = places_of(state, labels)
@@ -107,13 +108,20 @@ def trials(rule: Rule, state: State, embeddings: FloatArray | None, labels: Sequ
     if not inside.any():
         known_from, known = SUPPORT, answered_by_the_rest(rule, state)
     if inside.all():
-        unknown_from, unknown, groups = LEFT_OUT, known.other_score, known.own
         if len(state.labels) < 2:
             raise ArgumentError(
                 "images",
                 "must hold images of labels that are not in this support set, which has a single label",
                 described="none",
             )
+        if not scores_labels_alone(rule):
+            raise ArgumentError(
+                "images",
+                f"must hold images of labels that are not in this support set, since the scores of the rule "
+                f"{rule.name} change with the number of labels, of which none can be left out",
+                described="none",
+            )
+        unknown_from, unknown, groups = LEFT_OUT, known.other_score, known.own
     else:
         unknown_from, unknown, groups = IMAGES, found.other_score[~inside], strangers[~inside]
     there = ~np.isnan(known.own_score)
@@ -165,50 +173,104 @@ def answered_by_the_rest(rule: Rule, state: State) -> Answered:
     check_not_empty(state)
     numbers = state.numbers.astype(np.intp)
     parts, order = [], []
-    for chosen in blocks(state):
-        parts.append(_answers(left_out_scores(rule, state, chosen), numbers[chosen]))
+    for chosen, scores in left_out(rule, state, np.arange(len(state))):
+        parts.append(_answers(scores, numbers[chosen]))
         order.append(chosen)
     back = np.argsort(np.concatenate(order))
     return Answered._make(part[back] for part in _joined(parts))
 
 
-def blocks(state: State) -> Iterator[Index]:
-    """The rows of the support, label by label, some labels at a time."""
-    order, starts = state.by_label()
-    rows = np.arange(len(state)) if order is None else order
-    first, ends = 0, np.append(starts[1:], len(rows))
-    for number, end in enumerate(ends):
-        last = number + 1 == len(ends)
-        if last or ends[number + 1] - first > _at_once(state):
-            yield rows[first:end].astype(np.intp)
-            first = end
+def scores_labels_alone(rule: Rule) -> bool:
+    """Whether the score of a label depends on its own support images only."""
+    if rule.name == "kernel":
+        return getattr(rule, "shots", None) != "attention"
+    return rule.name in OF_METRIC
 
 
-def left_out_scores(rule: Rule, state: State, chosen: Index) -> FloatArray:
-    """Scores [m, C] of support images by the set without each; NaN for a label of which one is all.
+def left_out(rule: Rule, state: State, chosen: Index) -> Iterator[tuple[Index, FloatArray]]:
+    """Scores of support images by the set without each; NaN for a label of which one is all.
 
-    By every rule that `scores_labels_alone`, only the own label of an image is scored anew.
+    By a rule that `scores_labels_alone`, only the own label of an image is scored anew. For another one the
+    set is asked without up to a tenth of the images of each label at a time: it must be fitted each time.
 
     Args:
         rule: How the set scores.
         state: The set.
         chosen: [m], rows of the support.
+
+    Yields:
+        Some of the rows, and their scores [b, C].
     """
-    scores, numbers = scored(rule, state.rows[chosen], state).copy(), state.numbers[chosen]
-    for place in np.unique(numbers):
-        here, rows = np.flatnonzero(numbers == place), state.rows[state.numbers == place]
-        if len(rows) < 2:
-            scores[here, place] = np.nan
-            continue
-        within = np.searchsorted(np.flatnonzero(state.numbers == place), chosen[here])
-        at_a_time = max(1, _ROWS_AT_ONCE // len(rows))
-        for first in range(0, len(here), at_a_time):
-            some = within[first : first + at_a_time]
-            # One label for each image, which has all the others: the diagonal is what is asked for.
-            rest = [Examples(i, np.delete(rows, row, axis=0)) for i, row in enumerate(some)]
-            without = added(State.empty(state.dim), rest)
-            scores[here[first : first + at_a_time], place] = np.diagonal(rule(rows[some], without))
-    return scores
+    parts = _by_labels(rule, state, chosen) if scores_labels_alone(rule) else _by_folds(rule, state, chosen)
+    yield from parts
+
+
+def _by_labels(rule: Rule, state: State, chosen: Index) -> Iterator[tuple[Index, FloatArray]]:
+    numbers = state.numbers
+    chosen = chosen[np.argsort(numbers[chosen], kind="stable")]
+    for first in range(0, len(chosen), _at_once(state)):
+        some = chosen[first : first + _at_once(state)]
+        scores = scored(rule, state.rows[some], state).copy()
+        for place in np.unique(numbers[some]):
+            here, of_label = np.flatnonzero(numbers[some] == place), np.flatnonzero(numbers == place)
+            if len(of_label) < 2:
+                scores[here, place] = np.nan
+            else:
+                within = np.searchsorted(of_label, some[here])
+                scores[here, place] = _own_scores(rule, state.rows[of_label], within)
+        yield some, scores
+
+
+def _own_scores(rule: Rule, rows: FloatArray, chosen: Index) -> FloatArray:
+    """The score of each chosen row of a label by its other rows."""
+    found = np.empty(len(chosen), np.float32)
+    at_a_time = max(1, _ROWS_AT_ONCE // len(rows))
+    for first in range(0, len(chosen), at_a_time):
+        some = chosen[first : first + at_a_time]
+        # One label for each image, which has all the others: the diagonal is what is asked for.
+        rest = [Examples(i, np.delete(rows, row, axis=0)) for i, row in enumerate(some)]
+        without = added(State.empty(rows.shape[1]), rest)
+        found[first : first + at_a_time] = np.diagonal(rule(rows[some], without))
+    return found
+
+
+def _by_folds(rule: Rule, state: State, chosen: Index) -> Iterator[tuple[Index, FloatArray]]:
+    numbers, at_once = state.numbers, _at_once(state)
+    order, starts = state.by_label()
+    rows = np.arange(len(state)) if order is None else order
+    turn = np.empty(len(state), np.intp)  # of each image among those of its label
+    turn[rows] = np.arange(len(state)) - np.repeat(starts, state.counts)
+    alone = state.counts[numbers] == 1
+    folds = int(min(_FOLDS, state.counts.max()))
+    for fold in range(folds):
+        out = (turn % folds == fold) & ~alone
+        some = chosen[out[chosen]]
+        if len(some):
+            rest = _rest(rule, state, ~out)
+            for first in range(0, len(some), at_once):
+                part = some[first : first + at_once]
+                yield part, scored(rule, state.rows[part], rest)
+    some = chosen[alone[chosen]]
+    for first in range(0, len(some), at_once):
+        part = some[first : first + at_once]
+        scores = scored(rule, state.rows[part], state).copy()
+        scores[np.arange(len(part)), numbers[part]] = np.nan
+        yield part, scores
+
+
+def _rest(rule: Rule, state: State, kept: npt.NDArray[np.bool_]) -> State:
+    """The state of some of the support images, with the rule fitted to it; labels without any are gone."""
+    numbers = state.numbers
+    examples = [
+        Examples(label, state.rows[(numbers == place) & kept])
+        for place, label in enumerate(state.labels)
+        if np.any((numbers == place) & kept)
+    ]
+    rest = added(State.empty(state.dim), examples)
+    fit = getattr(rule, "fitted", None)
+    if fit is not None:  # here it is meant to: no warning
+        fit(rest)
+    return rest
 
 
 def _at_once(state: State) -> int:

@@ -6,6 +6,7 @@
     fsl.experiments.evaluate(run, way=10, shot=1)
     fsl.experiments.evaluate_unknown(run)               half of the test classes are unknown
     learner = fsl.experiments.open_run("runs/mine").learner      in another process
+    support = fsl.experiments.support_set("runs/mine")           a classifier of new images
 
 Nothing here prints: an `Observer` is told what happens. Importing this does not import TensorFlow.
 """
@@ -20,6 +21,7 @@ from fslcore.experiments.opening import OpenedRun, open_run
 from fslcore.experiments.recipes import *  # noqa: F403 (each is listed there)
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 from fslcore.experiments.runs import Run
+from fslcore.experiments.supporting import support_set
 
 __all__ = [
     "Diverged",
@@ -33,6 +35,7 @@ __all__ = [
     "open_run",
     "planned_recipe",
     "resume",
+    "support_set",
     "train",
     "trained_learner",
 ]

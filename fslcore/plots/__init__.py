@@ -5,6 +5,7 @@
     open_sets  scores of known and unknown images
     confusions labels and answers; pictures in rows
     images     an episode with predictions; real and generated images
+    neighbours an image, and those that are nearest to it
     distances  all pairs of some images
     style      colours, and the parts of which figures are made
 
@@ -15,6 +16,7 @@ from fslcore.plots.confusions import confusion_matrix, picture_rows
 from fslcore.plots.curves import accuracy_versus_way, smoothed, training_curve
 from fslcore.plots.distances import distance_matrix
 from fslcore.plots.images import episode_with_predictions, real_versus_generated
+from fslcore.plots.neighbours import neighbours
 from fslcore.plots.open_sets import open_set
 from fslcore.plots.style import (
     BLUE,
@@ -43,6 +45,7 @@ __all__ = [
     "confusion_matrix",
     "distance_matrix",
     "episode_with_predictions",
+    "neighbours",
     "open_set",
     "picture_rows",
     "real_versus_generated",
