@@ -99,6 +99,7 @@ def evaluate_unknown(
     from fslcore.experiments import checkpoints, results
 
     results.kept_results(run.folder)  # a damaged file is an error before the measuring, not after it
+    results.kept_open_set(run.folder)
     shots = [shot] if shot is not None else sorted({each for _, each in run.recipe.protocols(test)})
     _check_images(test, max(shots), query)
     memory.check(run.recipe, {"test": test})
