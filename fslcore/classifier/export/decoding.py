@@ -15,10 +15,12 @@ from fslcore.data import Preparation
 
 Tensor = Any
 
-FORMATS = "JPEG, PNG or BMP"
+FORMATS = "JPEG, PNG or BMP of 24 bits"
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_DEPTH_OF_PNG = 24  # place of the byte
+_DEPTH_OF_PNG, _COLOURS_OF_PNG = 24, 25  # places of the bytes
+_WITH_TRANSPARENCY = (4, 6)  # kinds of colours of PNG
+_BITS_OF_BMP = 28  # place of two bytes
 _ORIENTATION = 0x0112  # tag of EXIF
 _MOST_ENTRIES = 512  # of an EXIF directory: more is damage
 _TAIL = b"\0" * 16  # read behind the end of a damaged file
@@ -32,13 +34,15 @@ def decoded(content: Tensor, preparation: Preparation) -> Tensor:
         preparation: Says how many bits deep values have.
 
     Returns:
-        uint8 [H, W, 3], or [H, W, 4] with transparency for PNG.
+        uint8 [H, W, 3], or [H, W, 4] where a PNG file has transparency.
     """
     start = tf.strings.substr(content, 0, 8)
     is_jpeg = tf.strings.substr(start, 0, 3) == b"\xff\xd8\xff"
     is_png = start == _PNG
     is_bmp = tf.strings.substr(start, 0, 2) == b"BM"
-    known = tf.debugging.Assert(is_jpeg | is_png | is_bmp, [f"image_bytes must be {FORMATS}, received", start])
+    known = tf.debugging.Assert(
+        is_jpeg | is_png | is_bmp, [f"image_bytes must be {FORMATS}, received", start]
+    )
     with tf.control_dependencies([known]):
         content = tf.identity(content)
 
@@ -48,10 +52,13 @@ def decoded(content: Tensor, preparation: Preparation) -> Tensor:
         return _upright(picture, _orientation(content, _exif_of_jpeg(content)))
 
     def png() -> Tensor:
-        return _upright(_png(content, preparation), _orientation(content, _exif_of_png(content)))
+        return _upright(_png(content, preparation), _orientation(content, _chunk_of_png(content, b"eXIf")))
 
     def bmp() -> Tensor:
-        return tf.io.decode_bmp(content, channels=0)
+        bits = _number(content + _TAIL, _BITS_OF_BMP, 2, little=True)
+        message = "image_bytes must be BMP of 24 bits, received bits"
+        with tf.control_dependencies([tf.debugging.Assert(bits == 24, [message, bits])]):
+            return tf.io.decode_bmp(content, channels=3)
 
     return tf.case([(is_jpeg, jpeg), (is_png, png)], default=bmp, exclusive=True)
 
@@ -69,18 +76,29 @@ def cut(picture: Tensor, window: Tensor) -> Tensor:
 
 
 def _png(content: Tensor, preparation: Preparation) -> Tensor:
-    """uint8 [H, W, 4]; a picture without transparency is opaque."""
+    """uint8 [H, W, 3], or [H, W, 4] where the file has transparency."""
+    padded = content + _TAIL
+    has_channel = tf.reduce_any(_number(padded, _COLOURS_OF_PNG, 1) == _WITH_TRANSPARENCY)
+    # Asked for transparency that a file does not have, TensorFlow invents it, which is wrong below 8 bits.
+    transparent = has_channel | (_chunk_of_png(content, b"tRNS", until=b"IDAT") > 0)
+    is_deep = _number(padded, _DEPTH_OF_PNG, 1) == 16
+
+    def as_it_is(dtype: tf.DType) -> Tensor:
+        return tf.cond(
+            transparent,
+            lambda: tf.io.decode_png(content, channels=4, dtype=dtype),
+            lambda: tf.io.decode_png(content, channels=3, dtype=dtype),
+        )
 
     def deep() -> Tensor:
-        values = tf.cast(tf.io.decode_png(content, channels=4, dtype=tf.uint16), tf.int32)
+        values = tf.cast(as_it_is(tf.uint16), tf.int32)
         white = 2**preparation.bits - 1
         most = tf.reduce_max(values[..., :3])
         message = f"image_bytes must have values of {preparation.bits} bits, received values up to"
         with tf.control_dependencies([tf.debugging.Assert(most <= white, [message, most])]):
             return tf.cast(tf.minimum(tf.bitwise.right_shift(values, preparation.bits - 8), 255), tf.uint8)
 
-    is_deep = _number(content + _TAIL, _DEPTH_OF_PNG, 1) == 16
-    return tf.cond(is_deep, deep, lambda: tf.io.decode_png(content, channels=4))
+    return tf.cond(is_deep, deep, lambda: as_it_is(tf.uint8))
 
 
 def _upright(picture: Tensor, orientation: Tensor) -> Tensor:
@@ -114,16 +132,17 @@ def _exif_of_jpeg(content: Tensor) -> Tensor:
     return tf.while_loop(goes_on, next_one, (2, 0))[1]
 
 
-def _exif_of_png(content: Tensor) -> Tensor:
-    """Where the EXIF data of a PNG file begin, 0 if it has none."""
+def _chunk_of_png(content: Tensor, name: bytes, until: bytes = b"IEND") -> Tensor:
+    """Where the data of the first chunk of a name begin, 0 if there is none before `until`."""
     padded, size = content + _TAIL, tf.strings.length(content)
 
     def goes_on(at: Tensor, found: Tensor) -> Tensor:
-        return (found == 0) & (at >= len(_PNG)) & (at + 8 <= size)
+        ended = _piece(padded, at + 4, 4) == until
+        return (found == 0) & (at >= len(_PNG)) & (at + 8 <= size) & ~ended
 
     def next_one(at: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        is_exif = _piece(padded, at + 4, 4) == b"eXIf"
-        return at + 12 + _number(padded, at, 4), tf.where(is_exif, at + 8, 0)
+        is_it = _piece(padded, at + 4, 4) == name
+        return at + 12 + _number(padded, at, 4), tf.where(is_it, at + 8, 0)
 
     return tf.while_loop(goes_on, next_one, (len(_PNG), 0))[1]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`fslcore.data.Preparation` in plain TensorFlow, to the last bit: pictures -> images of the network's size."""
+"""`fslcore.data.Preparation` in plain TensorFlow, to the last bit: pictures -> images for the network."""
 
 from __future__ import annotations
 
