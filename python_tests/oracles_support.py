@@ -44,6 +44,18 @@ def scores(queries, images_by_label, rule, metric, k=3):
     )
 
 
+def fitted_softmax(images, labels, weights, bias, steps, rate):
+    """Softmax regression by gradient descent on the mean cross-entropy of all images."""
+    weights, bias = np.float64(weights), np.float64(bias)
+    for _ in range(steps):
+        logits = images @ weights + bias
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        errors = (shares - np.eye(len(bias))[labels]) / len(labels)
+        weights, bias = weights - rate * images.T @ errors, bias - rate * errors.sum(axis=0)
+    return weights, bias
+
+
 class Set:
     """A support set as a dict of lists."""
 

@@ -74,7 +74,7 @@ def test_changes_are_those_of_a_dict_and_leave_earlier_states_alone(seed):
         if random.random() < 0.1:
             kept.append((state, {label: list(rows) for label, rows in expected.images.items()}))
         if random.random() < 0.1 and kept:
-            # Another history from an earlier state on: it shares memory with the first, which must not change.
+            # Another history from an earlier state on: it shares memory with the first.
             state, images = kept[random.integers(len(kept))]
             expected.images = {label: list(rows) for label, rows in images.items()}
     for state, images in kept:
@@ -111,7 +111,7 @@ def test_scores_are_those_of_loops(rule, metric, count, grouped):
     found = answering.scored(RULES[rule](metric=metric), queries, state)
     right = scores(queries, expected.images, rule, metric)
     assert found.dtype == np.float32
-    # Squares and products of these integers are exact in float32; means and roots are rounded, 4 times at most.
+    # Squares and products of these integers are exact; means and roots are rounded, 4 times at most.
     tolerance = (
         0 if metric in ("sqeuclidean", "manhattan", "chebyshev", "dot") and rule == "nearest" else 5e-7
     )
@@ -192,7 +192,7 @@ def test_probabilities_sum_to_1_and_follow_the_temperature():
 
 def test_what_cannot_be_scored_is_refused():
     state = added(State.empty(), [Examples("a", np.full((1, 2), 1e30, np.float32))])
-    with pytest.raises(ArgumentError, match="must have a label before it predicts.*received an empty one"):
+    with pytest.raises(ArgumentError, match=r"must have a label before it predicts.*received an empty one"):
         answering.scored(Nearest(), np.zeros((1, 2), np.float32), State.empty(2))
     with pytest.raises(ArgumentError, match="2 numbers each, received 3 numbers each"):
         answering.scored(Nearest(), np.zeros((1, 3), np.float32), state)

@@ -13,13 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
+from fslcore.classifier.refitted import Refitted
 from fslcore.classifier.state import FloatArray, State
 from fslcore.learners import MAML, AdaptiveLearner, Reptile
 from fslcore.learners.inference import images_at_a_time
-
-
-class Refitted(UserWarning):
-    """A prediction had to wait for a classifier to be fitted, because the support set had changed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,9 +94,12 @@ class Adapted:
                     "trained for",
                     described=f"{n_way} labels",
                 )
-            config = {**self.learner.get_config(), "network": _with_units(self.learner.network, n_way)}
+            network = _with_units(self.learner.network, n_way)
+            described = keras.saving.serialize_keras_object(network)
+            learner = type(self.learner).from_config({**self.learner.get_config(), "network": described})
+            learner.network.set_weights(network.get_weights())
             self._learners.clear()  # the functions of each take memory
-            self._learners[n_way] = type(self.learner).from_config(config)
+            self._learners[n_way] = learner
         return self._learners[n_way]
 
 

@@ -39,6 +39,7 @@ class Encoder:
     Attributes:
         model: What was given.
         network: The Keras layer that takes the images.
+        digest: 32 hex digits of its layers and weights.
     """
 
     def __init__(self, model: Any) -> None:
@@ -47,6 +48,7 @@ class Encoder:
         learns = isinstance(model, (AdaptiveLearner, EmbeddingLearner))
         self.network: keras.Layer = model.of_images if learns else model
         self._graph = GraphEncoder()
+        self.digest = encoder_digest(self.model)
 
     @property
     def width(self) -> int | None:
@@ -54,11 +56,6 @@ class Encoder:
         if isinstance(self.model, AdaptiveLearner):
             return math.prod(self.network.input_shape[1:])
         return embedding_width(self.network)
-
-    @property
-    def digest(self) -> str:
-        """32 hex digits of the layers and the weights."""
-        return encoder_digest(self.model)
 
     @property
     def temperature(self) -> float:
@@ -155,7 +152,7 @@ class Encoder:
                 "must map images to one tensor of embeddings",
                 described=f"{self.network.name!r}, which has several outputs",
             )
-        return embeddings if len(embeddings.shape) == 2 else tf.reshape(embeddings, (len(images), -1))
+        return embeddings if len(embeddings.shape) == 2 else tf.reshape(embeddings, (tf.shape(images)[0], -1))
 
 
 def _check(model: Any) -> None:

@@ -89,8 +89,8 @@ def _comparison(name: str, model: Any) -> tuple[Compare, str, str]:
         measure = kernel if usual else f"minus {kernel}"
         return lambda q, rows: sign * kernels.pairwise(q, rows, kernel), measure, model.shots
     if type(kernel) is DenseSigmoid and kernel.built:
-        weights = np.array(kernel.kernel, np.float32)
-        bias = 0.0 if kernel.bias is None else float(np.array(kernel.bias))
+        weights = np.array(kernel.kernel.numpy(), np.float32)
+        bias = 0.0 if kernel.bias is None else float(kernel.bias.numpy())
 
         def weighted(queries: FloatArray, rows: FloatArray) -> FloatArray:
             return sign * kernels.pairwise(

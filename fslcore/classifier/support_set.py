@@ -312,8 +312,8 @@ class SupportSet:
             folder: A new folder, or one that holds a set of the same encoder, which is replaced.
 
         Raises:
-            ArgumentError: The folder holds a set of another encoder, or the encoder or the rule cannot be
-                saved.
+            ArgumentError: The folder holds a set of another encoder, the weights of the encoder have changed
+                since the set was made, or the encoder or the rule cannot be saved.
             OSError: The folder cannot be written; a set that was there stays.
         """
         with self._lock:
@@ -372,6 +372,7 @@ class SupportSet:
         from fslcore.classifier import encoder_file
 
         described = self._described()
+        encoder_file.check(self.encoder, self._encoder.digest)
         there = (folder / saving.SUPPORT).exists()
         if there and saving.read(folder)[1].get("encoder") != described["encoder"]:
             raise ArgumentError(
