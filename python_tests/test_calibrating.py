@@ -9,6 +9,7 @@ import pytest
 
 from fslcore import SupportSet
 from fslcore.arguments import ArgumentError
+from fslcore.classifier import Nearest
 
 SIDE = 6
 
@@ -144,6 +145,23 @@ def test_wrong_labels_and_rates_leave_the_set_as_it_was(pictures, arguments, mes
         support.calibrate(**arguments)
     assert support.threshold is None
     assert support.snapshot().version == version
+
+
+@pytest.mark.parametrize(
+    ("rule", "refused"),
+    [("prototype", True), (Nearest("euclidean"), True), (Nearest("dot"), False)],
+    ids=["prototype", "nearest", "dot"],
+)
+def test_a_distance_is_no_threshold(pictures, rule, refused):
+    support = a_set(pictures, 2, rule)
+    support.threshold = -2.5
+    if not refused:
+        support.threshold = 2.5
+        assert support.threshold == 2.5
+        return
+    with pytest.raises(ArgumentError, match=r"threshold must be at most 0 for the rule .* minus distances"):
+        support.threshold = 2.5
+    assert support.threshold == -2.5
 
 
 def test_an_empty_set_is_neither_calibrated_nor_checked(pictures):

@@ -97,7 +97,7 @@ class SupportSet(Calibrating):
 
     @threshold.setter
     def threshold(self, value: float | None) -> None:
-        number = None if value is None else as_float("threshold", value)
+        number = None if value is None else answering.checked_threshold(self.rule, value)
         self._change(lambda state: dataclasses.replace(state, threshold=number, version=state.version + 1))
 
     @property

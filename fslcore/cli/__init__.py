@@ -29,9 +29,12 @@ from fslcore.cli import (
     show,
     signals,
     support,
+    support_checks,
     train,
 )
 from fslcore.cli.flags import Command, WrongArgument, with_suggestion
+
+support_checks.add_to(support.app)
 
 # A command is a function, or a typer app with sub-commands.
 COMMANDS: dict[str, Any] = {
