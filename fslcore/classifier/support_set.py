@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from fslcore.classifier.preparing import as_label, prepared_embeddings, prepared
 from fslcore.classifier.rules import Rule, config_of
 from fslcore.classifier.state import Examples, State, added, removed, replaced
 from fslcore.data.preparation import Preparation
+
+if TYPE_CHECKING:
+    from fslcore.classifier.export import Export
 
 FloatArray = npt.NDArray[np.float32]
 _NAMED = 10  # labels in a message
@@ -368,6 +371,24 @@ class SupportSet(Calibrating):
             ) from error
         support._state = state
         return support
+
+    def export(self, folder: str | os.PathLike[str], format: str = "saved_model") -> Export:
+        """Writes the classifier as it is now for production without this package.
+
+        Args:
+            folder: A new or empty folder, or an earlier export, which is replaced.
+            format: "saved_model", which plain TensorFlow loads; "onnx" or "litert", for prepared images.
+
+        Returns:
+            What was written, and how its scores compare with those of the set.
+
+        Raises:
+            ArgumentError: As for `fslcore.classifier.export.write`.
+            OSError: The folder cannot be written; what was there stays.
+        """
+        from fslcore.classifier import export  # TensorFlow
+
+        return export.write(self, folder, format)
 
     def _save(self, folder: Path, state: State) -> None:
         from fslcore.classifier import encoder_file

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,9 @@ from fslcore.classifier.encoding import Encoder
 from fslcore.classifier.export import folder as folders
 from fslcore.classifier.export import litert, onnx_file
 from fslcore.classifier.export.model import ExportedClassifier
-from fslcore.classifier.rules import config_of
+from fslcore.classifier.rules import Rule, config_of
 from fslcore.classifier.state import State
-
-if TYPE_CHECKING:
-    from fslcore.classifier.support_set import SupportSet
+from fslcore.data import Preparation
 
 FloatArray = npt.NDArray[np.float32]
 Images = npt.NDArray[np.uint8]
@@ -39,6 +37,26 @@ FORMATS = ("saved_model", "onnx", "litert")
 _WRITERS = {"onnx": onnx_file.write, "litert": litert.write}
 _MOST_COMPARED = 16
 _TOLERANCE = 1e-5  # of scores, relative to the largest beyond 1
+
+
+class SupportSet(Protocol):
+    """What is asked of a `fslcore.SupportSet`."""
+
+    @property
+    def encoder(self) -> Any:
+        """The learner or the Keras model."""
+
+    preparation: Preparation
+    rule: Rule
+
+    def snapshot(self) -> State:
+        """The set as it is now."""
+
+    def embed(self, images: Any) -> FloatArray:
+        """Embeddings of images."""
+
+    def scores(self, embeddings: Any, *, state: State | None = None) -> FloatArray:
+        """Scores of embeddings."""
 
 
 @dataclasses.dataclass(frozen=True)
