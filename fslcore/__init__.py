@@ -13,6 +13,7 @@
     MatchingNetwork        the same, with attention to the examples
     Reptile MAML MetaGAN   learners that adapt to a task by gradient steps
     evaluate               accuracy over episodes, with its confidence interval
+    SupportSet             classifies by a few support images per label, which can change at any time
     experiments            a run from its recipe to its results, in a folder
 
 Everything is imported on first use, so that `import fslcore.kernels` stays light. Once the process has
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fslcore import (
+        classifier,
         data,
         encoders,
         evaluation,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
         plots,
         twins,
     )
+    from fslcore.classifier import SupportSet
     from fslcore.data import ImageStore
     from fslcore.encoders import adversarial
     from fslcore.evaluation import PixelNearestNeighbour, Report, accuracy_versus_way, evaluate
@@ -60,8 +63,10 @@ __all__ = [
     "Report",
     "Reptile",
     "Siamese",
+    "SupportSet",
     "accuracy_versus_way",
     "adversarial",
+    "classifier",
     "data",
     "encoders",
     "evaluate",
@@ -89,6 +94,7 @@ _HOMES = {
     "Report": "evaluation",
     "Reptile": "learners",
     "Siamese": "learners",
+    "SupportSet": "classifier",
     "accuracy_versus_way": "evaluation",
     "adversarial": "encoders",
     "evaluate": "evaluation",

@@ -8,9 +8,10 @@ import pytest
 
 EXPORTED = {
     "fslcore": """
-        ImageStore MAML MetaGAN PixelNearestNeighbour Prototypical Report Reptile Siamese accuracy_versus_way
-        adversarial data encoders evaluate evaluation experiments kernels layers learners losses metrics ops
-        plots set_threads twins
+        ImageStore MAML MetaGAN PixelNearestNeighbour Prototypical Report Reptile Siamese SupportSet
+        accuracy_versus_way
+        adversarial classifier data encoders evaluate evaluation experiments kernels layers learners losses
+        metrics ops plots set_threads twins
     """,
     "fslcore.data": "ImageStore Preparation default_split get_dummies load load_records",
     "fslcore.encoders": "BasicCNN KochNet VinyalsNet adversarial conv4 conv4_classifier",

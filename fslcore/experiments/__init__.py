@@ -5,6 +5,7 @@
     fsl.experiments.resume(run)                         after Ctrl-C, or with the path of its folder
     fsl.experiments.evaluate(run, way=10, shot=1)
     learner = fsl.experiments.open_run("runs/mine").learner      in another process
+    support = fsl.experiments.support_set("runs/mine")           a classifier of new images
 
 Nothing here prints: an `Observer` is told what happens. Importing this does not import TensorFlow.
 """
@@ -18,6 +19,7 @@ from fslcore.experiments.opening import OpenedRun, open_run
 from fslcore.experiments.recipes import *  # noqa: F403 (each is listed there)
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 from fslcore.experiments.runs import Run
+from fslcore.experiments.supporting import support_set
 
 __all__ = [
     "Diverged",
@@ -30,6 +32,7 @@ __all__ = [
     "open_run",
     "planned_recipe",
     "resume",
+    "support_set",
     "train",
     "trained_learner",
 ]

@@ -74,7 +74,7 @@ def episode_with_predictions(
     for row in range(n_way):
         for column in range(k_shot):
             panel = figure.add_subplot(grid[row, column])
-            _image(panel, support[row, column], INK, 1.0, drawing)
+            panel_image(panel, support[row, column], INK, 1.0, drawing)
             if column == 0:
                 panel.set_ylabel(rows[row], rotation=0, ha="right", va="center", labelpad=8, fontsize=9)
                 literal(panel.yaxis.label)
@@ -83,7 +83,7 @@ def episode_with_predictions(
         for column in range(n_query):
             panel = figure.add_subplot(grid[row, k_shot + 1 + column])
             correct = predicted[row, column] == row
-            _image(panel, query[row, column], GREEN if correct else VERMILLION, 2.5, drawing)
+            panel_image(panel, query[row, column], GREEN if correct else VERMILLION, 2.5, drawing)
             if not correct:
                 taken_for = predicted[row, column] + 1 or "?"
                 panel.set_xlabel(f"→ {taken_for}", color=VERMILLION, fontsize=9, labelpad=1)
@@ -127,7 +127,7 @@ def real_versus_generated(
     figure.set_layout_engine("constrained", wspace=0.04)
     panels = figure.subplots(1, 2, width_ratios=columns)
     for panel, (name, grid) in zip(panels, grids.items(), strict=True):
-        _image(panel, _tiled(grid), LIGHT_GRAY, 0.0, drawing)
+        panel_image(panel, _tiled(grid), LIGHT_GRAY, 0.0, drawing)
         panel.set_title(name, loc="left", fontsize=10, color=GRAY)
     return figure
 
@@ -156,7 +156,8 @@ def _tiled(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return padded.swapaxes(1, 2).reshape(rows * height, columns * width, channels)[:-1, :-1]
 
 
-def _image(axes: Axes, image: npt.NDArray[Any], frame: str, width: float, invert: bool) -> None:
+def panel_image(axes: Axes, image: npt.NDArray[Any], frame: str, width: float, invert: bool) -> None:
+    """An image [H, W, C] of 0 to 1 in a frame of a colour and width; inverted where it is one of grays."""
     gray = image.shape[-1] == 1
     colours = "gray_r" if invert else "gray"
     axes.imshow(image[..., 0] if gray else image, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
