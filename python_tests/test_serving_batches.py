@@ -57,7 +57,9 @@ def test_what_waits_is_the_next_batch(most, batches):
 
 
 def test_a_task_larger_than_a_batch_is_one_of_its_own():
-    _, computed = run(lambda gate, batcher: all_of(gate, batcher, [1, 1, 9, 1]), most=4, size=lambda task: task)
+    _, computed = run(
+        lambda gate, batcher: all_of(gate, batcher, [1, 1, 9, 1]), most=4, size=lambda task: task
+    )
     assert computed == [[1], [1], [9], [1]]
 
 

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from fslcore import __version__
-from fslcore.cli import bench, data, doctor, evaluate, exits, output, show, signals, train
+from fslcore.cli import bench, data, doctor, evaluate, exits, output, serve, show, signals, train
 from fslcore.cli.flags import Command, WrongArgument, with_suggestion
 
 # A command is a function, or a typer app with sub-commands.
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Any] = {
     "train": train.app,
     "evaluate": evaluate.evaluate,
     "show": show.show,
+    "serve": serve.serve,
     "data": data.app,
     "bench": bench.bench,
     "doctor": doctor.doctor,

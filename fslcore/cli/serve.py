@@ -12,6 +12,7 @@ import typer
 
 from fslcore.arguments import ArgumentError
 from fslcore.cli import shared, startup
+from fslcore.experiments.starting import fix_threads
 from fslcore.serving import running
 from fslcore.serving.limits import Limits
 
@@ -75,9 +76,7 @@ def serve(
         waiting=max(Limits.waiting, max_pictures),
     )
     with startup.quietly():
-        from fslcore.threads import set_threads
-
-        set_threads(threads)
+        fix_threads(threads, "ops", required=True)
     running.serve(
         set,
         host=host,

@@ -156,7 +156,15 @@ def create_app(
     @app.delete("/v1/labels", response_model=schemas.Changed, openapi_extra=_extra(queries.LABEL))
     async def remove(request: Request) -> Response:
         """Removes a label and its pictures."""
-        return await change(request, served.remove)
+
+        async def alone(label: Any, images: list[bytes]) -> dict[str, Any]:
+            if images:
+                raise ArgumentError(
+                    "images", "must not be sent with DELETE", described=f"{len(images)} of them"
+                )
+            return await served.remove(label)
+
+        return await change(request, alone)
 
     @app.post("/v1/update", response_model=schemas.Changed, openapi_extra=_extra(queries.NOTHING, "labels"))
     async def update(request: Request) -> Response:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from fslcore.classifier import State, SupportSet, answering, explaining
+from fslcore.serving.errors import Refused
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def predictions(support: SupportSet, asked: Sequence[Asked]) -> list[dict[str, A
         return answers
     try:
         state = support.snapshot()
-        answering.check_not_empty(state)
+        if not len(state):
+            raise Refused(409, "the set must have a label before it predicts: add pictures to one", "images")
         embeddings = support.embed(np.concatenate(pictures))
         scores = support.scores(embeddings, state=state)
     except Exception as error:

@@ -78,7 +78,14 @@ def serve(
         app = create_app(
             served, token=token, limits=limits, batch=batch, check_host=token is None and not open_to_all
         )
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
         server = _server(config, lambda: ready(_address(listening)))
         server.run(sockets=[listening])
 
