@@ -9,6 +9,7 @@ Importing this does not import TensorFlow; a `SupportSet`, which embeds images, 
 """
 
 from fslcore.classifier.explaining import Explanation
+from fslcore.classifier.refitted import Refitted
 from fslcore.classifier.rules import ClassMean, Kernel, KNearest, Nearest, Prototype, Rule
 from fslcore.classifier.state import State
 from fslcore.classifier.support_set import SupportSet
@@ -20,6 +21,7 @@ __all__ = [
     "Kernel",
     "Nearest",
     "Prototype",
+    "Refitted",
     "Rule",
     "State",
     "SupportSet",

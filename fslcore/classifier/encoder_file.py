@@ -13,15 +13,25 @@ from fslcore.arguments import ArgumentError
 from fslcore.encoders.embedding import encoder_digest
 
 
+def check(model: Any, digest: str) -> None:
+    """Raises ArgumentError for what is no model, or no longer the one with a digest."""
+    if not isinstance(model, keras.Model):
+        raise ArgumentError("encoder", "must be a keras.Model to be saved", described=type(model).__name__)
+    if encoder_digest(model) != digest:
+        raise ArgumentError(
+            "encoder",
+            "must have the weights that its support images were embedded with: make a new SupportSet",
+            described=f"{model.name!r}, whose weights have changed since",
+        )
+
+
 def write(path: Path, model: Any) -> None:
     """Saves a model.
 
     Raises:
-        ArgumentError: It is a layer, or has parts that Keras cannot save.
+        ArgumentError: It has parts that Keras cannot save.
         OSError: The file cannot be written.
     """
-    if not isinstance(model, keras.Model):
-        raise ArgumentError("encoder", "must be a keras.Model to be saved", described=type(model).__name__)
 
     def save(temporary: Path) -> None:
         try:

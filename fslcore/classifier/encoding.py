@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from fslcore.classifier.preparing import check_finite
 from fslcore.classifier.rules import OF_METRIC, Rule, check_rule
 from fslcore.data.preparation import Preparation
 from fslcore.encoders.embedding import encoder_digest
-from fslcore.learners import EmbeddingLearner
+from fslcore.learners import AdaptiveLearner, EmbeddingLearner
 from fslcore.learners.inference import GraphEncoder, images_at_a_time
 from fslcore.learners.networks import embedding_width
 
@@ -29,7 +30,7 @@ class Encoder:
     """Embeds images the same way wherever they come from: support, queries, a service.
 
     Args:
-        model: A learner that compares embeddings, or a built Keras model or layer, images [B, H, W, C] of 0
+        model: A learner, or a built Keras model or layer, images [B, H, W, C] of 0
             to 1 -> embeddings [B, D]; more axes are flattened.
 
     Raises:
@@ -38,23 +39,23 @@ class Encoder:
     Attributes:
         model: What was given.
         network: The Keras layer that takes the images.
+        digest: 32 hex digits of its layers and weights.
     """
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.network: keras.Layer = model.encoder if isinstance(model, EmbeddingLearner) else model
         _check(model)
+        learns = isinstance(model, (AdaptiveLearner, EmbeddingLearner))
+        self.network: keras.Layer = model.of_images if learns else model
         self._graph = GraphEncoder()
+        self.digest = encoder_digest(self.model)
 
     @property
     def width(self) -> int | None:
         """D of the embeddings; None for a network that does not say."""
+        if isinstance(self.model, AdaptiveLearner):
+            return math.prod(self.network.input_shape[1:])
         return embedding_width(self.network)
-
-    @property
-    def digest(self) -> str:
-        """32 hex digits of the layers and the weights."""
-        return encoder_digest(self.model)
 
     @property
     def temperature(self) -> float:
@@ -115,7 +116,7 @@ class Encoder:
         check_rule(rule)
         if not isinstance(rule, str):
             return rule
-        if rule in OF_METRIC:
+        if rule in OF_METRIC and not isinstance(self.model, AdaptiveLearner):
             return OF_METRIC[rule](**{"metric": own.metric_of(self.model), **(options or {})})
         return own.rule_of(rule, self.model, options or {})
 
@@ -126,7 +127,10 @@ class Encoder:
             ArgumentError: An embedding is not finite.
         """
         # The scaling of `ImageStore`, to the bit.
-        images = tf.constant(kernels.gather_images(pictures, np.arange(len(pictures), dtype=np.int32)))
+        scaled = kernels.gather_images(pictures, np.arange(len(pictures), dtype=np.int32))
+        if isinstance(self.model, AdaptiveLearner):  # its classifier takes images
+            return scaled.reshape(len(scaled), -1)
+        images = tf.constant(scaled)
         if isinstance(self.model, EmbeddingLearner):
             embeddings = self.model.embed(images)
         else:
@@ -148,13 +152,13 @@ class Encoder:
                 "must map images to one tensor of embeddings",
                 described=f"{self.network.name!r}, which has several outputs",
             )
-        return embeddings if len(embeddings.shape) == 2 else tf.reshape(embeddings, (len(images), -1))
+        return embeddings if len(embeddings.shape) == 2 else tf.reshape(embeddings, (tf.shape(images)[0], -1))
 
 
 def _check(model: Any) -> None:
     if not isinstance(model, keras.Layer):
         raise ArgumentError("encoder", "must be a learner, or a Keras model or layer", model)
-    if not isinstance(model, EmbeddingLearner) and not model.built:
+    if not model.built and not isinstance(model, EmbeddingLearner):
         raise ArgumentError(
             "encoder",
             "must be built: give it a keras.Input, or call it on images first",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import METRICS
 from fslcore.classifier.answering import ranked
+from fslcore.classifier.comparing import DISTANCES
 from fslcore.classifier.growing import Label
 from fslcore.classifier.rules import Rule, values_of
 from fslcore.classifier.state import FloatArray, Pictures, State
@@ -71,7 +71,7 @@ def explained(
     """
     values, measure = values_of(rule, query, state)
     (order,) = ranked(values, k)
-    is_distance = measure in METRICS and measure not in ("dot", "weighted_manhattan")
+    is_distance = measure in DISTANCES
     numbers, pictures = state.numbers[order], state.pictures
     return Explanation(
         image,

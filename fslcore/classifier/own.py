@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,21 @@ import tensorflow as tf
 
 from fslcore import kernels
 from fslcore.arguments import ArgumentError
-from fslcore.classifier.rules import OF_METRIC, PLAIN_METRICS, Kernel, Prototype, Rule, alike
+from fslcore.classifier.adapted import Adapted
+from fslcore.classifier.comparing import DISTANCES, PLAIN_METRICS, alike
+from fslcore.classifier.rules import OF_METRIC, Kernel, Prototype, Rule
 from fslcore.classifier.state import FloatArray
+from fslcore.classifier.svc import Svc
 from fslcore.layers import DenseSigmoid
-from fslcore.learners import MatchingNetwork, Prototypical, Siamese
+from fslcore.learners import AdaptiveLearner, MatchingNetwork, Prototypical, Siamese
 
 Compare = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 def default_rule(model: Any) -> str:
     """The name of the rule that a learner was trained for; "prototype" for another Keras model."""
+    if isinstance(model, AdaptiveLearner):
+        return "adapted"
     return "kernel" if isinstance(model, (Siamese, MatchingNetwork)) else "prototype"
 
 
@@ -41,14 +47,27 @@ def temperature_of(model: Any) -> float:
 
 
 def rule_of(name: str, model: Any, options: Mapping[str, Any]) -> Rule:
-    """The rule "kernel" of a learner.
+    """The rule "kernel", "svc" or "adapted" of a learner.
 
     Raises:
-        ArgumentError: The model has none.
+        ArgumentError: The model has no such rule.
+        ImportError: scikit-learn is not installed.
     """
+    if name == "adapted" or isinstance(model, AdaptiveLearner):
+        if name != "adapted" or not isinstance(model, AdaptiveLearner):
+            known = "adapted" if isinstance(model, AdaptiveLearner) else "another"
+            raise ArgumentError("rule", f"must be {known} for this {type(model).__name__}", name)
+        return Adapted(model)
+    if name == "svc" and not isinstance(model, (Siamese, MatchingNetwork)):
+        metric = metric_of(model)
+        return Svc(
+            **options, compare=partial(alike, metric=metric), measure=metric, is_distance=metric != "dot"
+        )
     if isinstance(model, Prototypical):
         return Prototype(model.metric)
     compare, measure, shots = _comparison(name, model)
+    if name == "svc":
+        return Svc(**options, compare=compare, measure=measure, is_distance=measure in DISTANCES)
     return Kernel(**{"shots": shots, **options}, compare=compare, measure=measure)
 
 
@@ -70,8 +89,8 @@ def _comparison(name: str, model: Any) -> tuple[Compare, str, str]:
         measure = kernel if usual else f"minus {kernel}"
         return lambda q, rows: sign * kernels.pairwise(q, rows, kernel), measure, model.shots
     if type(kernel) is DenseSigmoid and kernel.built:
-        weights = np.array(kernel.kernel, np.float32)
-        bias = 0.0 if kernel.bias is None else float(np.array(kernel.bias))
+        weights = np.array(kernel.kernel.numpy(), np.float32)
+        bias = 0.0 if kernel.bias is None else float(kernel.bias.numpy())
 
         def weighted(queries: FloatArray, rows: FloatArray) -> FloatArray:
             return sign * kernels.pairwise(

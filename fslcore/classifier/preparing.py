@@ -12,9 +12,11 @@ from PIL import Image
 
 from fslcore.arguments import ArgumentError, as_int64, as_matrix
 from fslcore.classifier.growing import Label
+from fslcore.data.checks import form
 from fslcore.data.preparation import Preparation
 
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
+_CHANNELS = (1, 3, 4)
 _FORM = (
     "must be an image or a list of images: paths, bytes of files, Pillow images, or arrays [H, W], [H, W, C] "
     "or [N, H, W, C] with 1, 3 or 4 channels"
@@ -40,6 +42,12 @@ def prepared_images(images: Any, preparation: Preparation, of: str = "") -> npt.
         return _prepared(images, preparation, f"images{of}")[np.newaxis]
     if hasattr(images, "__array__") or hasattr(images, "__array_interface__"):
         array = np.asarray(images)
+        if array.ndim == 3 and not {array.shape[0], array.shape[2]} & set(_CHANNELS):
+            raise ArgumentError(
+                f"images{of}",
+                _FORM,
+                described=f"{form(array)} (gray images have an axis for it, [N, H, W, 1])",
+            )
         if array.ndim != 4:
             return _prepared(array, preparation, f"images{of}")[np.newaxis]
         if not len(array):

@@ -19,13 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fslcore import kernels
-from fslcore.arguments import METRICS, ArgumentError, check_at_least, check_one_of
+from fslcore.arguments import ArgumentError, check_at_least, check_one_of
+from fslcore.classifier.comparing import PLAIN_METRICS, alike, alike_supports
 from fslcore.classifier.state import FloatArray, State
-
-# Unlike the others a similarity; the weighted one belongs to a learner's kernel.
-DISTANCES = tuple(name for name in METRICS if name not in ("dot", "weighted_manhattan"))
-PLAIN_METRICS = (*DISTANCES, "dot")
 
 _VALUES_AT_ONCE = 1 << 24  # of queries x supports: 64 MB
 
@@ -79,7 +75,7 @@ class Nearest:
 
     def __call__(self, queries: FloatArray, state: State) -> FloatArray:
         """Minus the distance to the nearest support image of each label."""
-        return combined(queries, state, lambda q: alike(q, state.rows, self.metric), best)
+        return combined(queries, state, lambda q: alike_supports(q, state, self.metric), best)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,16 +100,17 @@ class KNearest:
 
     def __call__(self, queries: FloatArray, state: State) -> FloatArray:
         """Minus the mean distance to the k nearest support images of each label."""
-        return combined(queries, state, lambda q: alike(q, state.rows, self.metric), self._mean_of_best)
+        return combined(queries, state, lambda q: alike_supports(q, state, self.metric), self._mean_of_best)
 
     def _mean_of_best(self, values: FloatArray, starts: npt.NDArray[np.int64]) -> FloatArray:
-        ends = np.append(starts[1:], values.shape[1])
+        counts = np.diff(np.append(starts, values.shape[1]))
         out = np.empty((len(values), len(starts)), np.float32)
-        for label, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            of_label = values[:, start:end]
-            if end - start > self.k:
-                of_label = np.partition(of_label, end - start - self.k, axis=1)[:, -self.k :]
-            out[:, label] = of_label.mean(axis=1, dtype=np.float64)
+        for count in np.unique(counts):  # labels with the same number of images together
+            which = np.flatnonzero(counts == count)
+            of_labels = values[:, starts[which, np.newaxis] + np.arange(count)]
+            if count > self.k:
+                of_labels = np.partition(of_labels, count - self.k, axis=2)[:, :, -self.k :]
+            out[:, which] = of_labels.mean(axis=2, dtype=np.float64)
         return out
 
 
@@ -133,7 +130,7 @@ class ClassMean:
 
     def __call__(self, queries: FloatArray, state: State) -> FloatArray:
         """Minus the mean distance to the support images of each label."""
-        return combined(queries, state, lambda q: alike(q, state.rows, self.metric), mean)
+        return combined(queries, state, lambda q: alike_supports(q, state, self.metric), mean)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,13 +208,7 @@ def values_of(rule: Rule, queries: FloatArray, state: State) -> tuple[FloatArray
     if compare is not None:
         return compare(queries, state.rows), str(getattr(rule, "measure", rule.name))
     metric = getattr(rule, "metric", "sqeuclidean")
-    return alike(queries, state.rows, metric), metric
-
-
-def alike(queries: FloatArray, rows: FloatArray, metric: str) -> FloatArray:
-    """float32 [n, m], larger is nearer: minus the distance of every query to every row, or "dot"."""
-    values = kernels.pairwise(queries, rows, metric)
-    return values if metric == "dot" else np.negative(values, out=values)
+    return alike_supports(queries, state, metric), metric
 
 
 def combined(
@@ -246,22 +237,29 @@ def combined(
 
 def best(values: FloatArray, starts: npt.NDArray[np.int64]) -> FloatArray:
     """The largest value of each label."""
-    return np.maximum.reduceat(values, starts, axis=1)
+    return _reduced(np.maximum, values, starts)
 
 
 def mean(values: FloatArray, starts: npt.NDArray[np.int64]) -> FloatArray:
     """The mean value of each label."""
     counts = np.diff(np.append(starts, values.shape[1]))
-    return (np.add.reduceat(values, starts, axis=1, dtype=np.float64) / counts).astype(np.float32)
+    return (_reduced(np.add, values, starts, np.float64) / counts).astype(np.float32)
+
+
+def _reduced(ufunc: np.ufunc, values: Any, starts: npt.NDArray[np.int64], dtype: Any = None) -> Any:
+    """`ufunc.reduceat` along the supports, in the order in which the values lie in memory."""
+    if values.flags.c_contiguous:
+        return ufunc.reduceat(values, starts, axis=1, dtype=dtype)
+    return ufunc.reduceat(values.T, starts, axis=0, dtype=dtype).T
 
 
 def attention(values: FloatArray, starts: npt.NDArray[np.int64]) -> FloatArray:
     """The logarithm of the sum of each label's share in the softmax over all values."""
     shifted = values.astype(np.float64) - values.max(axis=1, keepdims=True)
     with np.errstate(divide="ignore"):
-        sums = np.log(np.add.reduceat(np.exp(shifted), starts, axis=1))
+        sums = np.log(_reduced(np.add, np.exp(shifted), starts))
     # A share below the least double is that of the label's best value.
-    sums = np.maximum(sums, np.maximum.reduceat(shifted, starts, axis=1))
+    sums = np.maximum(sums, _reduced(np.maximum, shifted, starts))
     return (sums - np.log(np.exp(sums).sum(axis=1, keepdims=True))).astype(np.float32)
 
 

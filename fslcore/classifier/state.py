@@ -49,6 +49,7 @@ class State:
     _labels: Labels
     _numbers: Rows
     _rows: Rows
+    _norms: Rows
     _sums: Rows
     _means: Rows
     _pictures: Rows | None
@@ -64,8 +65,9 @@ class State:
         """A state without labels, for embeddings [n, dim]; 0: the first ones show how wide they are."""
         numbers, pictured = Rows(np.zeros(0, np.int32)), Rows(np.zeros(0, np.bool_))
         rows, means = (Rows(np.zeros((0, dim), np.float32)) for _ in range(2))
+        norms = Rows(np.zeros(0, np.float32))
         sums = Rows(np.zeros((0, dim), np.float64))
-        return cls(Labels(), numbers, rows, sums, means, None, pictured, np.zeros(0, np.int64))
+        return cls(Labels(), numbers, rows, norms, sums, means, None, pictured, np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -94,6 +96,11 @@ class State:
         return self._rows.array
 
     @property
+    def norms(self) -> FloatArray:
+        """float32 [n], the squared lengths of `rows`."""
+        return self._norms.array
+
+    @property
     def prototypes(self) -> FloatArray:
         """float32 [C, D], the mean embedding of each label."""
         return self._means.array
@@ -120,6 +127,10 @@ class State:
         if key not in self._derived:
             self._derived[key] = make()
         return self._derived[key]
+
+    def has_derived(self, key: Any) -> bool:
+        """Whether `derived` has made what a key stands for."""
+        return key in self._derived
 
     def by_label(self) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
         """The order that puts the rows of a label side by side, and where those of each label begin.
@@ -169,6 +180,7 @@ def added(state: State, examples: Sequence[Examples]) -> State:
         _labels=labels,
         _numbers=state._numbers.appended(np.repeat(places.astype(np.int32), sizes)),
         _rows=state._rows.appended(rows),
+        _norms=state._norms.appended(_squared_lengths(rows)),
         _sums=_merged(state._sums, places, is_fresh, totals),
         _means=_merged(state._means, places, is_fresh, means),
         _pictures=pictures,
@@ -190,6 +202,7 @@ def removed(state: State, label: Label) -> State:
         _labels=state._labels.without(place),
         _numbers=Rows(rest - (rest > place).astype(np.int32)),
         _rows=state._rows.without(of_label),
+        _norms=state._norms.without(of_label),
         _sums=state._sums.without(one),
         _means=state._means.without(one),
         _pictures=None if state._pictures is None else state._pictures.without(of_label),
@@ -216,6 +229,7 @@ def replaced(state: State, example: Examples) -> State:
         state,
         _numbers=numbers.appended(np.full(size, place, np.int32)),
         _rows=state._rows.without(of_label).appended(example.rows),
+        _norms=state._norms.without(of_label).appended(_squared_lengths(example.rows)),
         _sums=state._sums.with_rows(one, total[np.newaxis]),
         _means=state._means.with_rows(one, mean[np.newaxis]),
         _pictures=pictures,
@@ -249,6 +263,7 @@ def restored(
         Labels(labels),
         Rows(numbers),
         Rows(rows),
+        Rows(_squared_lengths(rows)),
         Rows(sums),
         Rows(means),
         None if pictures is None else Rows(pictures),
@@ -278,6 +293,10 @@ def _of_width(state: State, dim: int) -> State:
     return dataclasses.replace(
         State.empty(dim), threshold=state.threshold, temperature=state.temperature, version=state.version
     )
+
+
+def _squared_lengths(rows: FloatArray) -> FloatArray:
+    return np.einsum("nd,nd->n", rows, rows)
 
 
 def _total(rows: FloatArray, before: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:

@@ -36,8 +36,9 @@ class SupportSet:
         encoder: A learner such as `Siamese` or `Prototypical`, or a built Keras model or layer, images
             [B, H, W, C] of 0 to 1 -> embeddings [B, D].
         rule: How queries are scored: "prototype", "nearest", "k-nearest", "class-mean", "kernel" (the
-            learner's own), or a rule of `fslcore.classifier`. None: what the learner was trained for, and
-            "prototype" for other Keras models.
+            learner's own), "svc" (on that kernel; needs scikit-learn), "adapted" (`Reptile` and `MAML`), or a
+            rule of `fslcore.classifier`. None: what the learner was trained for, and "prototype" for other
+            Keras models.
         preparation: How images were prepared for the training of the encoder, as `ImageStore.preparation` or
             the `config.json` of a run says; None: stretched to the size of the encoder's input.
 
@@ -311,8 +312,8 @@ class SupportSet:
             folder: A new folder, or one that holds a set of the same encoder, which is replaced.
 
         Raises:
-            ArgumentError: The folder holds a set of another encoder, or the encoder or the rule cannot be
-                saved.
+            ArgumentError: The folder holds a set of another encoder, the weights of the encoder have changed
+                since the set was made, or the encoder or the rule cannot be saved.
             OSError: The folder cannot be written; a set that was there stays.
         """
         with self._lock:
@@ -371,6 +372,7 @@ class SupportSet:
         from fslcore.classifier import encoder_file
 
         described = self._described()
+        encoder_file.check(self.encoder, self._encoder.digest)
         there = (folder / saving.SUPPORT).exists()
         if there and saving.read(folder)[1].get("encoder") != described["encoder"]:
             raise ArgumentError(
@@ -388,6 +390,29 @@ class SupportSet:
             "rule": config_of(self.rule),
             "preparation": self.preparation.to_config(),
         }
+
+    @property
+    def needs_refit(self) -> bool:
+        """Whether the rule has a classifier ("adapted", "svc") that is not fitted to the set as it is."""
+        is_fitted = getattr(self.rule, "is_fitted", None)
+        state = self._state
+        return is_fitted is not None and len(state) > 0 and not is_fitted(state)
+
+    def refit(self) -> bool:
+        """Fits the classifier of the rules "adapted" and "svc" to the set as it is.
+
+        Otherwise the first prediction after a change does it, and takes longer. Other rules fit nothing.
+
+        Returns:
+            Whether something was fitted: False if nothing has changed since.
+
+        Raises:
+            ArgumentError: The set has fewer than 2 labels.
+        """
+        fitted = self.needs_refit
+        if fitted:
+            self.rule.fitted(self._state)  # type: ignore[attr-defined]
+        return fitted
 
     def _examples(self, images_by_label: Mapping[Label, Any]) -> list[Examples]:
         """Prepared and embedded images, those of all labels in one call of the encoder."""

@@ -16,7 +16,7 @@ from typing import Any
 from fslcore.arguments import ArgumentError
 from fslcore.serving.limits import Limits
 
-_PACKAGES = ("fastapi", "uvicorn", "multipart", "prometheus_client")
+_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 _LOCK = "serving.lock"
 _LEAST_TOKEN = 16
 
