@@ -7,11 +7,11 @@ import time
 import pytest
 
 pytest.importorskip("selenium", reason="needs selenium, of the extra test")
-from serving_cases import encoded, picture, png, small_set
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from serving_cases import encoded, picture, png, small_set
 
 DRIVER = shutil.which("chromedriver")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -29,7 +29,12 @@ def browser(tmp_path_factory):
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
     folder = tmp_path_factory.mktemp("browser")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={folder}"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={folder}",
+    ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
@@ -90,7 +95,9 @@ class Page:
 
     def complaints(self):
         """What the browser has to say about the page, but for requests that were refused."""
-        return [each["message"] for each in self.browser.get_log("browser") if "status of" not in each["message"]]
+        return [
+            each["message"] for each in self.browser.get_log("browser") if "status of" not in each["message"]
+        ]
 
 
 @pytest.fixture
@@ -151,7 +158,8 @@ def test_dropped_and_pasted_pictures(page):
     script = """
       const data = new DataTransfer();
       data.items.add(new File([new Uint8Array(arguments[1])], "a.png", {type: "image/png"}));
-      const event = arguments[0] === "paste" ? new ClipboardEvent("paste", {clipboardData: data, bubbles: true})
+      const event = arguments[0] === "paste"
+        ? new ClipboardEvent("paste", {clipboardData: data, bubbles: true})
         : new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
       document.getElementById("drop").dispatchEvent(event);
     """

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fslcore.arguments import ArgumentError
-from fslcore.cli import shared, startup
+from fslcore.cli import shared, signals, startup
 from fslcore.experiments.starting import fix_threads
 from fslcore.serving import running
 from fslcore.serving.limits import Limits
@@ -77,19 +77,23 @@ def serve(
     )
     with startup.quietly():
         fix_threads(threads, "ops", required=True)
-    running.serve(
-        set,
-        host=host,
-        port=port,
-        token=token,
-        open_to_all=open_to_all,
-        read_only=read_only,
-        batch=batch,
-        limits=limits,
-        ready=lambda address: shared.console.print(
-            f"serving {set} at {address}", soft_wrap=True, markup=False
-        ),
-    )
+    try:
+        running.serve(
+            set,
+            host=host,
+            port=port,
+            token=token,
+            open_to_all=open_to_all,
+            read_only=read_only,
+            batch=batch,
+            limits=limits,
+            ready=lambda address: shared.console.print(
+                f"serving {set} at {address}", soft_wrap=True, markup=False
+            ),
+        )
+    except KeyboardInterrupt as stop:
+        shared.console.print("the service has ended")
+        raise typer.Exit(signals.exit_code(stop)) from None
 
 
 def _token(file: Path | None) -> str | None:

@@ -8,6 +8,7 @@ import fcntl
 import importlib
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from fslcore.serving.limits import Limits
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 _LOCK = "serving.lock"
 _LEAST_TOKEN = 16
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def check_packages() -> None:
@@ -141,12 +143,35 @@ def _server(config: Any, ready: Callable[[], object]) -> Any:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Says when it answers."""
+        """Says when it answers, and ends the program by the signal that has ended it.
+
+        Uvicorn raises the signal again inside the event loop, which makes every signal a Ctrl-C.
+        """
+
+        told: int | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 ready()
+
+        def run(self, sockets: list[socket.socket] | None = None) -> None:
+            super().run(sockets)
+            if self.told is not None:
+                signal.raise_signal(self.told)
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            before = {number: signal.signal(number, self.told_to_end) for number in _ENDING}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+        def told_to_end(self, number: int, frame: Any) -> None:
+            self.told = number
+            self.handle_exit(number, frame)
 
     return Server(config)
 
