@@ -123,6 +123,7 @@ def test_pictures_are_predicted_and_become_a_label(page, files):
     page.choose(files / "corner.png", files / "seven.png")
     page.shows("#tray .answer", ["corner", "7"])
     assert page.all("#tray li:first-child .near li div:first-of-type")[0] == "corner"
+    assert page.all("#tray .near-title")[0] == "Nearest examples, by distance (sqeuclidean)"
     page.browser.find_elements(By.CSS_SELECTOR, "#tray .pick input")[1].click()  # only the first one
     page("#name").send_keys("new one" + Keys.ENTER)
     page.shows("#labels .name", ["corner", "7", "two", "new one"])
