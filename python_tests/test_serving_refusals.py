@@ -12,7 +12,7 @@ from fslcore.classifier import saving
 from fslcore.serving import bodies
 from fslcore.serving.bodies import Held
 from fslcore.serving.errors import Refused
-from fslcore.serving.limits import Limits
+from fslcore.serving.limits import Limits, opened_picture
 from fslcore.serving.predicting import Asked, predictions
 
 TOKEN = "a token of some length"
@@ -233,9 +233,12 @@ def test_an_empty_set_says_what_it_needs(serve):
 
 
 def test_one_bad_picture_does_not_fail_the_requests_beside_it():
-    good, bad, also = predictions(small_set(), [Asked([GOOD]), Asked([GOOD, GOOD[:45]]), Asked([png(2)])])
+    def asked(*contents):
+        return Asked([opened_picture(content, Limits()) for content in contents])
+
+    good, bad, also = predictions(small_set(), [asked(GOOD), asked(GOOD, GOOD[:45]), asked(png(2))])
     assert good["predictions"][0]["label"] == "corner"
-    assert "must be a picture that can be read" in str(bad)
+    assert "images[1] must be a picture that can be read, received a file of PNG: " in str(bad)
     assert also["predictions"][0]["label"] == 7
 
 

@@ -98,6 +98,18 @@ class Preparation:
             return self._read(io.BytesIO(picture), None, f"{len(picture)} bytes")
         return self._read(_as_picture(picture, self), None, "an array")
 
+    def of_opened(self, image: Image.Image, described: str = "an opened file") -> npt.NDArray[np.uint8]:
+        """Prepares a picture that Pillow has opened and not decoded yet, which is as to give the file itself.
+
+        Args:
+            image: The picture, which is closed afterwards.
+            described: What it is, for an error.
+
+        Raises:
+            ArgumentError: As for a file.
+        """
+        return self._read(image, None, described)
+
     def fitted(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """A picture that is upright and of 8 bits already, as an image of the size of this."""
         return fitted(image, self.image_size, self.resize)

@@ -121,9 +121,9 @@ def create_app(
             if not body.images:
                 raise ArgumentError("images", "must be at least one picture", described="none")
             bodies.check_fields(body, ())
-            images: list[Any] = body.images
-            if body.pixels > SMALL_PIXELS:
-                images = await served.prepared(body.images)
+            images: list[Any] = body.opened
+            if any(image.width * image.height > SMALL_PIXELS for image in images):
+                images = await served.prepared(images)
             answers = await batcher(Asked(images, **query))
         unknown = sum(one["label"] is None for one in answers["predictions"])
         metrics.predictions(len(images) - unknown, unknown)

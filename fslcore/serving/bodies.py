@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
 from fslcore.arguments import ArgumentError
 from fslcore.serving.errors import Refused
-from fslcore.serving.limits import Limits, check_picture
+from fslcore.serving.limits import Limits, opened_picture
 
 Label = str | int
 
@@ -35,12 +36,12 @@ class Body:
 
     Attributes:
         images: Encoded pictures, whose headers have been checked.
-        pixels: Of the largest of them.
+        opened: The same, opened by Pillow and not decoded yet.
         fields: The other fields, of a form (text) or of JSON (any value).
     """
 
     images: list[bytes] = field(default_factory=list)
-    pixels: int = 0
+    opened: list[Image.Image] = field(default_factory=list)
     fields: dict[str, Any] = field(default_factory=dict)
 
 
@@ -102,9 +103,9 @@ async def read(request: Request, limits: Limits, take: Any) -> Body:
     if len(found.images) > limits.pictures:
         raise _too_many(len(found.images), limits)
     if sum(map(len, found.images)) > _SMALL_BODY:
-        found.pixels = await run_in_threadpool(_check, found.images, limits)
+        found.opened = await run_in_threadpool(_opened, found.images, limits)
     else:
-        found.pixels = _check(found.images, limits)
+        found.opened = _opened(found.images, limits)
     return found
 
 
@@ -164,8 +165,8 @@ def decoded(items: Any, limits: Limits) -> list[bytes]:
     return [_from_base64(item, i) for i, item in enumerate(items)]
 
 
-def _check(images: list[bytes], limits: Limits) -> int:
-    return max((check_picture(image, limits) for image in images), default=0)
+def _opened(images: list[bytes], limits: Limits) -> list[Image.Image]:
+    return [opened_picture(image, limits) for image in images]
 
 
 def _too_many(count: int, limits: Limits) -> ArgumentError:
@@ -290,5 +291,5 @@ def by_label(body: Body, limits: Limits) -> dict[Label, list[bytes]]:
         if (count := sum(map(len, found.values()))) > limits.pictures:
             raise _too_many(count, limits)
     for images in found.values():
-        _check(images, limits)
+        _opened(images, limits)
     return found

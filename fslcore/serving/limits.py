@@ -49,7 +49,7 @@ class Limits:
             check_at_least(field.name, getattr(self, field.name), 1)
 
 
-def check_picture(content: bytes, limits: Limits) -> int:
+def opened_picture(content: bytes, limits: Limits) -> Image.Image:
     """Looks at the header of an encoded picture.
 
     Args:
@@ -57,7 +57,7 @@ def check_picture(content: bytes, limits: Limits) -> int:
         limits: `pixels` is compared.
 
     Returns:
-        Its pixels.
+        The picture, not decoded yet.
 
     Raises:
         ArgumentError: The content is no picture of a format in `FORMATS`, or it has too many pixels.
@@ -65,8 +65,7 @@ def check_picture(content: bytes, limits: Limits) -> int:
     if not content:
         raise ArgumentError("images", "must be pictures", described="an empty file")
     try:
-        with Image.open(io.BytesIO(content), formats=_readable()) as image:
-            width, height = image.size
+        image = Image.open(io.BytesIO(content), formats=_readable())
     except UnidentifiedImageError:
         raise ArgumentError(
             "images",
@@ -81,9 +80,9 @@ def check_picture(content: bytes, limits: Limits) -> int:
             "must be pictures that can be read",
             described=f"{len(content)} bytes: {error or type(error).__name__}",
         ) from error
-    if width * height > limits.pixels:
-        raise _too_large(limits, f"{width} x {height} pixels")
-    return int(width * height)
+    if image.width * image.height > limits.pixels:
+        raise _too_large(limits, f"{image.width} x {image.height} pixels")
+    return image
 
 
 def _too_large(limits: Limits, described: str) -> ArgumentError:

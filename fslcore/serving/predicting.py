@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fslcore.arguments import ArgumentError
 from fslcore.classifier import State, SupportSet, answering, explaining
 from fslcore.serving.errors import Refused
 
@@ -22,13 +23,13 @@ class Asked:
     """A request for predictions.
 
     Attributes:
-        images: Encoded pictures, or prepared ones uint8 [S, S, C].
+        images: Opened pictures, not decoded yet, or prepared ones uint8 [S, S, C].
         top: Labels per picture.
         nearest: Support pictures to show.
         probabilities: Whether to say probabilities.
     """
 
-    images: Sequence[bytes | npt.NDArray[np.uint8]]
+    images: Sequence[Image.Image | npt.NDArray[np.uint8]]
     top: int = 1
     nearest: int = 0
     probabilities: bool = False
@@ -71,15 +72,24 @@ def predictions(support: SupportSet, asked: Sequence[Asked]) -> list[dict[str, A
     return answers
 
 
-def prepared(support: SupportSet, images: Sequence[bytes | npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+def prepared(
+    support: SupportSet, images: Sequence[Image.Image | npt.NDArray[np.uint8]]
+) -> npt.NDArray[np.uint8]:
     """Pictures as the encoder takes them, uint8 [n, S, S, C].
 
     Raises:
         ArgumentError: One cannot be read.
     """
-    if all(isinstance(image, np.ndarray) for image in images):
-        return np.stack([np.asarray(image) for image in images])
-    return support.prepare(list(images))
+
+    def one(place: int, image: Image.Image | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if isinstance(image, np.ndarray):
+            return image
+        try:
+            return support.preparation.of_opened(image, f"a file of {image.format}")
+        except ArgumentError as error:
+            raise ArgumentError(f"images[{place}]", error.requirement, described=error.described) from error
+
+    return np.stack([one(place, image) for place, image in enumerate(images)])
 
 
 def as_png(picture: npt.NDArray[np.uint8]) -> str:

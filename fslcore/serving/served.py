@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from fslcore.classifier import State, SupportSet
 from fslcore.cpus import available_cpus
@@ -49,7 +50,7 @@ class Served:
         """The answers to requests that are computed together."""
         return predicting.predictions(self._support, asked)
 
-    async def prepared(self, images: Sequence[bytes]) -> list[Any]:
+    async def prepared(self, images: Sequence[Image.Image]) -> list[Any]:
         """Large pictures, decoded beside the batches: [uint8 [S, S, C]]."""
         loop = asyncio.get_running_loop()
         work = functools.partial(predicting.prepared, self._support, images)
