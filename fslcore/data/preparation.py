@@ -98,6 +98,18 @@ class Preparation:
             return self._read(bytes(picture), f"{len(picture)} bytes")
         return self._read(_as_picture(picture, self), "an array")
 
+    def of_opened(self, image: Image.Image, described: str = "an opened file") -> npt.NDArray[np.uint8]:
+        """Prepares a picture that Pillow has opened and not decoded yet, which is as to give the file itself.
+
+        Args:
+            image: The picture, which is closed afterwards.
+            described: What it is, for an error.
+
+        Raises:
+            ArgumentError: As for a file.
+        """
+        return self._read(image, described)
+
     def to_config(self) -> dict[str, Any]:
         """The attributes as JSON takes them."""
         return dataclasses.asdict(self)
