@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_float
+from fslcore.classifier.comparing import DISTANCES
 from fslcore.classifier.rules import Rule
 from fslcore.classifier.state import FloatArray, State
 
@@ -19,6 +20,22 @@ def check_not_empty(state: State) -> None:
             "must have a label before it predicts: call add(label, images)",
             described="an empty one",
         )
+
+
+def checked_threshold(rule: Rule, value: float) -> float:
+    """A threshold for the scores of a rule, or an ArgumentError for a distance in place of a score."""
+    number = as_float("threshold", value)
+    distances = getattr(rule, "metric", None) in DISTANCES or (
+        getattr(rule, "measure", None) in DISTANCES and getattr(rule, "shots", None) in ("mean", "best")
+    )
+    # The least number above 0 refuses all: a calibration gives it if an unknown image equals a known one.
+    if distances and number > np.finfo(np.float32).tiny:
+        raise ArgumentError(
+            "threshold",
+            f"must be at most 0 for the rule {rule.name}, whose scores are minus distances",
+            value,
+        )
+    return number
 
 
 def scored(rule: Rule, queries: FloatArray, state: State) -> FloatArray:
