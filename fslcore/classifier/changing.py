@@ -11,8 +11,10 @@ from typing import Any
 import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError, as_float
+from fslcore.classifier import answering
 from fslcore.classifier.growing import Label
 from fslcore.classifier.preparing import as_label, prepared_embeddings
+from fslcore.classifier.rules import Rule
 from fslcore.classifier.state import Examples, State, added, removed, replaced
 
 _NAMED = 10  # labels in a message
@@ -25,6 +27,8 @@ class Changing:
         dim: D of the embeddings; 0 if it is not known yet.
         temperature: What scores are divided by before they become probabilities.
     """
+
+    rule: Rule
 
     def __init__(self, dim: int, temperature: float) -> None:
         self._lock = threading.RLock()
@@ -52,7 +56,7 @@ class Changing:
 
     @threshold.setter
     def threshold(self, value: float | None) -> None:
-        number = None if value is None else as_float("threshold", value)
+        number = None if value is None else answering.checked_threshold(self.rule, value)
         self._change(lambda state: dataclasses.replace(state, threshold=number, version=state.version + 1))
 
     @property

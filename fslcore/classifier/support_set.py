@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fslcore.arguments import ArgumentError, check_at_least
 from fslcore.classifier import answering, saving
+from fslcore.classifier.calibrating import Calibrating
 from fslcore.classifier.changing import Changing
 from fslcore.classifier.explaining import Explanation, explained
 from fslcore.classifier.growing import Label
@@ -21,10 +22,13 @@ from fslcore.classifier.rules import Rule, config_of
 from fslcore.classifier.state import Examples, State
 from fslcore.data.preparation import Preparation
 
+if TYPE_CHECKING:
+    from fslcore.classifier.export import Export
+
 FloatArray = npt.NDArray[np.float32]
 
 
-class SupportSet(Changing):
+class SupportSet(Changing, Calibrating):
     """Classifies images by a few labelled ones: the support images, which can change at any time.
 
     A new label counts at once; nothing is trained. Adding costs as much as what is added. A change is made
@@ -246,6 +250,24 @@ class SupportSet(Changing):
             ) from error
         support._state = state
         return support
+
+    def export(self, folder: str | os.PathLike[str], format: str = "saved_model") -> Export:
+        """Writes the classifier as it is now for production without this package.
+
+        Args:
+            folder: A new or empty folder, or an earlier export, which is replaced.
+            format: "saved_model", which plain TensorFlow loads; "onnx" or "litert", for prepared images.
+
+        Returns:
+            What was written, and how its scores compare with those of the set.
+
+        Raises:
+            ArgumentError: As for `fslcore.classifier.export.write`.
+            OSError: The folder cannot be written; what was there stays.
+        """
+        from fslcore.classifier import export  # TensorFlow
+
+        return export.write(self, folder, format)
 
     def _save(self, folder: Path, state: State) -> None:
         from fslcore.classifier import encoder_file

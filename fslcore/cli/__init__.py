@@ -17,14 +17,34 @@ import typer
 from typer.core import TyperGroup
 
 from fslcore import __version__
-from fslcore.cli import bench, data, doctor, evaluate, exits, output, serve, show, signals, train
+from fslcore.cli import (
+    bench,
+    classify,
+    data,
+    doctor,
+    evaluate,
+    exits,
+    export,
+    output,
+    serve,
+    show,
+    signals,
+    support,
+    support_checks,
+    train,
+)
 from fslcore.cli.flags import Command, WrongArgument, with_suggestion
+
+support_checks.add_to(support.app)
 
 # A command is a function, or a typer app with sub-commands.
 COMMANDS: dict[str, Any] = {
     "train": train.app,
     "evaluate": evaluate.evaluate,
     "show": show.show,
+    "classify": classify.classify,
+    "support": support.app,
+    "export": export.export,
     "serve": serve.serve,
     "data": data.app,
     "bench": bench.bench,
@@ -41,7 +61,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Few-shot learning: train a learner, and measure it on classes that it has never seen.",
+    help="Few-shot learning: train a learner, measure it on classes that it has never seen, and use it.",
     epilog="FSLCORE_TRACEBACK=1 in the environment shows where an error comes from.",
     no_args_is_help=True,
     add_completion=False,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The exit codes of `fslcore` other than 0."""
 
-FAILED, WRONG_ARGUMENT, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_ARGUMENT, UNKNOWN, INTERRUPTED = 1, 2, 3, 130  # UNKNOWN: of an image that was to be classified
 
 
 def by_signal(number: int) -> int:

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: MIT
+"""Support sets for production without this package: SavedModel, ONNX and LiteRT.
+
+`write` is what `SupportSet.export` and `fslcore export` call.
+"""
+
+from fslcore.classifier.export.writing import FORMATS, Differs, Export, write
+
+__all__ = ["FORMATS", "Differs", "Export", "write"]
