@@ -62,6 +62,20 @@ REFUSED = {
         "at most 3 pictures in one request, received 4",
     ),
     "many files": ("POST", "/v1/predict", as_form(*[GOOD] * 9), 400, "Too many files"),
+    "a broken form": (
+        "POST",
+        "/v1/predict",
+        {"content": b"no form", "headers": {"Content-Type": "multipart/form-data; boundary=line"}},
+        400,
+        "body must be multipart/form-data, received another form: ",
+    ),
+    "a form without its boundary": (
+        "POST",
+        "/v1/predict",
+        {"content": b"no form", "headers": {"Content-Type": "multipart/form-data"}},
+        400,
+        "body must be multipart/form-data, received another form: ",
+    ),
     "too large": (
         "POST",
         "/v1/predict",

@@ -5,6 +5,7 @@ comparison   a case: contenders, work, the limit of the machine      limits   wh
 timing       interleaved rounds, memory                              workers  the same across processes
 gram*  triplet*  search*  episode*  storage  overhead  blocks  steps/     the cases, with our contenders
 peers/       the other contenders; libraries take part if they are installed
+service        a program: the service under load
 report  records  changes  curves                tables, JSON, comparison with earlier figures, plots
 """
 

@@ -177,7 +177,7 @@ def create_app(
             return _json(await served.update(bodies.by_label(body, limits)))
 
     return Guard(
-        app,
+        errors.Answering(app),
         token=token,
         check_host=token is None if check_host is None else check_host,
         answered=metrics.request,

@@ -19,6 +19,8 @@ from typing import Any
 from fastapi import Request
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
 
 from fslcore.arguments import ArgumentError
 from fslcore.serving.errors import Refused
@@ -209,19 +211,23 @@ def _again(request: Request, content: bytes) -> Request:
 
 
 async def _form(request: Request, limits: Limits) -> Body:
-    from starlette.datastructures import UploadFile
-
     found = Body()
-    async with request.form(max_files=limits.pictures + 1, max_fields=16, max_part_size=1 << 16) as form:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                if name != "images":
-                    raise ArgumentError("images", "must be the name of the files", described=repr(name))
-                found.images.append(await value.read())
-            elif name in found.fields:
-                raise ArgumentError(name, "must be given once", described="two of them")
-            else:
-                found.fields[name] = value
+    try:
+        parts = request.form(max_files=limits.pictures + 1, max_fields=16, max_part_size=1 << 16)
+        async with parts as form:
+            for name, value in form.multi_items():
+                if isinstance(value, UploadFile):
+                    if name != "images":
+                        raise ArgumentError("images", "must be the name of the files", described=repr(name))
+                    found.images.append(await value.read())
+                elif name in found.fields:
+                    raise ArgumentError(name, "must be given once", described="two of them")
+                else:
+                    found.fields[name] = value
+    except ArgumentError:
+        raise
+    except (MultiPartException, ValueError, KeyError) as error:  # the parser's, and those of its parts
+        raise ArgumentError("body", f"must be {_FORM}", described=f"another form: {error}") from error
     return found
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -68,28 +67,39 @@ def in_words(error: BaseException) -> Refused:
     return Refused(500, f"the service failed ({type(error).__name__}{reason}); its log says where")
 
 
-class Route(APIRoute):
-    """A route whose function takes the request and returns the response; its errors have our form.
+class Answering:
+    """ASGI: the routes of an application, each a function of the request alone, with errors in our form.
 
-    FastAPI's own way from a request to arguments takes as long as the rest of a prediction's way through the
-    service.
+    FastAPI describes the routes and answers for what there is not. Its own way to a function takes as long as
+    the rest of a prediction's way through the service.
+
+    Args:
+        app: The application; none of its paths has parameters.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The function, with its exceptions as answers."""
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        routes = [route for route in app.routes if isinstance(route, APIRoute)]
+        self._routes = {(method, route.path): route for route in routes for method in route.methods or ()}
 
-        async def handle(request: Request) -> Response:
-            try:
-                return await self.endpoint(request)
-            except Exception as error:
-                return answer(in_words(error))
-
-        return handle
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answers a request."""
+        route = (
+            self._routes.get((scope.get("method"), scope.get("path"))) if scope["type"] == "http" else None
+        )
+        if route is None:
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = route
+        try:
+            response = await route.endpoint(Request(scope, receive))
+        except Exception as error:
+            response = answer(in_words(error))
+        await response(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:
-    """Lets the application answer in this form where there is no route, too."""
-    app.router.route_class = Route
+    """Lets the application answer in this form where there is no route."""
 
     async def handle(_: Request, error: Exception) -> Response:
         refused = in_words(error)
