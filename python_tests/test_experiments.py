@@ -86,6 +86,20 @@ def test_a_run_is_returned(whole, folder):
     assert learner.embed(np.zeros((3, 16, 16, 1), np.float32)).shape[0] == 3
 
 
+def test_a_run_classifies_new_images(whole, folder):
+    support = fsl.experiments.support_set(folder / "whole")
+    assert support.preparation.to_config() == whole.config["preparation"]
+    pictures = {path.name: sorted(path.iterdir())[:3] for path in sorted((folder / "letters").iterdir())[:4]}
+    support.update(pictures)
+    # A support image is nearest to itself.
+    nearest = fsl.experiments.support_set(fsl.experiments.open_run("whole"), "nearest")
+    nearest.update(pictures)
+    labels, scores = nearest.predict([paths[1] for paths in pictures.values()])
+    assert labels.tolist() == list(pictures)
+    assert scores.tolist() == [0, 0, 0, 0]
+    assert support.predict(pictures[labels[0]][0], top=4)[0].shape == (1, 4)
+
+
 def test_an_interrupted_run_is_resumed_bit_for_bit(whole):
     with pytest.raises(fsl.experiments.Interrupted) as stopped:
         train("stopped", callbacks=[At(4, ctrl_c)])

@@ -6,9 +6,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, as_float
+from fslcore.classifier.comparing import DISTANCES
 from fslcore.classifier.rules import Rule
 from fslcore.classifier.state import FloatArray, State
+
+_MANY = 16  # times as many labels as answers: sorting all of them would take longer than finding the answers
 
 
 def check_not_empty(state: State) -> None:
@@ -19,6 +22,22 @@ def check_not_empty(state: State) -> None:
             "must have a label before it predicts: call add(label, images)",
             described="an empty one",
         )
+
+
+def checked_threshold(rule: Rule, value: float) -> float:
+    """A threshold for the scores of a rule, or an ArgumentError for a distance in place of a score."""
+    number = as_float("threshold", value)
+    distances = getattr(rule, "metric", None) in DISTANCES or (
+        getattr(rule, "measure", None) in DISTANCES and getattr(rule, "shots", None) in ("mean", "best")
+    )
+    # The least number above 0 refuses all: a calibration gives it if an unknown image equals a known one.
+    if distances and number > np.finfo(np.float32).tiny:
+        raise ArgumentError(
+            "threshold",
+            f"must be at most 0 for the rule {rule.name}, whose scores are minus distances",
+            value,
+        )
+    return number
 
 
 def scored(rule: Rule, queries: FloatArray, state: State) -> FloatArray:
@@ -75,7 +94,14 @@ def ranked(scores: FloatArray, top: int) -> npt.NDArray[np.intp]:
     """The places of the largest scores of each row, [n, min(top, C)]; of equal ones the first comes first."""
     if top == 1:
         return scores.argmax(axis=1)[:, np.newaxis]
-    return np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    if scores.shape[1] < _MANY * top:
+        return np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    places = np.empty((len(scores), top), np.intp)
+    for row, out in zip(scores, places, strict=True):
+        # Those that reach the score of the last one: more than `top` if others are equal to it.
+        reach = np.flatnonzero(row >= np.partition(row, -top)[-top])
+        out[:] = reach[np.argsort(-row[reach], kind="stable")[:top]]
+    return places
 
 
 def as_probabilities(scores: FloatArray, temperature: float) -> FloatArray:

@@ -26,12 +26,16 @@ from fslcore.cli import (
     exits,
     export,
     output,
+    serve,
     show,
     signals,
     support,
+    support_checks,
     train,
 )
 from fslcore.cli.flags import Command, WrongArgument, with_suggestion
+
+support_checks.add_to(support.app)
 
 # A command is a function, or a typer app with sub-commands.
 COMMANDS: dict[str, Any] = {
@@ -41,6 +45,7 @@ COMMANDS: dict[str, Any] = {
     "classify": classify.classify,
     "support": support.app,
     "export": export.export,
+    "serve": serve.serve,
     "data": data.app,
     "bench": bench.bench,
     "doctor": doctor.doctor,

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fslcore.cli import output
+from fslcore.cli import open_sets, output
 from fslcore.cli.flags import flag, in_flags
 from fslcore.cli.startup import quietly
 from fslcore.experiments import Diverged, Interrupted, NotSaved, Observer
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fslcore.data import ImageStore
     from fslcore.evaluation import Report
     from fslcore.experiments import Run
-    from fslcore.experiments.results import Result
+    from fslcore.experiments.results import OpenResult, Result
     from fslcore.experiments.runs import Row
 
 _FEW_CLASSES = 20
@@ -151,6 +151,12 @@ class RunConsole(Observer):
         self._stop_bar()
         with self._printing():
             show(self.console, results, run.recipe.learner, test.n_classes)
+
+    def measured_open(self, run: Run, results: Sequence[OpenResult]) -> None:
+        """Prints the results on known and unknown classes."""
+        self._stop_bar()
+        with self._printing():
+            open_sets.show(self.console, results, run.recipe.learner)
 
     def finished(self, run: Run) -> None:
         """Prints the files of the run."""

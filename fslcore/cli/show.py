@@ -15,6 +15,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.cli import shared
 from fslcore.experiments import RECIPES, Run, runs
 from fslcore.experiments.checkpoints import Progress, best_row, is_measurable, load_progress
+from fslcore.experiments.results import kept_open_set
 
 _BASELINES = {"PixelNearestNeighbour": "1-NN on pixels"}
 
@@ -29,16 +30,20 @@ def show(run: Annotated[Path, typer.Argument(help="The folder of a run.", show_d
     # Everything is read before anything is printed: a damaged file is an error, not half of an answer.
     progress = load_progress(opened.folder)
     results = opened.results if (opened.folder / runs.METRICS).exists() else []
+    open_set = kept_open_set(opened.folder)
     with _reading(opened, runs.CONFIG):
         data, recipe = _data(opened), _recipe(opened)
     with _reading(opened, runs.METRICS):
         figures, differences = _figures(opened, results), _differences(results)
+        unknown = [_unknown(entry) for entry in open_set]
     _print(data)
     shared.console.print(recipe)
     _print(_training(opened, progress))
     if results:
         _print(["", "accuracy on the test classes, ± 95 % confidence"])
         shared.console.print(figures)
+    if unknown:
+        _print(["", "half of the test classes known, half unknown, ± 95 % confidence", *unknown])
     _print([*differences, *_next(opened, progress, results)])
 
 
@@ -142,6 +147,20 @@ def _differences(results: Sequence[dict[str, Any]]) -> list[str]:
                 + ("" if width is None else f" ± {100 * width:.2f}")
             )
     return lines
+
+
+def _unknown(entry: dict[str, Any]) -> str:
+    """The figures of a result on known and unknown classes."""
+    text = (
+        f"{entry['n_way']}-way {entry['k_shot']}-shot, {entry['episodes']:,} episodes: AUROC "
+        f"{_percent(*entry['auroc'])}, FPR at 95 % TPR {_percent(*entry['fpr_at_95_tpr'])}"
+    )
+    if entry["false_accepts"] is None:
+        return text
+    return (
+        f"{text}; at a rate of {100 * entry['false_accept_rate']:g} %: unknown accepted "
+        f"{_percent(*entry['false_accepts'])}, known {_percent(*entry['accepted'])}"
+    )
 
 
 def _next(run: Run, progress: Progress, results: Sequence[dict[str, Any]]) -> list[str]:

@@ -66,7 +66,7 @@ def add(
 ) -> None:
     """Add pictures to a label, or those of a folder to its labels: all of them or none."""
     files = _files(label, images, from_)
-    _change(folder, lambda support: classifiers.add(support, _known(support.snapshot(), files)))
+    _change(folder, lambda support: classifiers.add(support, known_labels(support.snapshot(), files)))
 
 
 @app.command("replace", cls=Command)
@@ -81,7 +81,7 @@ def replace(
     files = _files(label, images, None)
 
     def change(support: Any) -> None:
-        ((known, paths),) = _known(support.snapshot(), files).items()
+        ((known, paths),) = known_labels(support.snapshot(), files).items()
         support.replace(known, classifiers.in_steps(support, paths))
 
     _change(folder, change)
@@ -96,7 +96,7 @@ def remove(
 
     def change(support: Any) -> None:
         for label in labels:
-            support.remove(next(iter(_known(support.snapshot(), {label: []}))))
+            support.remove(next(iter(known_labels(support.snapshot(), {label: []}))))
 
     _change(folder, change)
 
@@ -168,7 +168,7 @@ def _files(label: str | None, images: list[Path] | None, from_: Path | None) -> 
     return files
 
 
-def _known(state: State, files: dict[str, list[str]]) -> dict[Any, list[str]]:
+def known_labels(state: State, files: dict[str, list[str]]) -> dict[Any, list[str]]:
     """The labels as the set has them: one that Python code has given as an integer is found by its digits."""
     numbers = {str(label): label for label in state.labels if isinstance(label, int)}
     return {

@@ -210,10 +210,7 @@ def scores_of_embeddings(
 def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.NDArray[Any]]:
     """Scores of each episode by a learner that is fitted to it."""
     parts = [episodes.k_shot, episodes.k_shot + episodes.n_query]
-    height, width, channels = episodes.store.image_shape
-    per_class = episodes.k_shot + episodes.n_query + episodes.n_unlabelled
-    of_one = 4 * episodes.n_way * per_class * height * width * channels
-    at_a_time = max(1, min(_ADAPTED_AT_A_TIME, _ADAPTED_BYTES // of_one))
+    at_a_time = adapted_at_a_time(episodes)
     for chunk, rows in enumerate(episodes.tables(at_a_time)):
         images = episodes.gather(rows)
         support, query, unlabelled = np.split(images, parts, axis=2)
@@ -227,6 +224,14 @@ def scores_after_adapting(learner: Adapter, episodes: Episodes) -> Iterator[npt.
                 first=chunk * at_a_time,
             )
         )
+
+
+def adapted_at_a_time(episodes: Episodes) -> int:
+    """How many episodes a learner that adapts is given in one call."""
+    height, width, channels = episodes.store.image_shape
+    per_class = episodes.k_shot + episodes.n_query + episodes.n_unlabelled
+    of_one = 4 * episodes.n_way * per_class * height * width * channels
+    return max(1, min(_ADAPTED_AT_A_TIME, _ADAPTED_BYTES // of_one))
 
 
 def _embed_together(learner: Embedder, drawn: Episodes, table: npt.NDArray[np.int32]) -> FloatArray:

@@ -4,6 +4,7 @@
     run = fsl.experiments.train("siamese", "glyphs", quick=True)
     fsl.experiments.resume(run)                         after Ctrl-C, or with the path of its folder
     fsl.experiments.evaluate(run, way=10, shot=1)
+    fsl.experiments.evaluate_unknown(run)               half of the test classes are unknown
     learner = fsl.experiments.open_run("runs/mine").learner      in another process
     support = fsl.experiments.support_set("runs/mine")           a classifier of new images
 
@@ -15,6 +16,7 @@ from fslcore.experiments.checkpoints import trained_learner
 from fslcore.experiments.choices import planned_recipe
 from fslcore.experiments.course import evaluate, resume, train
 from fslcore.experiments.failures import NotSaved
+from fslcore.experiments.open_sets import evaluate_unknown
 from fslcore.experiments.opening import OpenedRun, open_run
 from fslcore.experiments.recipes import *  # noqa: F403 (each is listed there)
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
@@ -29,6 +31,7 @@ __all__ = [
     "OpenedRun",
     "Run",
     "evaluate",
+    "evaluate_unknown",
     "open_run",
     "planned_recipe",
     "resume",

@@ -15,7 +15,7 @@ from fslcore.experiments.failures import reason
 
 if TYPE_CHECKING:
     from fslcore.experiments.checkpoints import Progress
-    from fslcore.experiments.results import Result
+    from fslcore.experiments.results import OpenResult, Result
     from fslcore.experiments.runs import Row, Run
 
 
@@ -46,6 +46,9 @@ class Observer:
 
     def measured(self, run: Run, results: Sequence[Result], test: ImageStore) -> None:
         """The results are known; `metrics.json` has them already, or gets them next."""
+
+    def measured_open(self, run: Run, results: Sequence[OpenResult]) -> None:
+        """Results on known and unknown classes are known; `metrics.json` gets them next."""
 
     def finished(self, run: Run) -> None:
         """After a training: everything that could be written is in the run folder."""

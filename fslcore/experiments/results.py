@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fslcore.data import ImageStore
-from fslcore.evaluation import PixelNearestNeighbour, Report, evaluate, paired_difference
+from fslcore.evaluation import OpenReport, PixelNearestNeighbour, Report, evaluate, paired_difference
 from fslcore.experiments import checkpoints, closed, folders, runs
 from fslcore.experiments.recipes import Recipe
 from fslcore.experiments.runs import Run
@@ -28,6 +28,14 @@ class Result:
     def difference(self) -> tuple[float, float] | None:
         """How much better the learner is than the other, and half the width of the 95 % interval."""
         return None if self.other is None else paired_difference(self.report, self.other)
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenResult:
+    """Reports on a learner and on the baseline that is shown half of the classes, on the same episodes."""
+
+    report: OpenReport
+    baseline: OpenReport
 
 
 def validator(learner: Any, recipe: Recipe, store: ImageStore) -> Callable[[], Report] | None:
@@ -135,9 +143,21 @@ def write_metrics(run: Run, results: Sequence[Result], keep: bool, against: Path
         if keep:
             new = {_protocol(entry) for entry in entries}
             entries = [entry for entry in kept_results(folder) if _protocol(entry) not in new] + entries
-        folders.sweep(folder, runs.METRICS)
-        content = {"results": entries, "trained": _trained(run), "versions": runs.versions()}
-        runs.write_json(folder / runs.METRICS, {"format": runs.FORMAT, **content})
+        write_content(run, entries, kept_open_set(folder) if keep else [])
+
+
+def write_content(run: Run, entries: Sequence[dict[str, Any]], open_set: Sequence[dict[str, Any]]) -> None:
+    """Writes `metrics.json` with these entries alone; the caller has locked the folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folders.sweep(run.folder, runs.METRICS)
+    content: dict[str, Any] = {"results": list(entries)}
+    if open_set:
+        content["open_set"] = list(open_set)
+    content |= {"trained": _trained(run), "versions": runs.versions()}
+    runs.write_json(run.folder / runs.METRICS, {"format": runs.FORMAT, **content})
 
 
 def _trained(run: Run) -> dict[str, Any]:
@@ -174,6 +194,19 @@ def kept_results(run: Path) -> list[dict[str, Any]]:
     except (KeyError, TypeError) as error:
         raise runs.damaged(path, repr(error)) from error
     return results
+
+
+def kept_open_set(run: Path) -> list[dict[str, Any]]:
+    """The results on unknown classes in `metrics.json`; none if there are none.
+
+    Raises:
+        ArgumentError: the file is damaged.
+    """
+    path = run / runs.METRICS
+    entries = runs.read_json(path).get("open_set", []) if path.exists() else []
+    if not isinstance(entries, list) or not all(isinstance(e, dict) and "auroc" in e for e in entries):
+        raise runs.damaged(path, "its 'open_set' holds no results")
+    return entries
 
 
 def _entry(result: Result, against: Path | None) -> dict[str, Any]:

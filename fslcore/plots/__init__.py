@@ -2,6 +2,8 @@
 """Pictures of a run.
 
     curves     training, and accuracy against the number of classes
+    open_sets  scores of known and unknown images
+    confusions labels and answers; pictures in rows
     images     an episode with predictions; real and generated images
     neighbours an image, and those that are nearest to it
     distances  all pairs of some images
@@ -10,10 +12,12 @@
 Each function returns a matplotlib `Figure` of its own and does not touch pyplot's global state.
 """
 
+from fslcore.plots.confusions import confusion_matrix, picture_rows
 from fslcore.plots.curves import accuracy_versus_way, smoothed, training_curve
 from fslcore.plots.distances import distance_matrix
 from fslcore.plots.images import episode_with_predictions, real_versus_generated
 from fslcore.plots.neighbours import neighbours
+from fslcore.plots.open_sets import open_set
 from fslcore.plots.style import (
     BLUE,
     COLOURS,
@@ -38,9 +42,12 @@ __all__ = [
     "VERMILLION",
     "accuracy_versus_way",
     "blank_figure",
+    "confusion_matrix",
     "distance_matrix",
     "episode_with_predictions",
     "neighbours",
+    "open_set",
+    "picture_rows",
     "real_versus_generated",
     "smoothed",
     "tidy",
