@@ -81,7 +81,7 @@ def test_the_readme_is_short():
 
 
 def commands():
-    """Every `fslcore ...` of the pages: (its words before the first option or argument, its options)."""
+    """Every `fslcore ...` of the pages: (its command, the second word of a group of commands, its options)."""
     found = set()
     for page in PAGES:
         lines = [*CODE_SPAN.findall(prose(page)), *"".join(blocks(page, "bash")).splitlines()]
@@ -89,7 +89,8 @@ def commands():
             for command in re.findall(r"(?:^|[\s/])fslcore ((?:train|[a-z]+)\b[^&|]*)", line):
                 words = shlex.split(command.replace("...", ""), comments=True)
                 options = tuple(sorted({word for word in words if word.startswith("--")}))
-                found.add((words[0], words[1] if words[0] == "train" and words[1:] else "", options))
+                grouped = words[0] in ("train", "support") and words[1:]
+                found.add((words[0], words[1] if grouped else "", options))
     return sorted(found)
 
 
