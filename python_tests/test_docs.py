@@ -81,7 +81,7 @@ def test_the_readme_is_short():
 
 
 def commands():
-    """Every `fslcore ...` of the pages: (its command, the second word of a group of commands, its options)."""
+    """Every `fslcore ...` of the pages: (its command, the second word for a group, its options)."""
     found = set()
     for page in PAGES:
         lines = [*CODE_SPAN.findall(prose(page)), *"".join(blocks(page, "bash")).splitlines()]
