@@ -329,8 +329,8 @@ def test_the_support_alone_makes_a_temperature(monkeypatch):
     found = calibration.tempered(Prototype(), state, None, [])
     assert found.images == 15
     assert found.images_from == trials.SUPPORT
-    monkeypatch.setattr(calibration, "VALUES_AT_ONCE", 20)  # 5 images of 4 labels
-    assert calibration.tempered(Prototype(), state, None, []).images == 5
+    monkeypatch.setattr(calibration, "VALUES_AT_ONCE", 20)  # 5 images of 4 labels: every fourth of 16
+    assert calibration.tempered(Prototype(), state, None, []).images == 4
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def fitted_temperature(scores: npt.ArrayLike, truth: Index) -> float:
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return 2 / (low + high)
+    return float(2 / (low + high))
 
 
 def cross_entropy(scores: npt.ArrayLike, truth: Index, temperature: float) -> float:

@@ -257,7 +257,7 @@ def threshold_for(
     Args:
         unknown: the best score of each unknown query, `[M]`; larger = more alike.
         false_accept_rate: above 0 and below 1.
-        labels: the label of each query, integers `[M]`, for the interval; None: each is of a label of its own.
+        labels: the label of each query, integers `[M]`, for the interval; None: each has a label of its own.
 
     Raises:
         ArgumentError: the rate is out of range, or too small for so few queries.
