@@ -16,6 +16,8 @@ import numpy.typing as npt
 # The compiled core's own list, in its order: a test compares them.
 METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan", "chebyshev")
 TRIPLET_METRICS = ("sqeuclidean", "euclidean", "cosine")
+# Those that have nothing to learn.
+SEARCH_METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "chebyshev")
 # The rules of mining triplets, also in the order of the compiled core, and those with a triplet for every
 # (anchor, positive) pair; the others have one for every anchor.
 MININGS = ("semihard", "hard", "easy_positive")
@@ -70,6 +72,14 @@ def check_triplets(mining: str, metric: str) -> None:
     """Raises ArgumentError for a rule of mining or a metric that triplets do not have."""
     check_mining(mining)
     check_metric(metric, TRIPLET_METRICS)
+
+
+def check_nearest(k: Any, metric: str) -> int:
+    """`k` as an integer of at least 1, or an ArgumentError, also for a metric that a search does not have."""
+    number = as_int64("k", k)
+    check_at_least("k", number, 1)
+    check_metric(metric, SEARCH_METRICS)
+    return number
 
 
 def check_precision(precision: str) -> None:

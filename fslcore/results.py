@@ -6,6 +6,18 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 
+class NearestResult(NamedTuple):
+    """What `nearest` returns.
+
+    Attributes:
+        values: float32 [queries, k], distances in increasing or, of `dot`, products in decreasing order.
+        indices: int32 [queries, k], the rows that they belong to.
+    """
+
+    values: Any
+    indices: Any
+
+
 class TripletResult(NamedTuple):
     """What `triplet_loss` returns.
 

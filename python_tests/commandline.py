@@ -70,7 +70,7 @@ class Fslcore:
         monkeypatch.setenv("FSLCORE_CACHE_DIR", str(folder / "cache"))
         self.layouts: list[str] = []
         # TensorFlow has started in this process: its threads stay as they are.
-        for module in (course, cli.bench):
+        for module in (course, cli.bench, cli.serve):
             monkeypatch.setattr(module, "fix_threads", self._fix_threads)
 
     def __call__(self, *arguments: object) -> tuple[int, str, str]:

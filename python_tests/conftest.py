@@ -6,6 +6,7 @@ The tests marked `each_level` are run again by test_levels.py at every SIMD leve
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from routes import Backend
 
 if TYPE_CHECKING:
     from commandline import Fslcore
+    from serving_cases import Client
 
 settings.register_profile(
     "ci",
@@ -63,6 +65,28 @@ def in_process(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     from commandline import Fslcore
 
     return Fslcore(folder, capsys, monkeypatch)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Client]]:
+    """serve(support, ...) -> the client of a service, whose set is kept in `set`, or nowhere: keep=False."""
+    from serving_cases import running_service, small_set
+
+    with contextlib.ExitStack() as stack:
+
+        def start(support: Any = None, *, keep: bool = True, **options: Any) -> Client:
+            support = small_set() if support is None else support
+            if keep:
+                support.keep_in(tmp_path / "set")
+            return stack.enter_context(running_service(support, **options))
+
+        yield start
+
+
+@pytest.fixture
+def service(serve: Callable[..., Client]) -> Client:
+    """The client of a service that keeps nothing."""
+    return serve(keep=False)
 
 
 @pytest.fixture(params=routes.MODES, ids=routes.name)

@@ -267,6 +267,7 @@ SPECS = {
     "pairwise_grad": fuzz_ops.PAIRWISE_GRAD,
     "triplet_loss": fuzz_ops.TRIPLET_LOSS,
     "mine_triplets": fuzz_ops.MINE_TRIPLETS,
+    "nearest": fuzz_ops.NEAREST,
     "sample_episodes": fuzz_ops.SAMPLE_EPISODES,
     "permutations": fuzz_ops.PERMUTATIONS,
     "gather_images": fuzz_ops.GATHER_IMAGES,

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import oracles
+import oracles_search
 
-from fslcore.arguments import METRICS, MININGS, PAIR_MININGS, TRIPLET_METRICS
+from fslcore.arguments import METRICS, MININGS, PAIR_MININGS, SEARCH_METRICS, TRIPLET_METRICS
 
 Arrays = list[np.ndarray]
 Attributes = dict[str, Any]
@@ -37,6 +38,7 @@ class Spec:
         results: Shapes and types of the results of a valid call.
         compute: The results by an oracle; None if there is none.
         rows: The input whose first axis is the batch that XLA may pad, or None.
+        least_rows: An attribute that the number of rows that are real must reach, or None.
         counts: Whether the number of results depends on the values; `results` is the most then.
         optional: Attributes that may be missing.
         listed: Whether the inputs are lists of equal length and one scalar.
@@ -51,6 +53,7 @@ class Spec:
     values: Callable[[Arrays, Attributes], bool] = lambda inputs, attributes: True
     compute: Callable[[Arrays, Attributes], Sequence[Any]] | None = None
     rows: int | None = None
+    least_rows: str | None = None
     counts: bool = False
     optional: tuple[str, ...] = ()
     listed: bool = False
@@ -204,6 +207,34 @@ MINE_TRIPLETS = Spec(
     compute=lambda inputs, a: oracles.mine_triplets(*inputs, a["mining"], a["metric"]),
     rows=0,
     counts=True,
+)
+
+
+# Search -----------------------------------------------------------------------------------------------
+
+
+def nearest_example(rng: np.random.Generator) -> tuple[Arrays, Attributes]:
+    n, m, dim = size(rng, 20), int(rng.integers(1, 30)), size(rng, 20)
+    attributes = {"metric": str(rng.choice(SEARCH_METRICS)), "k": int(rng.integers(1, m + 1))}
+    return [floats(rng, n, dim), floats(rng, m, dim)], attributes
+
+
+def nearest_sizes(shapes: list[tuple[int, ...]], a: Attributes) -> bool:
+    queries, rows = shapes
+    return queries[1] == rows[1] and 1 <= a["k"] <= rows[0] < LIMIT
+
+
+NEAREST = Spec(
+    types=("float32",) * 2,
+    ranks=(2, 2),
+    forms={"metric": SEARCH_METRICS, "k": int},
+    example=nearest_example,
+    sizes=nearest_sizes,
+    results=lambda shapes, a: [((shapes[0][0], a["k"]), "float32"), ((shapes[0][0], a["k"]), "int32")],
+    # Rounding may exchange rows that are equally near.
+    compute=lambda inputs, a: [oracles_search.nearest(*inputs, a["k"], a["metric"])[0], None],
+    rows=1,
+    least_rows="k",
 )
 
 

@@ -85,6 +85,8 @@ def _expected(route: str, call: Call) -> bool | None:
         rows = call.spec.rows
         if rows is not None and not 0 <= call.rows <= call.shapes[rows][0]:
             right = False
+        if call.spec.least_rows and call.rows < call.attributes[call.spec.least_rows]:
+            right = False
         if call.results is not None and [*map(_fixed, call.results)] != [*map(_fixed, results)]:
             right = False
     if not call.spec.values(call.inputs, call.attributes):

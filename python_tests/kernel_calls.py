@@ -18,6 +18,7 @@ CALLS = {
     "mine_triplets": {"x": X, "labels": LABELS, "mining": "easy_positive", "metric": "cosine"},
     "mine_semihard": {"x": X, "labels": LABELS, "metric": "cosine"},
     "mine_hard": {"x": X, "labels": LABELS, "metric": "cosine"},
+    "nearest": {"queries": X, "rows": Y, "k": 3, "metric": "cosine"},
     "group_labels": {"labels": LABELS},
     "sample_episodes": {
         "labels": LABELS, "n_way": 3, "k_shot": 1, "n_query": 2, "episodes": 6, "seed": 3, "first_episode": 4,

@@ -9,7 +9,8 @@ from PIL import Image
 
 from fslcore.data import ImageStore, cache, image_file, views
 
-KINDS = pytest.mark.parametrize("kind", image_file.KINDS)
+KINDS = pytest.mark.parametrize("kind", ["mapped", "jpeg"])
+FILES = {"memory": "toy.images", "mapped": "toy.images", "jpeg": "toy.jpeg"}
 N_CLASSES, SAMPLES, SHAPE = 12, 8, (16, 16, 3)
 LABELS = np.repeat(np.arange(N_CLASSES, dtype=np.int32), SAMPLES)
 

@@ -75,7 +75,7 @@ def test_every_benchmark_runs_and_puts_ours_first(name):
 
 def test_an_unknown_benchmark_is_named_in_the_error():
     with pytest.raises(
-        ValueError, match="one of gram, triplets, episodes, overhead, blocks, steps, received 'speed'"
+        ValueError, match="one of gram, triplets, search, episodes, overhead, blocks, steps, received 'speed'"
     ):
         bench.run("speed")
 

@@ -6,13 +6,16 @@ from collections import Counter
 import numpy as np
 import oracles
 import oracles_convolution
+import oracles_search
 import pytest
 import tensorflow as tf
 
-from fslcore.bench import blocks, episodes, gram, peers, triplets
+from fslcore.bench import blocks, episodes, gram, peers, search, triplets
 from fslcore.bench.comparison import Work
 from fslcore.bench.episode_problem import Shape
 from fslcore.bench.gram_problem import HEAD, TITLES, Problem
+from fslcore.bench.peers.search import PRODUCT
+from fslcore.bench.search_problem import Search
 from fslcore.bench.steps import networks
 from fslcore.bench.triplet_problem import MARGIN, Batch
 
@@ -60,6 +63,18 @@ def test_every_contender_computes_the_hard_loss_and_its_gradient(classes):
         loss, gradient = entry.call()
         np.testing.assert_allclose(loss, wanted.loss, rtol=1e-5, err_msg=name)
         np.testing.assert_allclose(gradient, wanted.grad, atol=1e-6, err_msg=name)
+
+
+def test_every_contender_finds_the_nearest_rows():
+    problem = Search(5, 40, 6, 4)
+    values, indices = oracles_search.nearest(problem.queries, problem.rows, 4)
+    entries = search.entries(problem)
+    np.testing.assert_allclose(*entries.pop(PRODUCT).call(), problem.queries @ problem.rows.T, rtol=1e-4)
+    assert len(entries) >= 3
+    for name, entry in entries.items():
+        got = entry.call()
+        np.testing.assert_allclose(got[0], values, rtol=1e-4, err_msg=name)
+        np.testing.assert_array_equal(got[1], indices, err_msg=name)
 
 
 def test_every_contender_computes_the_block_and_its_gradients():

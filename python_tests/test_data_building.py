@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from on_disk import (
+    FILES,
     KINDS,
     LABELS,
     SHAPE,
@@ -46,13 +47,15 @@ def stream_of(memory, read=lambda i: None, broken=(), said=None):
             yield "it is broken" if i in broken else memory.images[i]
 
     def about(reasons):
+        if not reasons:
+            return []
         if said is None:
             raise ArgumentError("images", "must be readable", described=f"{sorted(reasons)}")
         return [f"{said} {sorted(reasons)} {set(reasons.values())}"]
 
     @contextmanager
     def opened():
-        yield Stream(SHAPE, memory.labels, images, memory.class_names, name="toy", about_broken=about)
+        yield Stream(SHAPE, memory.labels, images, memory.class_names, name="toy", closing=about)
 
     return opened
 
@@ -84,7 +87,7 @@ def test_an_interrupted_writer_goes_on_where_it_was(memory, tmp_path, kind):
     assert notes == ["left out [12] {'it is broken'}"]
     assert_near(store.images, np.delete(memory.images, 12, axis=0), kind)
     np.testing.assert_array_equal(store.labels, np.delete(LABELS, 12))
-    assert [path.name for path in tmp_path.iterdir()] == [f"toy.{kind}"]
+    assert [path.name for path in tmp_path.iterdir()] == [FILES[kind]]
     again = []
     cache.load_or_stream("toy", "s", never, kind, tmp_path, again)
     assert again == notes
@@ -138,7 +141,7 @@ PLACES = {
 @KINDS
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_damage_is_noticed_and_rebuilt(memory, tmp_path, kind, place):
-    path = tmp_path / f"toy.{kind}"
+    path = tmp_path / FILES[kind]
     expected = stored(memory, kind, tmp_path).content_hash
     content = bytearray(path.read_bytes())
     at = place if place != -9000 else int(json.loads(bytes(content[40:4096]))["at"]) - 20
@@ -153,7 +156,7 @@ def test_damage_is_noticed_and_rebuilt(memory, tmp_path, kind, place):
 
 def test_damage_in_the_middle_is_found_by_a_full_check(memory, tmp_path):
     stored(memory, "mapped", tmp_path)
-    path = tmp_path / "toy.mapped"
+    path = tmp_path / FILES["mapped"]
     content = bytearray(path.read_bytes())
     content[image_file.PAGE + 35 * 16 * 16 * 3] ^= 1
     path.write_bytes(content)
@@ -202,7 +205,7 @@ def test_several_processes_write_once_and_a_killed_one_is_followed(tmp_path):
     assert 90 <= read[0] <= 100
     assert read == list(range(read[0], 200))  # together each image once, and none of those before
     assert len({line for lines in printed for line in lines if line.startswith("done")}) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["toy.mapped"]
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.images"]
 
 
 def test_without_locks_every_process_writes_its_own(memory, tmp_path, monkeypatch):
@@ -212,7 +215,7 @@ def test_without_locks_every_process_writes_its_own(memory, tmp_path, monkeypatc
     monkeypatch.setattr(exclusive.fcntl, "flock", no_locks)
     store = cache.load_or_stream("toy", "s", stream_of(memory), "mapped", tmp_path)
     np.testing.assert_array_equal(store.images, memory.images)
-    assert {path.name for path in tmp_path.iterdir()} <= {"toy.mapped", "toy.building"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"toy.images", "toy.building"}
 
 
 def test_a_disk_that_is_too_small_and_a_folder_that_is_none(memory, tmp_path, monkeypatch):

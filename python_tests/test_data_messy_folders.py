@@ -322,25 +322,26 @@ def test_drawn_images_that_do_not_fit_into_memory_are_refused(name, monkeypatch)
         load(name, image_size=1000)
 
 
-def test_an_interrupted_load_ends_soon_and_leaves_nothing(root, cache_dir, monkeypatch):
+def test_an_interrupted_load_ends_soon_and_is_followed(root, cache_dir, monkeypatch):
     for i in range(200):
         save(root / "oak" / f"b{i}.png")
-    read, count = workers.first_look, []
+    read, count = workers.prepared, []
 
     def slow(*arguments):
         count.append(1)
         time.sleep(0.02)
         return read(*arguments)
 
-    monkeypatch.setattr(workers, "first_look", slow)
+    monkeypatch.setattr(workers, "prepared", slow)
 
     def interrupt(done, total, what):
-        if done == 3:
+        if done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         load(root, image_size=8, progress=interrupt)
     assert len(count) < 200
-    assert not list(cache_dir.iterdir())
-    monkeypatch.setattr(workers, "first_look", read)
+    assert not list(cache_dir.glob("*.images"))
+    monkeypatch.setattr(workers, "prepared", read)
     assert len(load(root, image_size=8)) == 204
+    assert [path.suffix for path in cache_dir.iterdir()] == [".images"]

@@ -167,10 +167,10 @@ def test_every_damage_is_one_sentence(prepared, tmp_path, damage):
         RuntimeError, match=r"^omniglot in .* cannot be read: .*\. Delete .* prepare it again$"
     ):
         load("omniglot", data_dir=folder, cache_dir=tmp_path)
-    assert not list(tmp_path.glob("*.store"))
+    assert not list(tmp_path.glob("omniglot*"))
 
 
 def test_damaged_dataset_is_named(damaged, tmp_path):
     with pytest.raises(RuntimeError, match=r"omniglot in .* cannot be read"):
         load("omniglot", data_dir=damaged, cache_dir=tmp_path)
-    assert not list(tmp_path.glob("*.store"))
+    assert not list(tmp_path.glob("omniglot*"))

@@ -14,7 +14,7 @@ from PIL import Image
 
 import fslcore as fsl
 from fslcore.arguments import ArgumentError
-from fslcore.data import image_file
+from fslcore.data import cache
 from fslcore.experiments import parts
 
 NAMES = ["oak", "beech", "birch"]
@@ -77,7 +77,7 @@ def data_dir(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("storage", ["memory", *image_file.KINDS])
+@pytest.mark.parametrize("storage", cache.STORAGES)
 def test_a_dataset_of_tfds_is_loaded_with_its_splits(data_dir, tmp_path, storage):
     options = {"image_size": 16, "data_dir": data_dir, "cache_dir": tmp_path, "storage": storage}
     for _ in range(2):  # built, then from the cache
@@ -141,7 +141,7 @@ def records(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("storage", ["memory", *image_file.KINDS])
+@pytest.mark.parametrize("storage", cache.STORAGES)
 def test_records_with_the_usual_features(records, storage):
     load = {"image_size": 16, "cache_dir": records / "cache", "storage": storage}
     told = []

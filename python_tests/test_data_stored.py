@@ -8,6 +8,7 @@ import mmap
 import numpy as np
 import pytest
 from on_disk import (
+    FILES,
     KINDS,
     LABELS,
     SHAPE,
@@ -45,7 +46,7 @@ def test_a_store_on_the_disk_holds_what_that_in_memory_holds(memory, tmp_path, k
     assert_near(store.images, memory.images, kind)
     assert (store.content_hash == memory.content_hash) == (kind == "mapped")
     assert stored(never, kind, tmp_path).content_hash == store.content_hash
-    assert image_file.damaged_blocks(tmp_path / f"toy.{kind}") == []
+    assert image_file.damaged_blocks(tmp_path / FILES[kind]) == []
 
 
 @KINDS
@@ -211,7 +212,10 @@ def test_a_folder_is_read_onto_the_disk(tmp_path, kind):
         assert (store.preparation, store.class_names) == (memory.preparation, memory.class_names)
     with pytest.raises(ArgumentError, match=r"class 2/9\.png, which cannot be read"):
         fsl.data.load(tmp_path / "photos", storage=kind, image_size=16, cache_dir=tmp_path / "cache")
-    assert {entry.suffix for entry in (tmp_path / "cache").iterdir()} == {".store", f".{kind}"}
+    assert {entry.suffix for entry in (tmp_path / "cache").iterdir()} == {
+        ".images",
+        "." + FILES[kind].split(".")[1],
+    }
 
 
 def test_a_run_on_the_disk_learns_as_one_in_memory(tmp_path, monkeypatch):
@@ -235,7 +239,7 @@ def test_a_run_on_the_disk_learns_as_one_in_memory(tmp_path, monkeypatch):
     assert all(np.array_equal(one, other) for one, other in zip(*weights, strict=True))
     (tmp_path / "cache").rename(tmp_path / "gone")
     experiments.evaluate(tmp_path / "mapped", episodes=3)
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".mapped"]
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".images"]
 
 
 def test_other_storage_is_refused():

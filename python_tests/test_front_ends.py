@@ -34,6 +34,8 @@ CALLS = {
             X, metric="weighted_manhattan", weights=wrong(np.ones(3))
         ),
         "x of triplets": lambda wrong, module=module: module.triplet_loss(wrong(X), LABELS),
+        "queries": lambda wrong, module=module: module.nearest(wrong(X), X, 2),
+        "rows": lambda wrong, module=module: module.nearest(X, wrong(X), 2),
         "x of mining": lambda wrong, module=module: module.mine_triplets(wrong(X), LABELS),
         "images": lambda wrong, module=module: conv(module, images=wrong),
         "kernel": lambda wrong, module=module: conv(module, kernel=wrong),

@@ -57,6 +57,11 @@ CALLS = {
         [((12,), "int32"), ((12,), "int32"), ((12,), "int32"), ((), "int32")],
         MINING,
     ),
+    "nearest": (
+        [f32(3, 3), f32(4, 3), np.int32(4)],
+        [((3, 2), "float32"), ((3, 2), "int32")],
+        {"metric": "sqeuclidean", "k": 2},
+    ),
     "sample_episodes": (
         [i64(0, 0, 1, 1), np.int64(0), np.int64(0)],
         [((6, 2, 2), "int32")],
@@ -151,7 +156,7 @@ def test_inputs_must_be_those_of_the_op(op, index, change):
 
 
 # Inputs with axes whose first one may be longer without a change of the others or of the results.
-FREE = {("gather_images", 0), ("sample_episodes", 0)}
+FREE = {("gather_images", 0), ("sample_episodes", 0), ("nearest", 1)}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +169,7 @@ def test_inputs_must_fit_each_other_and_the_results(op, index):
     refused("must|weights and activation belong", op, inputs=inputs)
 
 
-@pytest.mark.parametrize("op", ["triplet_loss", "mine_triplets", "conv_block", "conv_block_grad"])
+@pytest.mark.parametrize("op", ["triplet_loss", "mine_triplets", "nearest", "conv_block", "conv_block_grad"])
 @pytest.mark.parametrize("rows", [-1, -(2**31), 5, 2**31 - 1])
 def test_rows_must_be_in_the_batch(op, rows):
     refused(r"rows must be from 0 to \d, received", op, inputs=[*CALLS[op][0][:-1], np.int32(rows)])
@@ -182,6 +187,7 @@ def test_rows_behind_the_real_ones_are_padding(op):
         ("gather_images", [np.zeros((4, 6, 6, 1), np.uint8), i64(0, 4), i64(1, 2)], "indices must be in"),
         ("gather_images", [np.zeros((4, 6, 6, 1), np.uint8), i64(0, -1), i64(1, 2)], "indices must be in"),
         ("gather_images", [np.zeros((4, 6, 6, 1), np.uint8), i64(0, 3), i64(1, 4)], "rotations must be"),
+        ("nearest", [f32(3, 3), f32(4, 3), np.int32(1)], r"k must be at most the number of rows \(1\)"),
         ("sample_episodes", [i64(0, 0, 1, 2), np.int64(0), np.int64(0)], "must not exceed"),
         ("sample_episodes", [i64(0, 0, 0, 0), np.int64(0), np.int64(0)], "number of classes"),
         ("sample_episodes", [i64(0, 0, 1, 1), np.int64(-1), np.int64(0)], "seed must be at least 0"),

@@ -21,12 +21,12 @@ import jax.numpy as jnp  # noqa: E402
 
 import fslcore.jax as fj  # noqa: E402
 from fslcore import kernels  # noqa: E402
-from fslcore.arguments import METRICS, MININGS, TRIPLET_METRICS  # noqa: E402
+from fslcore.arguments import METRICS, MININGS, SEARCH_METRICS, TRIPLET_METRICS  # noqa: E402
 
 FUNCTIONS = [name for name in fj.__all__ if name.islower() and name != "platforms"]
 CALLS = {name: arguments for name, arguments in NUMPY_CALLS.items() if name != "group_labels"}
-ARRAYS = ("x", "y", "grad", "weights", "bias", "labels", "store", "indices", "rotations", "seed", "first",
-          "first_episode")  # fmt: skip
+ARRAYS = ("x", "y", "queries", "rows", "grad", "weights", "bias", "labels", "store", "indices", "rotations",
+          "seed", "first", "first_episode")  # fmt: skip
 
 
 def call(function, **changes):
@@ -84,6 +84,20 @@ def test_the_gradient_of_the_triplet_loss(mining, metric):
     np.testing.assert_allclose(grad, 3 * want.grad, rtol=1e-6)
 
 
+@pytest.mark.parametrize("metric", SEARCH_METRICS)
+def test_the_gradients_of_nearest(metric):
+    upstream = normal(3, 12, 3)
+    score = lambda queries, rows: jnp.sum(fj.nearest(queries, rows, 3, metric).values * upstream)  # noqa: E731
+    got = jax.grad(score, (0, 1))(X, Y)
+    spread = np.zeros((12, 7))
+    np.put_along_axis(spread, kernels.nearest(X, Y, 3, metric).indices.astype(int), upstream, axis=1)
+    want = oracles.pairwise_grad(X, Y, spread, metric)
+    np.testing.assert_allclose(got[0], want.x, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got[1], want.y, rtol=1e-4, atol=1e-5)
+    again = jax.jit(jax.grad(lambda x: jnp.sum(jax.grad(score)(x, Y) ** 2)))(X)  # of the second order
+    assert np.all(np.isfinite(again))
+
+
 # Transformations --------------------------------------------------------------------------------------
 
 SCALARS = {
@@ -108,7 +122,7 @@ def test_vmap_gives_the_results_of_single_calls(scalar):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_vmap_of_every_function(function):
-    name = next(name for name in ("x", "labels", "seed", "indices") if name in CALLS[function])
+    name = next(name for name in ("x", "queries", "labels", "seed", "indices") if name in CALLS[function])
     array = np.asarray(CALLS[function][name])
     batch = np.stack([array, array[::-1] if array.ndim else array + 1])
     got = leaves(jax.vmap(lambda array: call(function, **{name: array}))(batch))
@@ -201,6 +215,9 @@ def test_every_array_is_checked_before_anything_runs(function, name, change):
         ("permutations", {"n": 2**70}, "n must be below"),
         ("permutations", {"first": -1}, "first must be at least 0"),
         ("pairwise_grad", {"grad": np.zeros((7, 12))}, r"grad must be \[12, 7\]"),
+        ("nearest", {"k": 8}, r"k must be at most the number of rows \(7\)"),
+        ("nearest", {"k": 0}, "k must be at least 1"),
+        ("nearest", {"rows": np.zeros((4, 3))}, "queries and rows must have the same number of columns"),
         ("pairwise", {"activation": "relu"}, "activation must be"),
         ("pairwise", {"precision": "double"}, "precision must be one of"),
         ("gather_images", {"rotations": [1, 2, 3]}, "rotations must have the leading axes"),

@@ -210,6 +210,7 @@ calls = [
     lambda: k.pairwise_grad(x, None, np.zeros((2000, 2000), np.float32)),
     lambda: k.triplet_loss(x, labels),
     lambda: k.mine_triplets(x, labels, "hard"),
+    lambda: k.nearest(x, x, 10),
     lambda: k.sample_episodes(labels, 5, 1, 1, 20_000, 0),
     lambda: k.sample_episodes(classes, 5, 1, 1, 20_000, 0),
     lambda: k.permutations(10_000, 50, 0),

@@ -17,9 +17,9 @@ EXPORTED = {
     "fslcore.encoders": "BasicCNN KochNet VinyalsNet adversarial conv4 conv4_classifier",
     "fslcore.encoders.adversarial": "conditional_generator task_encoder",
     "fslcore.kernels": """
-        Classes METRICS MININGS TRIPLET_METRICS TripletResult gather_images group_labels mine_hard
-        mine_semihard mine_triplets num_threads pairwise pairwise_grad permutations sample_episodes
-        set_num_threads simd_level triplet_hard triplet_loss triplet_semihard
+        Classes METRICS MININGS NearestResult SEARCH_METRICS TRIPLET_METRICS TripletResult gather_images
+        group_labels mine_hard mine_semihard mine_triplets nearest num_threads pairwise pairwise_grad
+        permutations sample_episodes set_num_threads simd_level triplet_hard triplet_loss triplet_semihard
     """,
     "fslcore.layers": """
         CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix UpsampledConv2D
@@ -38,11 +38,12 @@ EXPORTED = {
     "fslcore.ops": """
         AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
         conv_block fit_classifiers gather_images mine_hard mine_semihard mine_triplets native_libraries
-        pairwise pairwise_grad permutations reference sample_episodes triplet_hard triplet_loss
+        nearest pairwise pairwise_grad permutations reference sample_episodes triplet_hard triplet_loss
         triplet_semihard
     """,
     "fslcore.twins": """
-        AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard mine_triplets pairwise
+        AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard mine_triplets nearest
+        pairwise
         triplet_hard triplet_hard_of_distances triplet_loss triplet_loss_of_distances triplet_semihard
         triplet_semihard_of_distances
     """,

@@ -73,6 +73,7 @@ KERNELS = [
     "mine_hard",
     "mine_semihard",
     "mine_triplets",
+    "nearest",
     "pairwise",
     "pairwise_grad",
     "permutations",
@@ -87,7 +88,8 @@ def test_public_names_of_the_kernels():
     from fslcore import arguments, kernels
 
     others = [
-        *("METRICS", "MININGS", "TRIPLET_METRICS", "Classes", "TripletResult"),
+        *("METRICS", "MININGS", "SEARCH_METRICS", "TRIPLET_METRICS"),
+        *("Classes", "NearestResult", "TripletResult"),
         *("group_labels", "num_threads", "set_num_threads", "simd_level"),
     ]
     assert sorted(kernels.__all__) == sorted(KERNELS + others)
@@ -112,6 +114,7 @@ def test_ops_take_the_arguments_of_the_kernels(function):
 SIGNATURES = {
     "pairwise": "x y=None metric='sqeuclidean' weights=None bias=0.0 activation=None",
     "pairwise_grad": "x y grad metric='sqeuclidean' weights=None bias=0.0 activation=None",
+    "nearest": "queries rows k metric='sqeuclidean'",
     "mine_triplets": "x labels mining='semihard' metric='sqeuclidean'",
     "triplet_loss": "x labels mining='semihard' margin=1.0 metric='sqeuclidean'",
     "mine_semihard": "x labels metric='sqeuclidean'",

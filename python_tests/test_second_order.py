@@ -107,12 +107,20 @@ def triplet(module, mining, metric):
     return function
 
 
+def nearest(module, metric):
+    return lambda x: tf.reduce_sum(module.nearest(x, normal(8, 20, X.shape[1]), 3, metric).values ** 2)
+
+
 # The op, a function of x, and its twin. One op may have several.
 RIGHT = [
     *[
         ("fslcore_triplet_loss", triplet(ops, mining, metric), triplet(twins, mining, metric))
         for mining in MININGS
         for metric in TRIPLET_METRICS
+    ],
+    *[
+        ("fslcore_nearest", nearest(ops, metric), nearest(twins, metric))
+        for metric in ("cosine", "euclidean")
     ],
     ("fslcore_adam_step", adam(ops), adam(twins)),
 ]

@@ -179,6 +179,7 @@ def test_equal_scores_go_to_the_label_that_was_added_first():
     assert answering.answers(scores, state, 9, False)[0].tolist() == [["b", "a", "c"]]
     assert answering.answers(scores, state, None, False)[0].tolist() == ["b"]
     assert answering.ranked(scores, 2).tolist() == [[0, 1]]
+    assert answering.ranked(np.zeros((2, 300), np.float32), 300).tolist() == [list(range(300))] * 2
 
 
 def test_probabilities_sum_to_1_and_follow_the_temperature():

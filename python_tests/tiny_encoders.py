@@ -20,7 +20,7 @@ def images(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((count, *SHAPE), dtype=np.float32)
 
 
-def tiny_pretrained(name, image_shape, weights):
+def tiny_pretrained(name, image_shape, weights, taps=()):
     """Ten layers with weights and batch normalisation, frozen, as `pretrained` returns them."""
     keras.utils.set_random_seed(9 if weights else 10)
     images = x = keras.Input(image_shape)

@@ -9,6 +9,7 @@
 #include "bindings/ops/images.h"
 #include "bindings/ops/pairwise.h"
 #include "bindings/ops/permutations.h"
+#include "bindings/ops/search.h"
 #include "bindings/ops/triplets.h"
 
 // With a kernel for GPUs.
@@ -18,7 +19,8 @@
   OP(TripletLoss, triplet_loss)       \
   OP(MineTriplets, mine_triplets)     \
   OP(SampleEpisodes, sample_episodes) \
-  OP(GatherImages, gather_images)
+  OP(GatherImages, gather_images)     \
+  OP(Nearest, nearest)
 
 #define FSLCORE_NUMPY_OPS(OP) \
   FSLCORE_GPU_OPS(OP)         \

@@ -9,15 +9,14 @@ void CheckCudaPairwise();
 void CheckCudaTriplets();
 void CheckCudaEpisodes();
 void CheckCudaImages();
+void CheckCudaSearch();
 
 struct CudaCheck {
   const char* name;
   void (*run)();
 };
-inline constexpr CudaCheck kCudaChecks[] = {{"classes", CheckCudaClasses},
-                                            {"pairwise", CheckCudaPairwise},
-                                            {"triplets", CheckCudaTriplets},
-                                            {"episodes", CheckCudaEpisodes},
-                                            {"images", CheckCudaImages}};
+inline constexpr CudaCheck kCudaChecks[] = {{"classes", CheckCudaClasses},   {"pairwise", CheckCudaPairwise},
+                                            {"triplets", CheckCudaTriplets}, {"episodes", CheckCudaEpisodes},
+                                            {"images", CheckCudaImages},     {"search", CheckCudaSearch}};
 
 }  // namespace fslcore

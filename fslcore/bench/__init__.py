@@ -3,7 +3,7 @@
 
 comparison   a case: contenders, work, the limit of the machine      limits   what the machine can do
 timing       interleaved rounds, memory                              workers  the same across processes
-gram*  triplet*  episode*  storage  overhead  blocks  steps/     the cases, with our contenders
+gram*  triplet*  search*  episode*  storage  overhead  blocks  steps/     the cases, with our contenders
 peers/       the other contenders; libraries take part if they are installed
 report  records  changes  curves                tables, JSON, comparison with earlier figures, plots
 """
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # Modules of this package, each with a function `cases`.
-BENCHMARKS = ("gram", "triplets", "episodes", "overhead", "blocks", "steps")
+BENCHMARKS = ("gram", "triplets", "search", "episodes", "overhead", "blocks", "steps")
 
 
 def run(name: str, quick: bool = False) -> Iterator[Comparison]:

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_IN_WORDS = {
+    "sqeuclidean": "squared Euclidean distance",
+    "euclidean": "Euclidean distance",
+    "cosine": "cosine distance",
+    "manhattan": "Manhattan distance",
+    "chebyshev": "Chebyshev distance",
+    "dot": "dot product",
+}
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Explanation:
     """The support images that are nearest to an image, the nearest first.
@@ -52,7 +62,7 @@ class Explanation:
             "unknown" if self.label is None else str(self.label),
             self.pictures,
             [f"{label}\n{value:.4g}" for label, value in zip(self.labels, self.values, strict=True)],
-            f"Nearest support images, by {self.measure}",
+            f"The nearest support images, by {_IN_WORDS.get(self.measure, self.measure)}",
         )
 
 

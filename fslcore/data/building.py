@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -27,9 +27,16 @@ from fslcore.cpus import available_cpus
 from fslcore.data import image_file, jpeg
 from fslcore.data.exclusive import alone, remove
 from fslcore.data.image_file import PAGE, Index, Layout, digest_of
-from fslcore.data.stream import Progress, Stream
+from fslcore.data.stream import Block, Progress, Stream, Tell, Written
+
+# A block, its images, and the reasons of those that cannot be read.
+_Read: TypeAlias = tuple[Block, Any, dict[int, str]]
 
 _SPARE_BYTES = 1 << 26  # of the disk, beside the images
+
+
+class NoRoomError(ArgumentError):
+    """The images do not fit on the disk."""
 
 
 def build(
@@ -57,7 +64,8 @@ def build(
         what: What is being done, for `progress`.
 
     Raises:
-        ArgumentError: The images do not fit on the disk, or what `stream.about_broken` raises.
+        NoRoomError: The images do not fit on the disk.
+        ArgumentError: What `stream.closing` raises.
         OSError: The folder or the file cannot be written; the message says what would help.
     """
     layout = Layout(kind, len(stream), stream.image_shape)
@@ -79,11 +87,11 @@ def build(
             with _Journal(journal, layout, identity) as done:
                 _write(file, stream, layout, done, progress, what)
                 try:
-                    lost = stream.about_broken(done.broken) if done.broken else []
+                    said = stream.closing(done.broken)
                 except BaseException:
                     remove(temporary, journal)
                     raise
-                image_file.finish(file, layout, _index(stream, done, source, [*notes, *lost]))
+                image_file.finish(file, layout, _index(stream, done, source, [*notes, *said]))
             os.fsync(file.fileno())
             os.replace(temporary, path)
             remove(journal)
@@ -101,32 +109,67 @@ def _write(
 ) -> None:
     """Writes the blocks that are not there yet."""
     at = PAGE + done.keep_valid(file)
-    tell = progress or (lambda *_: None)
-    tell(layout.rows(done.blocks)[0] if done.blocks else 0, layout.count, what)
+    numbers = [layout.rows(number) for number in range(done.blocks, layout.blocks)]
+    blocks = [Block(first, last, PAGE + first * layout.image_bytes) for first, last in numbers]
+
+    def tell(images: int) -> None:
+        if progress is not None:
+            progress(images, layout.count, what)
+
+    tell(blocks[0].first if blocks else layout.count)
+    read = _read(stream, layout, blocks, tell)
+    if layout.kind == "jpeg":
+        written = _compressed(file, read, at)
+    elif stream.write is not None:
+        written = stream.write(file.fileno(), blocks, tell)
+    else:
+        written = _plain(file, layout, read)
+    with closing(written):  # at once, if this is interrupted
+        for one in written:
+            done.append(one)
+
+
+def _plain(file: BinaryIO, layout: Layout, read: Iterable[_Read]) -> Generator[Written, None, None]:
+    for block, images, broken in read:
+        data = images.data.cast("B")
+        _put(file, data, block.at)
+        yield Written(digest_of(data), [layout.image_bytes] * len(images), broken)
+
+
+def _compressed(file: BinaryIO, read: Iterable[_Read], at: int) -> Generator[Written, None, None]:
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        for block, images, broken in read:
+            encoded = list(pool.map(jpeg.encode, images))
+            encoded = [b"" if block.first + i in broken else each for i, each in enumerate(encoded)]
+            data = b"".join(encoded)
+            _put(file, data, at)
+            at += len(data)
+            yield Written(digest_of(data), list(map(len, encoded)), broken)
+
+
+def _read(stream: Stream, layout: Layout, blocks: Sequence[Block], tell: Tell) -> Iterator[_Read]:
+    """Each block with its images, zeros for those that cannot be read, and the reasons of these.
+
+    The array is used again for the next block.
+    """
+    images = iter(stream.images(blocks[0].first if blocks else layout.count, layout.count))
     buffer = np.empty((layout.block_rows, *layout.image_shape), np.uint8)
-    with ThreadPoolExecutor(available_cpus() if layout.kind == "jpeg" else 1) as pool:
-        for block in range(done.blocks, layout.blocks):
-            first, last = layout.rows(block)
-            broken = {}
-            buffer[: last - first] = 0
-            for i, image in enumerate(stream.images(first, last), start=first):
-                if isinstance(image, str):
-                    broken[i] = image
-                else:
-                    buffer[i - first] = image
-                tell(i + 1, layout.count, what)
-            images: Any = buffer[: last - first]
-            sizes = [layout.image_bytes] * (last - first)
-            data = images.data.cast("B")
-            if layout.kind == "jpeg":
-                encoded = list(pool.map(jpeg.encode, images))
-                encoded = [b"" if first + i in broken else each for i, each in enumerate(encoded)]
-                sizes, data = list(map(len, encoded)), b"".join(encoded)
-            file.seek(at)
-            file.write(data)
-            file.flush()
-            at += sum(sizes)
-            done.append(digest_of(data), sizes, broken)
+    for block in blocks:
+        broken = {}
+        for i in range(block.first, block.last):
+            image = next(images)
+            if isinstance(image, str):
+                broken[i] = image
+            buffer[i - block.first] = 0 if i in broken else image
+            tell(i + 1)
+        yield block, buffer[: block.last - block.first], broken
+    next(images, None)  # lets the stream do what it does before and after its images
+
+
+def _put(file: BinaryIO, data: Any, at: int) -> None:
+    file.seek(at)
+    file.write(data)
+    file.flush()
 
 
 def _index(stream: Stream, done: _Journal, source: str | None, notes: list[str]) -> Index:
@@ -208,8 +251,9 @@ class _Journal:
             self._file.truncate()
         return end - PAGE
 
-    def append(self, digest: bytes, sizes: list[int], broken: dict[int, str]) -> None:
+    def append(self, written: Written) -> None:
         """Notes that the next block has been written."""
+        digest, sizes, broken = written
         self._note(digest, sizes, broken)
         all_equal = self._layout.kind != "jpeg"
         self._put({"digest": digest.hex(), "sizes": sizes[0] if all_equal else sizes, "broken": broken})
@@ -225,11 +269,12 @@ class _Journal:
 
 
 def _check_room(path: Path, file: BinaryIO, layout: Layout) -> None:
-    """Raises ArgumentError if the images do not fit on the disk; those of JPEG take a tenth at least."""
-    needed = layout.count * layout.image_bytes // (10 if layout.kind == "jpeg" else 1) + _SPARE_BYTES
+    """Raises NoRoomError if the images do not fit on the disk; those of JPEG take a tenth at least."""
+    needed = layout.count * layout.image_bytes // (10 if layout.kind == "jpeg" else 1)
+    needed += min(needed, _SPARE_BYTES)
     free = shutil.disk_usage(path.parent).free + os.fstat(file.fileno()).st_blocks * 512
     if needed > free:
-        raise ArgumentError(
+        raise NoRoomError(
             "cache_dir",
             "must be a folder on a disk with room for the images",
             str(path.parent),

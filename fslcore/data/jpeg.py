@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Images kept as JPEG, in a memory map or in memory, and decoded when they are asked for.
 
-Pillow and TensorFlow decode them to the same pixels: both bring libjpeg-turbo, with its accurate integer
+simplejpeg and TensorFlow decode them to the same pixels: both bring libjpeg-turbo, with its accurate integer
 transform, and the colours are not subsampled.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import Image
 
 from fslcore.arguments import ArgumentError
@@ -35,8 +36,7 @@ def encode(image: npt.NDArray[np.uint8]) -> bytes:
 
 def decode(encoded: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """The image uint8 [H, W, C] of this shape."""
-    with Image.open(io.BytesIO(encoded), formats=["JPEG"]) as image:
-        return np.asarray(image).reshape(shape)
+    return simplejpeg.decode_jpeg(encoded, "GRAY" if shape[2] == 1 else "RGB").reshape(shape)
 
 
 def check_channels(channels: int) -> None:

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 File = str | os.PathLike[str]
@@ -34,6 +35,8 @@ _SMALL_PIXELS = 250_000  # so few need no room: all threads together hold little
 _READ_AT_ONCE = 1 << 20  # bytes of a file
 _ORIENTATION = 0x0112  # of EXIF
 _PLAIN_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
+# Where a JPEG may say that it is turned.
+_JPEG_MARKS = (b"Exif\0", b"http://ns.adobe.com/")
 # Where an image of these formats says that it is transparent, or turned.
 _SPECIAL = frozenset(("exif", "Raw profile type exif", "transparency", "XML:com.adobe.xmp", "xmp"))
 _DEPTHS = (8, 10, 12, 14, 16)
@@ -57,6 +60,8 @@ class Header:
 
 
 _JPEG_HEADERS = {"L": Header(gray=True), "RGB": Header(gray=False)}
+_JPEG_BEGINS = b"\xff\xd8\xff"
+_JPEG_COLOURS = {"Gray": "GRAY", "YCbCr": "RGB"}
 
 
 @dataclass(frozen=True)
@@ -212,19 +217,56 @@ def reads_heif() -> bool:
     return "HEIF" in formats()
 
 
-def opened(source: File | BinaryIO) -> Image.Image:
-    """The image in a file, not decoded yet; to be closed. Raises what Pillow raises."""
+def small_jpeg(content: bytes | None) -> tuple[Header, npt.NDArray[np.uint8]] | None:
+    """A small JPEG as Pillow would decode it, in a third of the time: uint8 [H, W, 1 or 3].
+
+    Args:
+        content: Of a file.
+
+    Returns:
+        None for all that is not a small JPEG without an orientation and without faults: Pillow reads that, or
+        says what is wrong.
+    """
+    if not content or not content.startswith(_JPEG_BEGINS) or any(mark in content for mark in _JPEG_MARKS):
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if colours not in _JPEG_COLOURS or height * width > _small_pixels():
+            return None
+        pixels = simplejpeg.decode_jpeg(content, _JPEG_COLOURS[colours])
+    except ValueError:  # whatever libjpeg does not like, warnings too
+        return None
+    return _JPEG_HEADERS["L" if colours == "Gray" else "RGB"], pixels
+
+
+def _small_pixels() -> int:
+    """Few pixels, and no more than Pillow takes without calling them a bomb."""
+    return min(_SMALL_PIXELS, Image.MAX_IMAGE_PIXELS or _SMALL_PIXELS)
+
+
+def content_of(file: File) -> bytes | None:
+    """The content of a file that is not large, read at once; None for others. Raises OSError."""
+    number = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        size = os.fstat(number).st_size
+        content = os.read(number, size + 1) if size <= _READ_AT_ONCE else b""
+    finally:
+        os.close(number)
+    return content if content and len(content) == size else None
+
+
+def opened(source: File | BinaryIO, content: bytes | None = None) -> Image.Image:
+    """The image in a file, not decoded yet; to be closed. Raises what Pillow raises.
+
+    Args:
+        source: The file.
+        content: What `content_of` says of it, if that has been asked.
+    """
     if not isinstance(source, (str, os.PathLike)):
         return Image.open(source, formats=formats())
     ordered = _likely_first(os.path.splitext(os.fspath(source))[1].lower())
-    file = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        # Read at once: Pillow would ask for the pieces one by one.
-        size = os.fstat(file).st_size
-        content = os.read(file, size + 1) if size <= _READ_AT_ONCE else b""
-    finally:
-        os.close(file)
-    if not content or len(content) != size:
+    content = content_of(source) if content is None else content
+    if content is None:
         return Image.open(source, formats=ordered)
     try:
         return Image.open(io.BytesIO(content), formats=ordered)

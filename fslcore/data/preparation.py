@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +90,25 @@ class Preparation:
             ArgumentError: The picture cannot be read, is of another form, or its values are out of range.
         """
         if isinstance(picture, Image.Image):
-            return self._read(picture.copy(), None, "a Pillow image")
+            return self._read(picture.copy(), "a Pillow image")
         if isinstance(picture, (str, os.PathLike)):
             path = Path(picture).expanduser()
-            return self._read(path, path, str(path))
+            return self._read(path, str(path))
         if isinstance(picture, (bytes, bytearray, memoryview)):
-            return self._read(io.BytesIO(picture), None, f"{len(picture)} bytes")
-        return self._read(_as_picture(picture, self), None, "an array")
+            return self._read(bytes(picture), f"{len(picture)} bytes")
+        return self._read(_as_picture(picture, self), "an array")
 
-    def fitted(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """A picture that is upright and of 8 bits already, as an image of the size of this."""
-        return fitted(image, self.image_size, self.resize)
+    def of_opened(self, image: Image.Image, described: str = "an opened file") -> npt.NDArray[np.uint8]:
+        """Prepares a picture that Pillow has opened and not decoded yet, which is as to give the file itself.
+
+        Args:
+            image: The picture, which is closed afterwards.
+            described: What it is, for an error.
+
+        Raises:
+            ArgumentError: As for a file.
+        """
+        return self._read(image, described)
 
     def to_config(self) -> dict[str, Any]:
         """The attributes as JSON takes them."""
@@ -125,12 +133,9 @@ class Preparation:
         """How deep values are scaled."""
         return Depth(self.bits, self.unit)
 
-    def _read(self, source: Any, file: Path | None, described: str) -> npt.NDArray[np.uint8]:
+    def _read(self, source: File | bytes | Image.Image, described: str) -> npt.NDArray[np.uint8]:
         try:
-            with source if isinstance(source, Image.Image) else pictures.opened(source) as image:
-                self.depth.check(pictures.header(file, image))
-                with pictures.room(image):
-                    return self.fitted(pictures.flat(image, self.channels, self.depth, file))
+            return prepared(source, self, check=self.depth.check)
         # A damaged file raises OSError, SyntaxError, struct.error ..., depending on its format.
         except Exception as error:
             raise ArgumentError(
@@ -138,39 +143,45 @@ class Preparation:
             ) from error
 
 
-def prepared(file: File, preparation: Preparation, box: Box | None = None) -> npt.NDArray[np.uint8]:
-    """A picture of a file, or a box (y, x, height, width) of it; raises what Pillow raises."""
-    with pictures.opened(file) as image, pictures.room(image):
-        flat = pictures.flat(image, preparation.channels, preparation.depth, file)
-        return preparation.fitted(cut(flat, box))
-
-
-def first_look(
-    file: File, image_size: int, channels: int | None, resize: str, box: Box | None = None
-) -> tuple[Header, npt.NDArray[np.uint8] | None]:
-    """What is known of a picture, and the picture itself if it has 8 bits per value.
+def prepared(
+    source: File | bytes | Image.Image,
+    preparation: Preparation,
+    box: Box | None = None,
+    check: Callable[[Header], object] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """A picture uint8 [S, S, C]; raises what Pillow raises.
 
     Args:
-        file: The file.
-        image_size: Height and width of the result.
-        channels: 1 or 3; None: 1 for a gray picture, otherwise 3.
-        resize: As for `Preparation`.
+        source: A file, the content of one, or a Pillow image, which is closed.
+        preparation: What becomes of it.
         box: The part of the upright picture to take: y, x, height, width; None for all of it.
-
-    Returns:
-        The header, and uint8 [image_size, image_size, channels]; None for a deep picture, which can be read
-        by `prepared` once the depth of all pictures is known.
-
-    Raises:
-        Exception: What Pillow raises.
+        check: Called with what is known of the picture; it may raise. For pictures of more than 8 bits, that
+            takes as long as reading them.
     """
-    with pictures.opened(file) as image:
-        header = pictures.header(file, image)
-        if header.kind:
-            return header, None
+    file = source if isinstance(source, (str, os.PathLike)) else None
+    content = pictures.content_of(file) if file is not None else source if isinstance(source, bytes) else None
+    if (found := pictures.small_jpeg(content)) is not None:
+        header, pixels = found
+        if check is not None:
+            check(header)
+        size = preparation.image_size
+        if box is None and pixels.shape == (size, size, preparation.channels):
+            return pixels
+        flat = Image.fromarray(pixels[..., 0] if header.gray else pixels)
+        flat = flat.convert("L" if preparation.channels == 1 else "RGB")
+        return fitted(cut(flat, box), size, preparation.resize)
+    with _opened(source, content) as image:
+        if check is not None:
+            check(pictures.header(file, image))
         with pictures.room(image):
-            flat = pictures.flat(image, channels or (1 if header.gray else 3), Depth(), file)
-            return header, fitted(cut(flat, box), image_size, resize)
+            flat = pictures.flat(image, preparation.channels, preparation.depth, file)
+            return fitted(cut(flat, box), preparation.image_size, preparation.resize)
+
+
+def _opened(source: File | bytes | Image.Image, content: bytes | None) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return source
+    return pictures.opened(io.BytesIO(source) if isinstance(source, bytes) else source, content)
 
 
 def cut(image: Image.Image, box: Box | None) -> Image.Image:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`Stream`: images that are made one after the other, for stores that do not fit into memory."""
+"""`Stream`: images that are made one after the other, on their way into a store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,37 @@ from fslcore.data.store import ImageStore
 
 # Called as progress(done, total, what), as `fslcore.data.load` says.
 Progress = Callable[[int, int, str], object]
+Tell = Callable[[int], object]  # told the number of images that are done
 
 _ROWS_AT_A_TIME = 256
+
+
+class Block(NamedTuple):
+    """Images that follow each other in a file.
+
+    Attributes:
+        first: Number of the first image.
+        last: Number of the first image after it.
+        at: Where plain images begin in the file.
+    """
+
+    first: int
+    last: int
+    at: int
+
+
+class Written(NamedTuple):
+    """A block that has been written.
+
+    Attributes:
+        digest: Of its bytes.
+        sizes: Bytes of each image.
+        broken: Reasons, by number, why images cannot be read; plain ones are zeros then.
+    """
+
+    digest: bytes
+    sizes: list[int]
+    broken: dict[int, str]
 
 
 def nothing_broken(broken: dict[int, str]) -> list[str]:
@@ -40,8 +70,12 @@ class Stream:
         parts: int32 [N], an index into `part_names`, or None.
         part_names: One name per part.
         preparation: How the images were made from pictures, or None.
-        about_broken: Called with the reasons by number, if there are any, when all images have been read.
-            Raises, or returns notes about what is left out.
+        closing: Called with the reasons by number, if there are any, when all images have been read.
+            Raises, or returns notes about what is left out and what had to be guessed.
+        write: Called as `write(descriptor, blocks, tell)`, writes plain images into a file without handing
+            them over, tells how many are done, and yields what is done of each block; None: they are taken
+            from `images`.
+        made_of: The store that they are the images of, if there is one.
     """
 
     image_shape: tuple[int, int, int]
@@ -54,7 +88,9 @@ class Stream:
     parts: npt.NDArray[np.int32] | None = None
     part_names: Sequence[str] = ()
     preparation: Preparation | None = None
-    about_broken: Callable[[dict[int, str]], list[str]] = field(default=nothing_broken)
+    closing: Callable[[dict[int, str]], list[str]] = field(default=nothing_broken)
+    write: Callable[[int, Sequence[Block], Tell], Generator[Written, None, None]] | None = None
+    made_of: ImageStore | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,6 +114,7 @@ class Stream:
             store.parts,
             store.part_names,
             store.preparation,
+            made_of=store,
         )
 
     def in_memory(self, progress: Progress | None = None, what: str = "") -> tuple[ImageStore, list[str]]:
@@ -87,6 +124,8 @@ class Stream:
             progress: Told the number of images that are done.
             what: What is being done, for `progress`.
         """
+        if self.made_of is not None:
+            return self.made_of, []
         order = np.argsort(self.labels, kind="stable")
         places = np.argsort(order, kind="stable")
         images = empty_images((len(self), *self.image_shape))
@@ -99,7 +138,7 @@ class Stream:
             else:
                 images[places[i]] = image
             tell(i + 1, len(self), what)
-        notes = self.about_broken(broken) if broken else []
+        notes = self.closing(broken)
         store = ImageStore(
             images,
             self.labels[order],

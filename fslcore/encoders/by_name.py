@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -56,6 +56,7 @@ def build(
     *,
     weights: str | os.PathLike[str] | None = "imagenet",
     precision: str = "float32",
+    taps: Sequence[str] | str = (),
 ) -> keras.Model:
     """An encoder by its name.
 
@@ -66,13 +67,15 @@ def build(
         weights: For a pretrained network, "imagenet" or the path of a file; None: random ones, to be read
             from elsewhere. The others do not use it.
         precision: Of the convolutions of conv4 in training: "float32" or "bfloat16"; "float32" for others.
+        taps: For a pretrained network, as for `fslcore.encoders.pretrained`; none for others.
 
     Returns:
         A built model, float images [batch, height, width, channels] of 0..1 -> embeddings [batch, dim]. A
         pretrained one is frozen.
 
     Raises:
-        ArgumentError: There is no such network, the images are too small for it, or it has no such precision.
+        ArgumentError: There is no such network, the images are too small for it, or it has no such precision
+            or taps.
 
     Example:
         >>> build("resnet12", (84, 84, 3)).output_shape
@@ -80,11 +83,13 @@ def build(
     """
     check_name(name)
     _check_precision(name, precision)
+    if name in _FROM_SCRATCH and taps:
+        raise ArgumentError("taps", f"must be none for the network {name}, which is not pretrained", taps)
     if name == "conv4":
         return conv4(image_shape, precision=precision)
     if name in _FROM_SCRATCH:
         return _FROM_SCRATCH[name](image_shape)
-    return pretrained_encoder(name, image_shape, weights)
+    return pretrained_encoder(name, image_shape, weights, taps)
 
 
 def build_classifier(
@@ -122,7 +127,12 @@ def build_classifier(
     return keras.Sequential(stack, name=f"{encoder.name}_classifier")
 
 
-def pretrained_encoder(name: str, image_shape: Shape, weights: str | os.PathLike[str] | None) -> keras.Model:
+def pretrained_encoder(
+    name: str,
+    image_shape: Shape,
+    weights: str | os.PathLike[str] | None,
+    taps: Sequence[str] | str = (),
+) -> keras.Model:
     """`pretrained` for images of a shape, which must be square."""
     from fslcore.encoders.imagenet import pretrained
 
@@ -130,7 +140,7 @@ def pretrained_encoder(name: str, image_shape: Shape, weights: str | os.PathLike
     if height != width:
         raise ArgumentError("image_shape", f"must be square for the network {name}", image_shape)
     size = height if _FINE_ENOUGH <= height <= _PUBLISHED else None
-    return pretrained(name, height, weights, channels=channels, network_size=size)
+    return pretrained(name, height, weights, channels=channels, network_size=size, taps=taps)
 
 
 def _plain(name: str) -> str:

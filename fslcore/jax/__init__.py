@@ -24,6 +24,7 @@ from fslcore.jax.episodes import permutations, sample_episodes
 from fslcore.jax.handlers import platforms
 from fslcore.jax.images import gather_images
 from fslcore.jax.pairwise import pairwise, pairwise_grad
+from fslcore.jax.search import nearest
 from fslcore.jax.triplets import (
     MinedTriplets,
     mine_hard,
@@ -33,15 +34,17 @@ from fslcore.jax.triplets import (
     triplet_loss,
     triplet_semihard,
 )
-from fslcore.results import TripletResult
+from fslcore.results import NearestResult, TripletResult
 
 __all__ = [
     "MinedTriplets",
+    "NearestResult",
     "TripletResult",
     "gather_images",
     "mine_hard",
     "mine_semihard",
     "mine_triplets",
+    "nearest",
     "pairwise",
     "pairwise_grad",
     "permutations",

@@ -6,10 +6,11 @@ arrays. `num_threads()` threads share the work with the GIL released; the bits o
 their number.
 """
 
-from fslcore.arguments import METRICS, MININGS, TRIPLET_METRICS
+from fslcore.arguments import METRICS, MININGS, SEARCH_METRICS, TRIPLET_METRICS
 from fslcore.kernels.episodes import Classes, group_labels, permutations, sample_episodes
 from fslcore.kernels.images import gather_images
 from fslcore.kernels.pairwise import pairwise, pairwise_grad
+from fslcore.kernels.search import nearest
 from fslcore.kernels.settings import num_threads, set_num_threads, simd_level
 from fslcore.kernels.triplets import (
     mine_hard,
@@ -19,19 +20,22 @@ from fslcore.kernels.triplets import (
     triplet_loss,
     triplet_semihard,
 )
-from fslcore.results import TripletResult
+from fslcore.results import NearestResult, TripletResult
 
 __all__ = [
     "METRICS",
     "MININGS",
+    "SEARCH_METRICS",
     "TRIPLET_METRICS",
     "Classes",
+    "NearestResult",
     "TripletResult",
     "gather_images",
     "group_labels",
     "mine_hard",
     "mine_semihard",
     "mine_triplets",
+    "nearest",
     "num_threads",
     "pairwise",
     "pairwise_grad",

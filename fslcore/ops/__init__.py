@@ -5,9 +5,9 @@ The functions have the names, arguments and meaning of `fslcore.kernels`, on ten
 `conv_block` and `fit_classifiers` exist only here. Inputs of another floating type are cast to float32, and
 results are float32.
 
-First-order gradients are compiled. `adam_step` and the loss of triplets can be differentiated again, by their
-plain TensorFlow twins in `fslcore.twins`; a second derivative of another op is a LookupError, and so is any
-derivative of `fit_classifiers`, which does not run inside XLA either.
+First-order gradients are compiled. `adam_step`, `nearest` and the loss of triplets can be differentiated
+again, by their plain TensorFlow twins in `fslcore.twins`; a second derivative of another op is a LookupError,
+and so is any derivative of `fit_classifiers`, which does not run inside XLA either.
 
 Wrong arguments are a ValueError as soon as they are known, else a `tf.errors.InvalidArgumentError` with the
 same message.
@@ -22,6 +22,7 @@ from fslcore.ops.episodes import permutations, sample_episodes
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers
 from fslcore.ops.images import gather_images
 from fslcore.ops.pairwise import pairwise, pairwise_grad
+from fslcore.ops.search import nearest
 from fslcore.ops.triplets import (
     mine_hard,
     mine_semihard,
@@ -30,7 +31,7 @@ from fslcore.ops.triplets import (
     triplet_loss,
     triplet_semihard,
 )
-from fslcore.results import TripletResult
+from fslcore.results import NearestResult, TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "ConvBlockResult",
     "FitBlock",
     "FitResult",
+    "NearestResult",
     "TripletResult",
     "adam_step",
     "conv_block",
@@ -49,6 +51,7 @@ __all__ = [
     "mine_semihard",
     "mine_triplets",
     "native_libraries",
+    "nearest",
     "pairwise",
     "pairwise_grad",
     "permutations",

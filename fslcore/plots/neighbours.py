@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from fslcore.plots.images import panel_image
 from fslcore.plots.style import BLUE, GRAY, INK, LIGHT_GRAY, blank_figure
-from fslcore.plots.texts import literal, short
+from fslcore.plots.texts import drawable, literal
 
 Image = npt.NDArray[Any]
 
@@ -39,7 +40,7 @@ def neighbours(
     shown = [image, *nearest]
     known = [each for each in shown if each is not None]
     drawing = bool(known) and sum(map(np.count_nonzero, known)) < sum(each.size for each in known) / 2
-    figure = blank_figure((max(1.15 * len(shown) + 0.5, 3.9), 2.2), title)
+    figure = blank_figure((max(1.15 * len(shown) + 0.5, 3.9), 2.1), title)
     # One narrow empty column sets the image apart from the others.
     grid = figure.add_gridspec(1, len(shown) + 1, width_ratios=[1, 0.25, *[1] * len(nearest)])
     for column, (each, below) in enumerate(zip(shown, [name, *names], strict=True)):
@@ -59,6 +60,9 @@ def neighbours(
             )
         else:
             panel_image(panel, each / np.float32(255), frame, 2.5 if column == 0 else 1.0, drawing)
-        panel.set_xlabel("\n".join(map(short, below.split("\n"))), color=INK, fontsize=9)
+        lines = [
+            textwrap.fill(drawable(part), 15, max_lines=2, placeholder=" …") for part in below.split("\n")
+        ]
+        panel.set_xlabel("\n".join(lines), color=INK, fontsize=9)
         literal(panel.xaxis.label)
     return figure

@@ -17,6 +17,7 @@ from fslcore.distance_matrix import (
 from fslcore.twins.adam import AdamStepResult, adam_step
 from fslcore.twins.convolution import ConvBlockResult, conv_block
 from fslcore.twins.pairwise import pairwise
+from fslcore.twins.search import nearest, values_of_nearest
 from fslcore.twins.triplets import (
     distances_of_triplets,
     loss_of_triplets,
@@ -38,6 +39,7 @@ __all__ = [
     "mine_hard",
     "mine_semihard",
     "mine_triplets",
+    "nearest",
     "pairwise",
     "triplet_hard",
     "triplet_hard_of_distances",
@@ -45,4 +47,5 @@ __all__ = [
     "triplet_loss_of_distances",
     "triplet_semihard",
     "triplet_semihard_of_distances",
+    "values_of_nearest",
 ]

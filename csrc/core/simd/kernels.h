@@ -13,6 +13,7 @@
 #include "core/simd/limit_kernels.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/row_kernels.h"
+#include "core/simd/search_kernels.h"
 #include "core/simd/triplet_kernels.h"
 
 namespace fslcore::simd {
@@ -20,6 +21,7 @@ namespace fslcore::simd {
 struct Kernels {
   RowKernels rows;
   PairwiseKernels pairwise;
+  SearchKernels search;
   TripletKernels triplets;
   ConvolutionKernels convolution;
   FittingKernels fitting;

@@ -12,12 +12,14 @@ namespace {
 #include "core/simd/pairwise_grad_kernels.inl"
 #include "core/simd/pairwise_kernels.inl"
 #include "core/simd/row_kernels.inl"
+#include "core/simd/search_kernels.inl"
 #include "core/simd/triplet_kernels.inl"
 
 constexpr Kernels AllKernels() {
   Kernels all = {};
   all.rows = MakeRowKernels();
   all.pairwise = MakePairwiseKernels();
+  all.search = MakeSearchKernels();
   all.triplets = MakeTripletKernels();
   all.convolution = MakeConvolutionKernels();
   all.fitting = MakeFittingKernels();

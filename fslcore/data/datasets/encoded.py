@@ -116,7 +116,9 @@ def _stream(examples: Examples, request: Request, notes: list[str]) -> Iterator[
                 chunk = current.take(start, min(start + _AT_A_TIME, last))
                 yield from pool.map(lambda each: reading.attempt(preparation, each[0]), chunk)
 
-        def about_broken(reasons: dict[int, str]) -> list[str]:
+        def closing(reasons: dict[int, str]) -> list[str]:
+            if not reasons:
+                return []
             some = sorted(reasons)[:_NAMED]
             named = "; ".join(f"{examples.where(i)}: {reasons[i]}" for i in some)
             more = f"; and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
@@ -141,7 +143,7 @@ def _stream(examples: Examples, request: Request, notes: list[str]) -> Iterator[
             parts=np.array(parts, np.int32) if several else None,
             part_names=examples.part_names if several else (),
             preparation=preparation,
-            about_broken=about_broken,
+            closing=closing,
         )
 
 

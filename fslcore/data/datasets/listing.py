@@ -40,6 +40,13 @@ class Listing:
     part_names: Sequence[str] = ()
     boxes: npt.NDArray[np.int64] | None = None
 
+    def box(self, i: int) -> tuple[int, int, int, int] | None:
+        """The part of a picture to take; None for all of it."""
+        if self.boxes is None:
+            return None
+        top, left, height, width = map(int, self.boxes[i])
+        return (top, left, height, width) if height else None
+
     def fingerprint(self) -> str:
         """Digest of all this, and of the sizes and modification times (nanoseconds) of the files."""
         found = hashlib.blake2b(digest_size=8)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fslcore.arguments import ArgumentError
-from fslcore.data import cache, memory
+from fslcore.data import cache, image_file, memory
 from fslcore.data.datasets.dataset import Dataset, Progress, Request, watched
 from fslcore.data.store import ImageStore
 
@@ -48,7 +48,7 @@ def load(request: Request) -> ImageStore:
     folder = Path(chosen).expanduser().resolve()
     key = f"omniglot-{request.image_size}-r{_VERSION}-{cache.digest(str(folder))}"
     source = _source(folder)
-    if source is None and cache.read(cache.directory(request.cache_dir) / f"{key}.store") is None:
+    if source is None and image_file.read(cache.file_of(key, request.storage, request.cache_dir)) is None:
         _prepare(folder)
         source = _source(folder)
     return cache.load_or_build(

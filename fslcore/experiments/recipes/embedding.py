@@ -36,6 +36,7 @@ class EmbeddingRecipe(Recipe):
     Attributes:
         learning_rate: of Adam, at its highest; it falls to 0 along half a cosine.
         phases: the phases of the training, as `phases.parsed` takes them; None: one, of all weights.
+        taps: which layers of a pretrained network are seen: the "last", or the "stages" of `pretrained`.
         head: width of the embeddings that a linear layer makes of those of a pretrained network.
         head_scale: the length of these embeddings.
     """
@@ -68,6 +69,13 @@ class EmbeddingRecipe(Recipe):
         NETWORK,
         default=None,
         form="a list",
+    )
+    taps: str = field(
+        "Layers of a pretrained network that make its embeddings: the last; or, for efficientnet-lite0, "
+        "stages: also the ends of five stages before, which say more about drawings and signs.",
+        NETWORK,
+        default="last",
+        choices=("last", "stages"),
     )
     head: int = field("Width of the linear layer behind a pretrained network.", NETWORK, default=256, above=0)
 
@@ -202,7 +210,10 @@ class EmbeddingRecipe(Recipe):
         self._check_image_size(image_shape)
         keras.utils.set_random_seed(self.key("weights"))
         weights = self.encoder_weights if fresh else None
-        encoder = encoders.build(self.encoder, image_shape, weights=weights, precision=self.precision)
+        taps = () if self.taps == "last" else self.taps
+        encoder = encoders.build(
+            self.encoder, image_shape, weights=weights, precision=self.precision, taps=taps
+        )
         if not networks.is_pretrained(self.encoder):
             return encoder
         # The features of a network have a large mean in common, which would fill the unit vectors.
