@@ -33,7 +33,8 @@ def serve(signature, body):
     _, specs = signature.structured_input_signature
     if "inputs" in body:
         columns = body["inputs"]
-        given = columns if set(columns) == set(specs) else {next(iter(specs)): columns}
+        named = isinstance(columns, dict) and set(columns) == set(specs)
+        given = columns if named else {next(iter(specs)): columns}
     else:
         rows = body["instances"]
         named = all(isinstance(row, dict) and set(row) == set(specs) for row in rows)

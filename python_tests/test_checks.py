@@ -18,6 +18,7 @@ from fslcore.classifier import checks, duplicates
 from fslcore.classifier.confusion import Confusion
 from fslcore.classifier.rules import Nearest
 from fslcore.classifier.state import Examples, State, added
+from fslcore.evaluation import open_set_report
 
 
 def scenes(count, side=48, channels=3, seed=0):
@@ -273,3 +274,26 @@ def test_a_large_matrix_shows_the_labels_with_the_most_mistakes():
         plots.confusion_matrix(counts[:, 1:], ["a"] * 100)
     with pytest.raises(ValueError, match="rows must have a note"):
         plots.picture_rows([], [], "nothing")
+
+
+def test_the_picture_of_an_open_set_shows_scores_and_curves():
+    known, unknown = np.linspace(-2, 0, 50), np.linspace(-5, -1, 80)
+    report = open_set_report(known, unknown, np.ones(50, bool))
+    figure = plots.open_set(
+        {"mine": report, "a $ b": report}, known, unknown, threshold=-1.5, title="a title"
+    )
+    left, right = figure.axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == [
+        "unknown labels",
+        "known labels",
+        "threshold",
+    ]
+    assert left.lines[-1].get_xdata()[0] == -1.5
+    curve = right.lines[0]
+    np.testing.assert_array_equal(curve.get_ydata(), report.roc.true_positives)
+    np.testing.assert_array_equal(curve.get_xdata(), np.maximum(report.roc.false_positives, 1 / 80))
+    assert right.get_legend().get_texts()[0].get_text() == f"mine (AUROC {100 * report.auroc.value:.1f} %)"
+    assert figure.get_suptitle() == "a title"
+    plots.open_set({"same": report}, np.zeros(3), np.zeros(3)).savefig(io.BytesIO())
+    with pytest.raises(ValueError, match="reports must hold at least one report"):
+        plots.open_set({}, known, unknown)

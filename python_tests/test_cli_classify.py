@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 import fslcore as fsl
 from fslcore.cli import exits
+from fslcore.serving import running
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,13 @@ def test_numbers_that_python_code_has_given_as_labels_are_found(fslcore):
     assert fsl.SupportSet.load("numbered").counts == {3: 2, "x": 1}
     done(fslcore("support", "remove", "numbered", "3"))
     assert fsl.SupportSet.load("numbered").labels == ("x",)
+
+
+def test_a_set_that_is_served_is_not_changed_beside_its_service(fslcore):
+    with open(Path("shelf") / running.LOCK, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert "through its service" in fslcore.complaint("support", "remove", "shelf", "dark")
+    done(fslcore("support", "remove", "shelf", "dark"))
 
 
 def test_a_classifier_is_exported(fslcore):

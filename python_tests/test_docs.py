@@ -81,7 +81,7 @@ def test_the_readme_is_short():
 
 
 def commands():
-    """Every `fslcore ...` of the pages: (its words before the first option or argument, its options)."""
+    """Every `fslcore ...` of the pages: (its command, the second word for a group, its options)."""
     found = set()
     for page in PAGES:
         lines = [*CODE_SPAN.findall(prose(page)), *"".join(blocks(page, "bash")).splitlines()]
@@ -89,7 +89,8 @@ def commands():
             for command in re.findall(r"(?:^|[\s/])fslcore ((?:train|[a-z]+)\b[^&|]*)", line):
                 words = shlex.split(command.replace("...", ""), comments=True)
                 options = tuple(sorted({word for word in words if word.startswith("--")}))
-                found.add((words[0], words[1] if words[0] == "train" and words[1:] else "", options))
+                grouped = words[0] in ("train", "support") and words[1:]
+                found.add((words[0], words[1] if grouped else "", options))
     return sorted(found)
 
 
@@ -131,8 +132,8 @@ def shortened(code):
     return re.sub(r"\b(eval_episodes=|evaluate\(.*\bepisodes=)\d+", r"\g<1>4", code)
 
 
-# This one needs the runs of its commands: test_own_images.py follows it.
-ELSEWHERE = ("own_images.md",)
+# These need what their commands make: test_own_images.py and test_production_guide.py follow them.
+ELSEWHERE = ("own_images.md", "production.md")
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # by Keras, of its own default

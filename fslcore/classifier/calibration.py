@@ -20,6 +20,7 @@ from fslcore.classifier.trials import (
     SUPPORT,
     VALUES_AT_ONCE,
     Index,
+    evenly,
     left_out,
     places_of,
     trials,
@@ -29,6 +30,7 @@ from fslcore.evaluation.intervals import agree
 
 _BINS = 15  # of the calibration error, as in Guo et al. (2017)
 _HALVINGS = 100
+_MOST_IMAGES = 10_000  # for one number, the temperature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,14 +152,11 @@ def tempered(rule: Rule, state: State, embeddings: FloatArray | None, labels: Se
             "support set", "must have 2 or more labels for probabilities to be calibrated", described="one"
         )
     if embeddings is None:
-        # Enough images of labels of two or more, evenly over the labels, for a matrix of bounded size.
-        order, _ = state.by_label()
-        rows = np.arange(len(state)) if order is None else order
+        # As many as a matrix of bounded size has room for.
+        rows = evenly(state, min(_MOST_IMAGES, max(1, VALUES_AT_ONCE // len(state.labels))))
         rows = rows[state.counts[state.numbers[rows]] > 1]
-        rows = rows[:: max(1, -(-len(rows) * len(state.labels) // VALUES_AT_ONCE))]
         images_from = SUPPORT
         if len(rows):
-            rows = rows.astype(np.intp)
             found, each = zip(*left_out(rule, state, rows), strict=True)
             truth, scores = state.numbers[np.concatenate(found)].astype(np.intp), np.concatenate(each)
         else:
@@ -220,7 +219,7 @@ def fitted_temperature(scores: npt.ArrayLike, truth: Index) -> float:
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return 2 / (low + high)
+    return float(2 / (low + high))
 
 
 def cross_entropy(scores: npt.ArrayLike, truth: Index, temperature: float) -> float:

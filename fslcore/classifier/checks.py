@@ -199,6 +199,8 @@ class Checks:
             assert answer is not None
             place, other = self._state.number(label), self._state.number(answer)
             wrong = np.flatnonzero((self.confusion.true == place) & (self.confusion.answers == other))
+            if self._queries is None:
+                wrong = wrong[self._state.pictured[self._rows[wrong]]]
             support = np.flatnonzero((self._state.numbers == other) & self._state.pictured)
             asked = self._asked_pictures
             rows.append(
@@ -250,9 +252,10 @@ def checked(
             "must be labels of this support set",
             described=f"{labels[strange[0]]!r} at {strange[0]}",
         )
-    found = (
-        answered_by_the_rest(rule, state) if embeddings is None else answered(rule, state, embeddings, places)
-    )
+    if embeddings is None:
+        rows, found = answered_by_the_rest(rule, state)
+    else:
+        rows, found = np.arange(len(labels)), answered(rule, state, embeddings, places)
     there = np.flatnonzero(~np.isnan(found.own_score))
     shown = np.flatnonzero(state.pictured) if state.pictures is not None else np.zeros(0, np.intp)
     kept = np.zeros((0, 1, 1, 1), np.uint8) if state.pictures is None else state.pictures[shown]
@@ -273,7 +276,7 @@ def checked(
         similarity=similarity,
         _state=state,
         _queries=pictures,
-        _rows=there,
+        _rows=rows[there],
     )
 
 

@@ -25,6 +25,7 @@ Index = npt.NDArray[np.intp]
 IMAGES, SUPPORT, LEFT_OUT = "images", "support images, each left out of its label", "labels left out"
 VALUES_AT_ONCE = 1 << 24  # of queries x labels: 64 MB
 _FOLDS = 10  # of a set that is fitted anew without some of its images
+_MOST_LEFT_OUT = 10_000  # support images; more of them would take minutes
 _ROWS_AT_ONCE = 4096  # of the sets from which one image of a label is left out
 
 
@@ -106,7 +107,7 @@ def trials(rule: Rule, state: State, embeddings: FloatArray | None, labels: Sequ
     inside = places >= 0
     known_from, known = IMAGES, Answered._make(part[inside] for part in found)
     if not inside.any():
-        known_from, known = SUPPORT, answered_by_the_rest(rule, state)
+        known_from, (_, known) = SUPPORT, answered_by_the_rest(rule, state)
     if inside.all():
         if len(state.labels) < 2:
             raise ArgumentError(
@@ -168,16 +169,28 @@ def answered(rule: Rule, state: State, embeddings: FloatArray | None, own: Index
     return _joined(parts)
 
 
-def answered_by_the_rest(rule: Rule, state: State) -> Answered:
-    """The answers to the support images, each by the set without it, in the order of the support."""
+def answered_by_the_rest(rule: Rule, state: State) -> tuple[Index, Answered]:
+    """The answers to the support images, each by the set without it.
+
+    Returns:
+        Their rows, ascending: all, or 10,000 of more, as evenly over the labels as can be; and the answers.
+    """
     check_not_empty(state)
     numbers = state.numbers.astype(np.intp)
     parts, order = [], []
-    for chosen, scores in left_out(rule, state, np.arange(len(state))):
+    for chosen, scores in left_out(rule, state, evenly(state, _MOST_LEFT_OUT)):
         parts.append(_answers(scores, numbers[chosen]))
         order.append(chosen)
-    back = np.argsort(np.concatenate(order))
-    return Answered._make(part[back] for part in _joined(parts))
+    rows = np.concatenate(order)
+    back = np.argsort(rows)
+    return rows[back], Answered._make(part[back] for part in _joined(parts))
+
+
+def evenly(state: State, most: int) -> Index:
+    """Rows of the support, label by label: all of them, or every second, third, ... if there are more."""
+    order, _ = state.by_label()
+    rows = np.arange(len(state)) if order is None else order
+    return rows[:: max(1, -(-len(rows) // most))].astype(np.intp)
 
 
 def scores_labels_alone(rule: Rule) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +16,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.cli import shared
 from fslcore.cli.progress import Bar
 from fslcore.cli.startup import quietly
+from fslcore.serving import running
 
 if TYPE_CHECKING:
     from fslcore.classifier import SupportSet
@@ -145,11 +145,22 @@ def show(text: str) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One command at a time changes a support set: the second one waits for the first."""
-    number = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
+    """One command at a time changes a support set: the second one waits for the first.
+
+    Raises:
+        ArgumentError: The set is being served: the service would write over the change.
+    """
+    with open(folder / _LOCK, "ab") as ours, open(folder / running.LOCK, "ab") as of_service:
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(number, fcntl.LOCK_EX)
+            fcntl.flock(ours, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(of_service, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArgumentError(
+                "folder",
+                "must be changed through its service while it is served",
+                described=f"{folder}, which is served",
+            ) from None
+        except OSError:
+            pass
         yield
-    finally:
-        os.close(number)

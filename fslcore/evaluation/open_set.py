@@ -248,15 +248,16 @@ def threshold_for(
 ) -> Threshold:
     """The threshold that accepts an unknown query with a probability of at most `false_accept_rate`.
 
-    Of n unknown queries it accepts so many that another one, drawn as they were, is accepted with at most
-    this probability, whatever the distribution of the scores: k of n with k + 1 <= rate * (n + 1) (Vovk,
-    Gammerman & Shafer 2005, proposition 2.3). It lies in the middle between two scores that occur, so that
-    rounding does not change an answer.
+    Of n unknown queries it accepts so many that another one is accepted with at most this probability,
+    whatever the distribution of the scores, if all are drawn independently: k of n with
+    k + 1 <= rate * (n + 1) (Vovk, Gammerman & Shafer 2005, proposition 2.3). Queries of few labels are not:
+    those of a new label may be accepted more often. The threshold lies in the middle between two scores that
+    occur, so that rounding does not change an answer.
 
     Args:
         unknown: the best score of each unknown query, `[M]`; larger = more alike.
         false_accept_rate: above 0 and below 1.
-        labels: the label of each query, integers `[M]`; None: each is of a label of its own.
+        labels: the label of each query, integers `[M]`, for the interval; None: each has a label of its own.
 
     Raises:
         ArgumentError: the rate is out of range, or too small for so few queries.

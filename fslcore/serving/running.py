@@ -18,7 +18,7 @@ from fslcore.arguments import ArgumentError
 from fslcore.serving.limits import Limits
 
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
-_LOCK = "serving.lock"
+LOCK = "serving.lock"
 _LEAST_TOKEN = 16
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -187,7 +187,7 @@ def _alone(folder: Path, read_only: bool) -> Iterator[None]:
     if read_only or not folder.is_dir():  # what is wrong with the folder is said by who reads it
         yield
         return
-    with open(folder / _LOCK, "ab") as file:
+    with open(folder / LOCK, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

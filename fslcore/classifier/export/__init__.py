@@ -4,6 +4,6 @@
 `write` is what `SupportSet.export` and `fslcore export` call.
 """
 
-from fslcore.classifier.export.writing import FORMATS, Differs, Export, write
+from fslcore.classifier.export.writing import DESCRIPTION, FORMATS, Differs, Export, write
 
-__all__ = ["FORMATS", "Differs", "Export", "write"]
+__all__ = ["DESCRIPTION", "FORMATS", "Differs", "Export", "write"]

@@ -135,8 +135,8 @@ def _of_learner(model: Any) -> Callable[[Tensor, Tensor], Tensor]:
     if isinstance(kernel, str):
         return lambda queries, rows: sign * twins.pairwise(queries, rows, kernel)
     if type(kernel) is DenseSigmoid:
-        weights = tf.constant(np.array(kernel.kernel, np.float32))
-        bias = 0.0 if kernel.bias is None else float(np.array(kernel.bias))
+        weights = tf.constant(kernel.kernel.numpy())
+        bias = 0.0 if kernel.bias is None else float(kernel.bias.numpy())
         return lambda queries, rows: (
             sign
             * twins.pairwise(
@@ -180,7 +180,8 @@ def _mean(values: Tensor, there: Tensor | None) -> Tensor:
 
 def _mean_of_best(values: Tensor, there: Tensor | None, k: int) -> Tensor:
     k = min(k, values.shape[2])
-    least = values if there is None else tf.where(there, values, -np.inf)
+    # Without infinities, which ONNX multiplies by 0.
+    least = values if there is None else tf.where(there, values, values.dtype.min)
     best = tf.math.top_k(least, k, sorted=there is not None).values
     if there is None:
         return tf.reduce_mean(best, axis=2)
@@ -189,8 +190,11 @@ def _mean_of_best(values: Tensor, there: Tensor | None, k: int) -> Tensor:
 
 
 def _attention(values: Tensor, there: Tensor | None) -> Tensor:
-    logits = values if there is None else tf.where(there, values, -np.inf)
-    return tf.nn.log_softmax(tf.reduce_logsumexp(logits, axis=2), axis=1)
+    largest = tf.reduce_max(values, axis=2, keepdims=True)
+    shares = tf.exp(values - largest)
+    # Without infinities, which LiteRT multiplies by 0.
+    own = shares if there is None else shares * tf.cast(there, tf.float32)
+    return tf.nn.log_softmax(tf.math.log(tf.reduce_sum(own, axis=2)) + largest[..., 0], axis=1)
 
 
 def _counts(there: Tensor) -> Tensor:
