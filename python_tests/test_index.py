@@ -286,6 +286,7 @@ import json, sys
 import numpy as np
 from fslcore.classifier.index import ExactIndex, ShardedIndex, on_ray
 vectors, queries = (np.random.default_rng(s).integers(-8, 9, (n, 6)) for s, n in ((0, 200), (1, 9)))
+assert "tensorflow" not in sys.modules
 index = ShardedIndex(on_ray(lambda: ExactIndex(6), 2, num_cpus=0))
 index.add(np.arange(200), vectors, [int(i) % 3 for i in range(200)])
 index.remove(label=2)

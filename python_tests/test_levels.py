@@ -126,6 +126,7 @@ CASES = {
         for mining in kernels.MININGS
         for case, call in TRIPLET_CASES.items()
     },
+    "nearest": lambda: kernels.nearest(X, np.concatenate([Y] * 5), 7),
     "sample_episodes": lambda: [kernels.sample_episodes(np.arange(400) % 40, 5, 1, 5, 300, 1)],
     "gather_images": lambda: [kernels.gather_images(STORE, DRAWN, DRAWN % 4)],
 }
@@ -224,6 +225,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
         ),
         pytest.param(8192, 32, "k.mine_semihard(x, labels)", id="mining without a matrix of distances"),
         pytest.param(8192, 32, "k.triplet_hard(x, labels)", id="hard triplets without a matrix of distances"),
+        pytest.param(8192, 32, "k.nearest(x, x, 10)", id="nearest rows without a matrix of distances"),
+        # The rows take 49 MiB.
+        pytest.param(200_000, 64, "k.nearest(x[:1], x, 10)", id="nearest rows without a copy of them"),
         # The differences of all pairs would take 2 GiB.
         pytest.param(512, 2048, "k.pairwise(x, metric='manhattan')", id="pairwise without differences"),
         pytest.param(

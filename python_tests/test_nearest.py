@@ -9,6 +9,7 @@ from asserts import assert_bit_identical, float32_exactly, gamma, pairwise_toler
 from hypothesis import given
 from hypothesis import strategies as st
 from inputs import integers, normal, signs
+from routes import MODES, name
 
 from fslcore import kernels
 from fslcore.arguments import SEARCH_METRICS
@@ -215,3 +216,48 @@ def test_wrong_arguments(backend, changes, message):
     arguments = {"queries": np.zeros((2, 3)), "rows": np.zeros((4, 3)), "k": 1, "metric": "dot", **changes}
     with pytest.raises(backend.errors, match=message):
         backend.nearest(**arguments)
+
+
+# TensorFlow ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [MODES[0], MODES[3]], ids=name)
+@each_metric
+def test_the_gradient(mode, metric):
+    import tensorflow as tf
+
+    from fslcore import ops
+
+    x, y, upstream = normal(0, 6, 5), normal(1, 40, 5), normal(2, 6, 3)
+
+    def gradients(queries, rows):
+        with tf.GradientTape() as tape:
+            tape.watch((queries, rows))
+            score = tf.reduce_sum(ops.nearest(queries, rows, 3, metric).values * upstream)
+        return [tf.convert_to_tensor(part) for part in tape.gradient(score, (queries, rows))]
+
+    got = mode(gradients)(tf.constant(x), tf.constant(y))
+    spread = np.zeros((6, 40))
+    np.put_along_axis(spread, kernels.nearest(x, y, 3, metric).indices.astype(int), upstream, axis=1)
+    want = oracles.pairwise_grad(x, y, spread, metric)
+    np.testing.assert_allclose(got[0], want.x, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got[1], want.y, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_a_dynamic_size_inside_xla():
+    import tensorflow as tf
+
+    from fslcore import ops
+
+    x, y = integers(0, 9, 4), integers(1, 50, 4)
+    kept, asked = y[:, 0] > 0, x[:, 0] < 3
+
+    @tf.function(jit_compile=True)
+    def search(queries, rows):
+        chosen = ops.nearest(tf.boolean_mask(queries, asked), tf.boolean_mask(rows, kept), 5)
+        return tf.reduce_sum(chosen.values), tf.reduce_sum(chosen.indices), tf.shape(chosen.indices)[0]
+
+    # Zeros stand behind the rows that are real, and would be among the nearest.
+    values, indices = oracles_search.nearest(x[asked], y[kept], 5)
+    got = [int(part) for part in search(tf.constant(x), tf.constant(y))]
+    assert got == [values.sum(), indices.sum(), np.count_nonzero(asked)]

@@ -95,7 +95,7 @@ def test_the_mean_does_not_depend_on_how_many_images_come_at_once():
     np.testing.assert_array_equal(at_once.prototypes, one_by_one.prototypes)
 
 
-@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("grouped", [True, False, "alike"])
 @pytest.mark.parametrize("count", [1, 40])
 @pytest.mark.parametrize("metric", PLAIN_METRICS)
 @pytest.mark.parametrize("rule", RULES)
@@ -104,7 +104,7 @@ def test_scores_are_those_of_loops(rule, metric, count, grouped):
     for step, (label, size) in enumerate([("a", 1), ("b", 5), ("a", 3), ("c", 2), ("b", 1)]):
         if grouped and label in expected.images:
             continue
-        rows = rows_of(step, size)
+        rows = rows_of(step, 4 if grouped == "alike" else size)
         expected.add(label, rows)
         state = added(state, [Examples(label, rows)])
     queries = np.concatenate([state.rows[:1], rows_of(9, count)])[:count]  # the first is a support image
@@ -179,7 +179,10 @@ def test_equal_scores_go_to_the_label_that_was_added_first():
     assert answering.answers(scores, state, 9, False)[0].tolist() == [["b", "a", "c"]]
     assert answering.answers(scores, state, None, False)[0].tolist() == ["b"]
     assert answering.ranked(scores, 2).tolist() == [[0, 1]]
-    assert answering.ranked(np.zeros((2, 300), np.float32), 300).tolist() == [list(range(300))] * 2
+    many = np.random.default_rng(0).integers(0, 30, (3, 400)).astype(np.float32)
+    for top in (2, 9, 20, 21, 399, 400):  # near both ways of finding them
+        right = [sorted(range(400), key=lambda i, row=row: (-row[i], i))[:top] for row in many]
+        assert answering.ranked(many, top).tolist() == right
 
 
 def test_probabilities_sum_to_1_and_follow_the_temperature():

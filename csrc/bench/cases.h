@@ -33,6 +33,7 @@ using MakeCase = std::function<Case()>;
 std::vector<MakeCase> PairwiseCases();
 std::vector<MakeCase> TripletCases();
 std::vector<MakeCase> EpisodeCases();
+std::vector<MakeCase> SearchCases();
 
 // A call on one input, and all the memory that it writes, the workspace included.
 struct Repeated {
@@ -51,6 +52,7 @@ using MakeRepeated = std::function<Repeated()>;
 std::vector<MakeRepeated> PairwiseRepeats();
 std::vector<MakeRepeated> TripletRepeats();
 std::vector<MakeRepeated> EpisodeRepeats();
+std::vector<MakeRepeated> SearchRepeats();
 
 template <class T>
 Repeated::Written Result(const Buffer<T>& buffer) {

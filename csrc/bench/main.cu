@@ -74,7 +74,7 @@ std::vector<Check> RunChecks() {
 
 std::vector<Repetition> RepeatAll(int repeats) {
   std::vector<Repetition> made;
-  for (const auto& all : {PairwiseRepeats(), TripletRepeats(), EpisodeRepeats()})
+  for (const auto& all : {PairwiseRepeats(), TripletRepeats(), EpisodeRepeats(), SearchRepeats()})
     for (const MakeRepeated& make : all) {
       made.push_back(Repeat(make(), repeats));
       Print(made.back());
@@ -96,7 +96,7 @@ double RivalMilliseconds(const Timer& timer, const Rival& rival) {
 std::vector<Timing> TimeAll(const Timer& timer, const Limits& limits) {
   std::vector<Timing> timings;
   PrintTimingHead();
-  for (const auto& all : {PairwiseCases(), TripletCases(), EpisodeCases()})
+  for (const auto& all : {PairwiseCases(), TripletCases(), EpisodeCases(), SearchCases()})
     for (const MakeCase& make : all) {
       const Case made = make();
       Timing timing = {made.name, made.work, timer.Milliseconds(made.run), made.bar, std::nullopt};

@@ -11,6 +11,8 @@ from fslcore.classifier.comparing import DISTANCES
 from fslcore.classifier.rules import Rule
 from fslcore.classifier.state import FloatArray, State
 
+_MANY = 16  # times as many labels as answers: sorting all of them would take longer than finding the answers
+
 
 def check_not_empty(state: State) -> None:
     """Raises ArgumentError for a support set without labels."""
@@ -92,7 +94,14 @@ def ranked(scores: FloatArray, top: int) -> npt.NDArray[np.intp]:
     """The places of the largest scores of each row, [n, min(top, C)]; of equal ones the first comes first."""
     if top == 1:
         return scores.argmax(axis=1)[:, np.newaxis]
-    return np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    if scores.shape[1] < _MANY * top:
+        return np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    places = np.empty((len(scores), top), np.intp)
+    for row, out in zip(scores, places, strict=True):
+        # Those that reach the score of the last one: more than `top` if others are equal to it.
+        reach = np.flatnonzero(row >= np.partition(row, -top)[-top])
+        out[:] = reach[np.argsort(-row[reach], kind="stable")[:top]]
+    return places
 
 
 def as_probabilities(scores: FloatArray, temperature: float) -> FloatArray:

@@ -83,24 +83,28 @@ def _comparison(name: str, model: Any) -> tuple[Compare, str, str]:
             name,
         )
     kernel: Any = model.gram.kernel
-    sign = np.float32(1 if model.larger_is_alike else -1)
     if isinstance(kernel, str):
-        usual = model.larger_is_alike == (kernel == "dot")
-        measure = kernel if usual else f"minus {kernel}"
-        return lambda q, rows: sign * kernels.pairwise(q, rows, kernel), measure, model.shots
+        if model.larger_is_alike == (kernel == "dot"):
+            return partial(alike, metric=kernel), kernel, model.shots
+        return lambda q, rows: -alike(q, rows, kernel), f"minus {kernel}", model.shots
+    sign = np.float32(1 if model.larger_is_alike else -1)
     if type(kernel) is DenseSigmoid and kernel.built:
         weights = np.array(kernel.kernel.numpy(), np.float32)
         bias = 0.0 if kernel.bias is None else float(kernel.bias.numpy())
 
         def weighted(queries: FloatArray, rows: FloatArray) -> FloatArray:
-            return sign * kernels.pairwise(
-                queries,
-                rows,
+            # The core divides the rows of its first argument among the threads; the kernel is symmetric.
+            swapped = len(queries) < len(rows)
+            first, second = (rows, queries) if swapped else (queries, rows)
+            values = sign * kernels.pairwise(
+                first,
+                second,
                 "weighted_manhattan",
                 weights=weights,
                 bias=bias,
                 activation=kernel.activation,
             )
+            return values.T if swapped else values
 
         return weighted, kernel.name, model.shots
 

@@ -13,6 +13,7 @@ Kernel       what the learner was trained with, such as the kernel of `Siamese`
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from fslcore.arguments import ArgumentError, check_at_least, check_one_of
 from fslcore.classifier.comparing import PLAIN_METRICS, alike, alike_supports
 from fslcore.classifier.state import FloatArray, State
 
+_FEW_EACH = 16  # images of each label
 _VALUES_AT_ONCE = 1 << 24  # of queries x supports: 64 MB
 
 
@@ -248,6 +250,12 @@ def mean(values: FloatArray, starts: npt.NDArray[np.int64]) -> FloatArray:
 
 def _reduced(ufunc: np.ufunc, values: Any, starts: npt.NDArray[np.int64], dtype: Any = None) -> Any:
     """`ufunc.reduceat` along the supports, in the order in which the values lie in memory."""
+    supports, labels = values.shape[1], len(starts)
+    each = supports // labels
+    if each <= _FEW_EACH and each * labels == supports and np.array_equal(starts, np.arange(labels) * each):
+        # `reduceat` takes longer per label than an operation per image.
+        parts = values.reshape(len(values), labels, each).astype(dtype or values.dtype, copy=False)
+        return functools.reduce(ufunc, (parts[:, :, i] for i in range(1, each)), parts[:, :, 0])
     if values.flags.c_contiguous:
         return ufunc.reduceat(values, starts, axis=1, dtype=dtype)
     return ufunc.reduceat(values.T, starts, axis=0, dtype=dtype).T

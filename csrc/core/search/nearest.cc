@@ -110,6 +110,7 @@ class Searcher {
         scales_(kBlockRows),
         offsets_(kBlockRows),
         squares_(kBlockRows),
+        magnitudes_(kBlockRows),
         unit_(metric == Metric::kCosine ? rows.cols : 0),
         found_(kBlockRows * panel_) {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -172,13 +173,32 @@ class Searcher {
     }
   }
 
+  // By squares_, for manhattan by sums. The loops over rows become vectors.
   void JudgeRows(Matrix<const float> block) {
+    switch (metric_) {
+      case Metric::kCosine:
+        return Judge<Metric::kCosine>(block);
+      case Metric::kDot:
+        return Judge<Metric::kDot>(block);
+      case Metric::kManhattan:
+        for (int64_t r = 0; r < block.rows; ++r)
+          simd::Pairwise().sums(block.row(r), block.cols, squares_.get() + r, magnitudes_.get() + r);
+        return Judge<Metric::kManhattan>(block);
+      case Metric::kChebyshev:
+        return Judge<Metric::kChebyshev>(block);
+      default:
+        return Judge<Metric::kSqeuclidean>(block);
+    }
+  }
+
+  template <Metric kMetric>
+  void Judge(Matrix<const float> block) {
+    const float *squares = squares_.get(), *magnitudes = magnitudes_.get();
+    float *scales = scales_.get(), *offsets = offsets_.get();
     for (int64_t r = 0; r < block.rows; ++r) {
-      float square = squares_[r], magnitude = 0.0f;
-      if (metric_ == Metric::kManhattan) simd::Pairwise().sums(block.row(r), block.cols, &square, &magnitude);
-      const search::OfRow terms = search::RowTerms(metric_, block.cols, square, magnitude);
-      scales_[r] = terms.scale;
-      offsets_[r] = terms.offset;
+      const search::OfRow terms = search::RowTerms(kMetric, block.cols, squares[r], magnitudes[r]);
+      scales[r] = terms.scale;
+      offsets[r] = terms.offset;
     }
   }
 
@@ -201,7 +221,7 @@ class Searcher {
   search::NearestLists lists_;
   int64_t panel_;
   bool is_few_;
-  Scratch<float> limits_, tiles_, sums_, bounds_, scales_, offsets_, squares_, unit_;
+  Scratch<float> limits_, tiles_, sums_, bounds_, scales_, offsets_, squares_, magnitudes_, unit_;
   Scratch<int32_t> found_;
 };
 
