@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from fslcore.plots.texts import literal, short
 # More labels than this cannot be read, nor more numbers in the cells.
 _MOST_LABELS = 30
 _MOST_NUMBERS = 20
+_LETTERS = 15  # of a line below a picture
 
 
 def confusion_matrix(
@@ -104,13 +106,14 @@ def picture_rows(
     pictures = [picture for row in rows for picture, _ in row]
     drawing = sum(map(np.count_nonzero, pictures)) < sum(each.size for each in pictures) / 2
     most = max(map(len, rows))
-    figure = blank_figure((1.05 * most + 3.4, 1.2 * len(rows) + 0.7), title)
+    figure = blank_figure((1.05 * most + 3.4, 1.45 * len(rows) + 0.7), title)
     grid = figure.add_gridspec(len(rows), most + 1, width_ratios=[*[1] * most, 2.8])
     for number, (row, note) in enumerate(zip(rows, notes, strict=True)):
         for column, (picture, name) in enumerate(row):
             panel = figure.add_subplot(grid[number, column])
             panel_image(panel, picture / 255, LIGHT_GRAY, 1.0, drawing)
-            panel.set_xlabel(short(name), fontsize=8, labelpad=1)
+            below = textwrap.fill(short(name), _LETTERS, max_lines=3, placeholder=" …")
+            panel.set_xlabel(below, fontsize=7, labelpad=1)
             literal(panel.xaxis.label)
         beside = figure.add_subplot(grid[number, most])
         beside.axis("off")
