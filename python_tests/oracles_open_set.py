@@ -86,6 +86,22 @@ def accepted_at_most(unknown: Sequence[float], rate: float) -> int:
     return max((k for k in range(n) if (k + 1) / (n + 1) <= rate + 1e-12), default=-1)
 
 
+def accepted_of_labels(unknown: Sequence[float], labels: Sequence[int], rate: float) -> int:
+    """The same for queries of labels: k of all others accept at most rate * (n + 1) of those left out."""
+    n = len(unknown)
+    pairs = list(zip(unknown, labels, strict=True))
+
+    def accepted(k: int) -> int:
+        total = 0
+        for score, label in pairs:
+            better = sorted((other for other, its in pairs if its != label), reverse=True)
+            total += k >= len(better) or score > better[k]
+        return total
+
+    fits = [k for k in range(n) if k + 1 <= rate * (n + 1) + 1e-9 and accepted(k) <= rate * (n + 1) + 1e-9]
+    return max(fits, default=-1)
+
+
 def cross_entropy(scores: Sequence[Sequence[float]], truth: Sequence[int], temperature: float) -> float:
     """Mean -log softmax(scores / temperature) of the truth, whose weight is 1 - e with e = 1 / (n + 2)."""
     wrong = 1 / (len(truth) + 2)

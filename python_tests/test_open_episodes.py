@@ -67,14 +67,18 @@ def by_a_loop(store, n_way, k_shot, n_query, episodes, seed, rate):
                 if number < n_way:
                     right.append(int(np.argmax(scores)) == number)
         half = n_way // 2 * n_query
-        taken = oracles.accepted_at_most(best[False][:half], rate)
+        labels = [i // n_query for i in range(half)]
+        taken = oracles.accepted_of_labels(best[False][:half], labels, rate)
         falling = sorted(best[False][:half], reverse=True)
         threshold = (falling[taken] + falling[taken - 1]) / 2
+        if taken == 0:
+            threshold = float(np.nextafter(np.float32(falling[0]), np.float32(np.inf)))
         rows.append(
             {
                 "auroc": oracles.auroc(best[True], best[False]),
                 "fpr_at_95_tpr": oracles.false_positives_at(best[True], best[False]),
                 "accuracy": np.mean(right),
+                "has_threshold": taken >= 0,
                 "threshold": threshold,
                 "known": best[True],
                 "rest": best[False][half:],
@@ -88,13 +92,15 @@ def by_a_loop(store, n_way, k_shot, n_query, episodes, seed, rate):
 def test_the_figures_are_those_of_a_loop_over_episodes_and_queries(store, learner):
     done = []
     found = evaluate_open(
-        learner, store, 4, 2, 5, episodes=6, seed=3, false_accept_rate=0.2, progress=done.append
+        learner, store, 4, 2, 5, episodes=6, seed=3, false_accept_rate=0.4, progress=done.append
     )
-    rows = by_a_loop(store, 4, 2, 5, 6, 3, 0.2)
+    rows = by_a_loop(store, 4, 2, 5, 6, 3, 0.4)
     for name in ("auroc", "fpr_at_95_tpr", "accuracy"):
         values = [row[name] for row in rows]
         assert getattr(found, name).value == pytest.approx(np.mean(values), rel=1e-12), name
         assert getattr(found, name).ci95 == pytest.approx(1.96 * np.std(values, ddof=1) / 6**0.5, rel=1e-12)
+    rows = [row for row in rows if row["has_threshold"]]
+    assert found.thresholds == len(rows) >= 3
     accepted = [np.array(row["known"]) >= row["threshold"] for row in rows]
     wrongly = [np.array(row["rest"]) >= row["threshold"] for row in rows]
     correct = [taken & row["right"] for taken, row in zip(accepted, rows, strict=True)]
@@ -124,8 +130,10 @@ def test_without_enough_unknown_images_there_is_no_threshold(store):
     few = evaluate_open(PixelNearestNeighbour(), store, 4, 1, 5, 2, false_accept_rate=0.01)
     assert few.auroc.value > 0.5
     assert (few.accepted, few.false_accepts, few.recall, few.precision, few.kept) == (None,) * 5
-    enough = evaluate_open(PixelNearestNeighbour(), store, 4, 1, 5, 2, false_accept_rate=0.1)
+    assert few.thresholds == 0
+    enough = evaluate_open(PixelNearestNeighbour(), store, 4, 1, 5, 2, false_accept_rate=0.5)
     assert enough.false_accepts is not None
+    assert enough.thresholds == 2
 
 
 def test_one_episode_has_no_interval(store):

@@ -143,6 +143,38 @@ def test_a_threshold_accepts_as_many_as_the_rate_allows(rate, count):
     assert found.low <= found.value <= found.high
 
 
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.3, 0.7])
+@pytest.mark.parametrize("sizes", [[1] * 60, [5] * 12, [20, 10, 5, 3, *[1] * 22], [30, 30]])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 5.0])
+def test_a_threshold_is_made_for_labels_that_are_left_out(rate, sizes, spread):
+    """Images of a label resemble each other by `spread`; some scores are equal."""
+    rng = np.random.default_rng(6)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    unknown = np.round(rng.normal(size=len(labels)) + spread * rng.normal(size=len(sizes))[labels], 1)
+    order = rng.permutation(len(labels))
+    unknown, labels = unknown[order], labels[order]
+    taken = oracles.accepted_of_labels(unknown.tolist(), labels.tolist(), rate)
+    if taken < 0:
+        with pytest.raises(ArgumentError, match=r"must be at least .* with 60 images of unknown labels"):
+            open_set.threshold_for(unknown, rate, labels)
+        return
+    refused = np.sort(unknown)[::-1][taken]
+    found = open_set.threshold_for(unknown, rate, labels)
+    assert (unknown >= found.value).tolist() == (unknown > refused).tolist()
+
+
+def test_images_of_new_labels_are_accepted_as_often_as_asked_for():
+    """2,000 thresholds of 30 labels with 10 images each, and as many images of 30 further labels."""
+    rng = np.random.default_rng(5)
+    labels, rates = np.repeat(np.arange(30), 10), []
+    for _ in range(2000):
+        unknown, others = rng.normal(size=(2, 300)) + rng.normal(size=(2, 30))[:, labels]
+        rates.append((others >= open_set.threshold_for(unknown, 0.05, labels).value).mean())
+    error = np.std(rates) / math.sqrt(2000)
+    # Of 301 allowed acceptances of .05, the whole number below: at least 14 / 301.
+    assert 14 / 301 - 3 * error < np.mean(rates) < 0.05 + 3 * error
+
+
 def test_ties_at_the_threshold_are_refused_together():
     unknown = np.array([5.0, *[3.0] * 20, *[1.0] * 79])
     found = open_set.threshold_for(unknown, 0.1)
@@ -185,6 +217,13 @@ def test_a_rate_that_cannot_be_promised_is_refused(count, rate, message):
     with pytest.raises(ArgumentError, match=message) as error:
         open_set.threshold_for(np.arange(count), rate)
     assert error.value.argument == "false_accept_rate"
+
+
+def test_a_label_that_is_better_than_all_others_is_refused():
+    unknown, labels = np.array([9.0, 9, 9, *range(8)]), np.array([0, 0, 0, *range(1, 9)])
+    with pytest.raises(ArgumentError, match=r"at least 3/12 .* \(3 of one label have better scores than all"):
+        open_set.threshold_for(unknown, 0.2, labels)
+    assert open_set.threshold_for(unknown, 0.25, labels).value > 9
 
 
 # ---- the report

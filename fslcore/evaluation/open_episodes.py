@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -36,9 +37,10 @@ class OpenReport:
     """Figures over episodes in which half of the classes are known.
 
     The first three need no threshold. The others are those of a threshold that is made for
-    `false_accept_rate` with half of the unknown classes, and measured on the other half; they are None where
-    an episode has too few images for such a threshold. See `OpenSetReport` for their meaning; a third of the
-    queries behind `precision` are unknown, as near as the number of classes allows.
+    `false_accept_rate` with half of the unknown classes, and measured on the other half, over the episodes
+    whose images allow such a threshold (`thresholds`); they are None where none does. See `OpenSetReport` for
+    their meaning; a third of the queries behind `precision` are unknown, as near as the number of classes
+    allows.
 
     Attributes:
         auroc: mean over the episodes, with its confidence interval.
@@ -50,6 +52,7 @@ class OpenReport:
         precision: likewise; over the episodes in which anything is accepted.
         kept: the share of the episodes in which the rate that was measured and the one that was calibrated
             differ by no more than their 95 % intervals allow.
+        thresholds: the number of episodes with a threshold.
         false_accept_rate: what the thresholds were made for.
         n_way: known classes of an episode; there are as many unknown ones.
         k_shot: labelled examples per known class.
@@ -71,6 +74,7 @@ class OpenReport:
     recall: Mean | None
     precision: Mean | None
     kept: float | None
+    thresholds: int
     false_accept_rate: float
     n_way: int
     k_shot: int
@@ -163,6 +167,7 @@ def evaluate_open(
     return OpenReport(
         **{name: means.get(name) for name in FIGURES},  # type: ignore[arg-type]
         kept=float(np.mean(columns["kept"])) if columns["kept"] else None,
+        thresholds=len(columns["kept"]),
         false_accept_rate=rate,
         n_way=n_way,
         k_shot=k_shot,
@@ -177,11 +182,6 @@ def evaluate_open(
     )
 
 
-def queries_for(false_accept_rate: float) -> int:
-    """How many queries of unknown classes a threshold for this rate takes."""
-    return int(np.ceil(1 / false_accept_rate - 1 - 1e-9))
-
-
 def _measure(
     scores: npt.NDArray[np.float64], n_way: int, n_query: int, rate: float, columns: dict[str, list[float]]
 ) -> None:
@@ -190,8 +190,8 @@ def _measure(
     # Half of the unknown classes make the threshold: they are in the order in which they were drawn.
     calibrating = (n_way // 2) * n_query
     threshold = None
-    if calibrating >= queries_for(rate):
-        threshold = threshold_for(unknown[:calibrating], rate).value
+    with contextlib.suppress(ArgumentError):  # it has too few images or labels for one
+        threshold = threshold_for(unknown[:calibrating], rate, labels[:calibrating]).value
     whole = open_set_report(known, unknown, right, labels, labels + n_way)
     for name in ("auroc", "fpr_at_95_tpr", "accuracy"):
         columns[name].append(getattr(whole, name).value)

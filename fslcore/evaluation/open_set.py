@@ -248,37 +248,50 @@ def threshold_for(
 ) -> Threshold:
     """The threshold that accepts an unknown query with a probability of at most `false_accept_rate`.
 
-    Of n unknown queries it accepts so many that another one is accepted with at most this probability,
-    whatever the distribution of the scores, if all are drawn independently: k of n with
-    k + 1 <= rate * (n + 1) (Vovk, Gammerman & Shafer 2005, proposition 2.3). Queries of few labels are not:
-    those of a new label may be accepted more often. The threshold lies in the middle between two scores that
-    occur, so that rounding does not change an answer.
+    Queries of one label resemble each other, and those to come are of other labels. So each label is left
+    out: a threshold that accepts k queries of the others would accept some of its own. The largest k is taken
+    with which these are at most rate * (n + 1), of all n queries together. If each query has a label of its
+    own, that is k + 1 <= rate * (n + 1), with which another one is accepted with at most this probability,
+    whatever the distribution of the scores (Vovk, Gammerman & Shafer 2005, proposition 2.3). The threshold
+    lies in the middle between two scores that occur, so that rounding does not change an answer.
 
     Args:
         unknown: the best score of each unknown query, `[M]`; larger = more alike.
         false_accept_rate: above 0 and below 1.
-        labels: the label of each query, integers `[M]`, for the interval; None: each has a label of its own.
+        labels: the label of each query, integers `[M]`; None: each has a label of its own.
 
     Raises:
-        ArgumentError: the rate is out of range, or too small for so few queries.
+        ArgumentError: the rate is out of range, or too small for so few queries or labels.
     """
-    scores = np.sort(_scores("unknown", unknown))[::-1]
+    scores = _scores("unknown", unknown)
     groups = _labels("labels", labels, len(scores))
+    order = np.argsort(-scores, kind="stable")
+    scores, groups = scores[order], groups[order]
     rate = as_float("false_accept_rate", false_accept_rate)
     if not 0 < rate < 1:
         raise ArgumentError("false_accept_rate", "must be above 0 and below 1", false_accept_rate)
     count = len(scores)
-    taken = math.floor(rate * (count + 1) + _ROUNDING) - 1
-    if taken < 0:
+    allowed = rate * (count + 1) + _ROUNDING
+    least = _of_labels_left_out(scores, groups, 0)
+    if least > allowed:
+        few = f"a rate of {rate:g} needs {math.ceil(1 / rate - 1 - _ROUNDING):,}"
+        if least > 1:
+            few = f"{least} of one label have better scores than all others, so that more labels are needed"
         raise ArgumentError(
             "false_accept_rate",
-            f"must be at least 1/{count + 1} = {1 / (count + 1):.2g} with {count} images of unknown labels "
-            f"(a rate of {rate:g} needs {math.ceil(1 / rate - 1 - _ROUNDING):,})",
+            f"must be at least {least}/{count + 1} = {least / (count + 1):.2g} with {count} images of "
+            f"unknown labels ({few})",
             false_accept_rate,
         )
+    taken, too_many = 0, math.floor(allowed)
+    while too_many - taken > 1:
+        middle = (taken + too_many) // 2
+        if _of_labels_left_out(scores, groups, middle) <= allowed:
+            taken = middle
+        else:
+            too_many = middle
     value = _above(scores, taken)
-    order = np.argsort(-_scores("unknown", unknown), kind="stable")
-    accepted = share(scores >= value, groups[order])
+    accepted = share(scores >= value, groups)
     high = -1 if accepted.low <= 0 else math.floor(accepted.low * count)
     low = min(count, math.ceil(accepted.high * count))
     return Threshold(
@@ -286,6 +299,25 @@ def threshold_for(
         min(value, float(scores[-1]) if low == count else _above(scores, low)),
         math.inf if high < 1 else max(value, _above(scores, high)),
     )
+
+
+def _of_labels_left_out(scores: Scores, labels: Index, taken: int) -> int:
+    """How many queries are accepted, of each label by a threshold that accepts `taken` of the others.
+
+    Args:
+        scores: `[M]`, falling.
+        labels: `[M]`, the labels of the queries.
+        taken: 0 and more.
+    """
+    first = slice(taken + 1 + int(np.unique(labels, return_counts=True)[1].max()))
+    scores, labels = scores[first], labels[first]  # `taken + 1` of other labels than any are among these
+    accepted = 0
+    for label in np.unique(labels):
+        own = labels == label
+        others = scores[~own]
+        refused = others[taken] if taken < len(others) else -math.inf
+        accepted += int(np.count_nonzero(scores[own] > refused))
+    return accepted
 
 
 def _above(scores: Scores, taken: int) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fslcore import files
 from fslcore.arguments import ArgumentError, as_int64, check_at_least
 from fslcore.data import ImageStore
-from fslcore.evaluation import PixelNearestNeighbour, evaluate_open
-from fslcore.evaluation.open_episodes import queries_for
+from fslcore.evaluation import OpenReport, PixelNearestNeighbour, evaluate_open
 from fslcore.experiments import completion, folders, memory, runs
 from fslcore.experiments import parts as data_parts
 from fslcore.experiments.recipes.sizing import smallest_class, smallest_in_words
@@ -120,15 +120,8 @@ def evaluate_unknown(
             arguments = (test, report.n_way, *arguments[2:])
             measured.append(results.OpenResult(report, evaluate_open(PixelNearestNeighbour(), *arguments)))
     observer.measured_open(run, measured)
-    if measured[0].report.kept is None:
-        needed, there = (
-            queries_for(false_accept_rate),
-            measured[0].report.n_way // 2 * measured[0].report.n_query,
-        )
-        observer.noticed(
-            f"no threshold was made: a rate of {false_accept_rate:g} takes {needed:,} images of unknown "
-            f"classes, and half of those of an episode have {there:,}"
-        )
+    for sentence in filter(None, (_about_thresholds(result.report) for result in measured)):
+        observer.noticed(sentence)
     with completion.unsaved_if_failing(run.folder / runs.METRICS, observer):
         write_open(run, measured)
     _draw(run, measured, observer)
@@ -152,6 +145,19 @@ def write_open(run: Run, measured: Sequence[OpenResult]) -> None:
         new = {_protocol(entry) for entry in entries}
         kept = [entry for entry in results.kept_open_set(run.folder) if _protocol(entry) not in new]
         results.write_content(run, results.kept_results(run.folder), [*kept, *entries])
+
+
+def _about_thresholds(report: OpenReport) -> str | None:
+    """A sentence if there are episodes without a threshold."""
+    if report.thresholds == report.episodes:
+        return None
+    rate, half = report.false_accept_rate, report.n_way // 2
+    needed = math.ceil(1 / rate - 1 - 1e-9)
+    return (
+        f"{report.thresholds:,} of {report.episodes:,} {report.k_shot}-shot episodes have a threshold: a "
+        f"rate of {rate:g} takes {needed:,} images of unknown classes, or more where those of a class are "
+        f"alike, and half of those of an episode have {half * report.n_query:,}, of {half:,} classes"
+    )
 
 
 def _protocol(entry: dict[str, Any]) -> tuple[Any, ...]:
