@@ -24,7 +24,11 @@ from fslcore.experiments.renaming import renamed
 ROOT = typer.main.get_command(cli.app)
 COMMANDS: dict[str, Any] = {
     **{name: ROOT.commands[name] for name in ROOT.commands},
-    **{f"train {name}": ROOT.commands["train"].commands[name] for name in RECIPES},
+    **{
+        f"{group} {name}": one
+        for group in ROOT.commands
+        for name, one in getattr(ROOT.commands[group], "commands", {}).items()
+    },
 }
 OPTIONS = [
     (name, option)
@@ -47,7 +51,7 @@ def in_process(tmp_path, capsys, monkeypatch) -> Fslcore:
 def test_an_error_about_an_argument_names_the_option_as_it_is_typed(name, option):
     error = ArgumentError(option.name, f"must go with `{option.name}`", 3)
     message = str(flags._in_flags(error, COMMANDS[name].params))
-    typed = "--" + option.name.replace("_", "-")
+    typed = "--" + option.name.rstrip("_").replace("_", "-")
     assert message == f"{typed} must go with {typed}, received {typed} 3"
     assert typed in option.opts
 

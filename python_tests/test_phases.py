@@ -167,7 +167,7 @@ def test_a_run_is_opened_without_the_pretrained_weights(tmp_path, store, monkeyp
 
     monkeypatch.setattr(by_name, "pretrained_encoder", watched)
     opened = checkpoints.trained_learner(runs.Run(tmp_path, {}, recipe), (32, 32, 3))
-    assert asked == [("efficientnet-lite0", (32, 32, 3), None)]
+    assert asked == [("efficientnet-lite0", (32, 32, 3), None, ())]
     assert same(opened.encoder.weights, learner.encoder.weights)
 
 

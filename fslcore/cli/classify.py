@@ -28,7 +28,7 @@ def classify(
     support: classifiers.Support = None,
     rule: classifiers.Rule = None,
     top: Annotated[int, typer.Option(min=1, help="Labels to show for each picture.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Say what pictures show, by the labelled pictures of a support set.
 
@@ -43,7 +43,7 @@ def classify(
     prepared = classifiers.in_steps(opened, paths)
     scores = opened.scores(opened.embed(prepared))
     answers = _answers(scores, opened.snapshot(), top)
-    if as_json:
+    if json_:
         print(
             json.dumps(
                 [{"image": path, **answer} for path, answer in zip(paths, answers, strict=True)], indent=2

@@ -95,8 +95,11 @@ class Group(TyperGroup):
 
 
 def flag(name: str, value: Any = None) -> str:
-    """An option as it is typed: `inner_steps` is --inner-steps, and a `generator` of False --no-generator."""
-    return f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+    """An option as it is typed: `inner_steps` is --inner-steps, and a `generator` of False --no-generator.
+
+    A name such as `from_` is --from: Python has that word itself.
+    """
+    return f"--{'no-' if value is False else ''}{name.rstrip('_').replace('_', '-')}"
 
 
 def flag_and_value(name: str, value: Any) -> str:

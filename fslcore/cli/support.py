@@ -104,14 +104,14 @@ def remove(
 @app.command("list", cls=Command)
 def list_(
     folder: Set,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the labels of a support set, and how many pictures each has."""
     from fslcore.classifier import saving
 
     state, described = saving.read(folder)
     rule = described.get("rule", {}).get("name")
-    if as_json:
+    if json_:
         labels = [
             {"label": label, "pictures": count}
             for label, count in zip(state.labels, state.counts.tolist(), strict=True)

@@ -56,7 +56,7 @@ def check(
         Path | None,
         typer.Option(help="A folder for confusion.png, mistakes.png and duplicates.png.", show_default=False),
     ] = None,
-    as_json: Json = False,
+    json_: Json = False,
 ) -> None:
     """Look for faults: near-duplicates within and across labels, and labels that are taken for each other.
 
@@ -68,7 +68,7 @@ def check(
     asked, labels = _labelled(support, images) if images is not None else (None, None)
     found = support.check(asked, labels, similarity=SIMILARITY if similarity is None else similarity)
     drawn = [] if pictures is None else _draw(found, pictures)
-    if as_json:
+    if json_:
         print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
         return
     asked_for = f"{len(found.confusion.true):,} {found.asked}"
@@ -93,7 +93,7 @@ def calibrate(
     false_accept_rate: Annotated[
         float, typer.Option(help="The share of unknown pictures that may get a label.")
     ] = 0.01,
-    as_json: Json = False,
+    json_: Json = False,
 ) -> None:
     """Set the threshold below which the answer is "unknown", and calibrate the probabilities.
 
@@ -115,7 +115,7 @@ def calibrate(
         except ArgumentError as error:  # the threshold is worth keeping without them
             why = str(error)
         support.save(folder)
-    if as_json:
+    if json_:
         said = {**found.to_dict(), "temperature": support.temperature, "note": why or None}
         print(json.dumps(said, indent=2, allow_nan=False))
         return
