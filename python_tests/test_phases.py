@@ -227,6 +227,8 @@ def test_other_phases_are_refused(text):
         ),
         ({"encoder": "conv4"}, "phases must all be all for conv4, which begins with random weights"),
         ({"augment": "blur"}, "augment must be none, or one or more of"),
+        ({"encoder": "MobileNetV2", "taps": "stages"}, "taps must be last for MobileNetV2, received"),
+        ({"encoder": "conv4", "phases": None, "taps": "stages"}, "taps must be last for conv4"),
         ({"keep": "first"}, "keep must be one of best, last"),
     ],
     ids=str,
@@ -234,6 +236,19 @@ def test_other_phases_are_refused(text):
 def test_what_does_not_go_together_is_refused(chosen, message):
     with pytest.raises(ArgumentError, match=message):
         planned(**chosen)
+
+
+@pytest.mark.parametrize("encoder", ["conv4", "MobileNetV2", "efficientnet-lite0", "EfficientNet_Lite0"])
+@pytest.mark.parametrize("learner", ["siamese", "prototypical"])
+def test_emoji_have_defaults_of_their_own_where_the_stages_can_be_seen(learner, encoder):
+    emoji, others = (
+        choices.planned_recipe(learner, data, encoder=encoder, quick=False) for data in ("emoji", "photos")
+    )
+    is_lite = "lite" in encoder.lower()
+    assert (emoji.taps, others.taps) == ("stages" if is_lite else "last", "last")
+    assert (emoji.phases != others.phases) == is_lite
+    if is_lite:
+        assert choices.planned_recipe(learner, "emoji", encoder=encoder, taps="last").taps == "last"
 
 
 def test_a_network_that_does_not_exist_is_named():

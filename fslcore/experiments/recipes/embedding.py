@@ -50,6 +50,12 @@ class EmbeddingRecipe(Recipe):
         "steps_per_epoch": 20,
         "augment": "crop,turn,colour",
     }
+    # The same for a network whose stages can be seen, on data sets for which that is better. emoji are
+    # drawings, and there are 802 classes of them: with siamese, frozen 89.0 % of the validation, 20-way
+    # 1-shot, then 90.8 (at the rate 5e-4, after one epoch: 86.3).
+    stages_tuning: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "emoji": {"taps": "stages", "phases": "frozen:10:1e-3,all:10:1e-4", "steps_per_epoch": 40}
+    }
     quick_tuning: ClassVar[Mapping[str, Any]] = {"phases": "frozen:2:2e-3,all:1:5e-4", "steps_per_epoch": 5}
     head_scale: ClassVar[float] = 1.0
 
@@ -81,6 +87,8 @@ class EmbeddingRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.taps != "last" and not networks.has_stages(self.encoder):
+            raise ArgumentError("taps", f"must be last for {self.encoder}", self.taps)
         stages = phases.parsed(self.phases or "")
         if not stages:
             return
@@ -97,8 +105,10 @@ class EmbeddingRecipe(Recipe):
     def planned(cls: type[Self], dataset: str, quick: bool, chosen: Mapping[str, Any]) -> Self:
         """As for every recipe; a pretrained network has defaults of its own, and phases have their epochs."""
         defaults: dict[str, Any] = dict(cls.quick) if quick else {}
-        if networks.is_pretrained(chosen.get("encoder", "conv4")):
+        encoder = chosen.get("encoder", "conv4")
+        if networks.is_pretrained(encoder):
             defaults |= cls.tuning
+            defaults |= cls.stages_tuning.get(dataset, {}) if networks.has_stages(encoder) else {}
             defaults |= cls.quick_tuning if quick else {}
             alone = {"epochs", "learning_rate"} & chosen.keys()
             if alone and "phases" not in chosen:

@@ -31,11 +31,17 @@ class Sizes:
 
 _SIZES = {"conv4": Sizes(16, 28, 64), "resnet12": Sizes(16, 28, 64), "koch": Sizes(65, 105, 105)}
 _PRETRAINED = Sizes(32, 64, 128)
+_WITH_STAGES = "efficientnet-lite0"
 
 
 def is_pretrained(encoder: str) -> bool:
     """Whether a network has seen other images before."""
     return encoder not in _SIZES
+
+
+def has_stages(encoder: str) -> bool:
+    """Whether a network's stages can be seen beside its last layer."""
+    return encoder.lower().replace("_", "-") == _WITH_STAGES
 
 
 def sizes(encoder: str) -> Sizes:
