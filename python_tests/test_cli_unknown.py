@@ -12,14 +12,23 @@ from PIL import Image
 
 from fslcore.experiments import Run, evaluate_unknown, results, runs
 
-SMALL = ("--data", "letters", "--image-size", 16, "--way", 5, "--shot", 2, "--eval-episodes", 20)
-OPTIONS = ("--unknown", "--query", 4, "--episodes", 6, "--false-accept-rate", 0.2)
+SMALL = ("--data", "turned", "--image-size", 16, "--way", 5, "--shot", 2, "--eval-episodes", 20)
+OPTIONS = ("--unknown", "--query", 4, "--episodes", 6, "--false-accept-rate", 0.4)
 
 
 @pytest.fixture
 def run(in_process, folder, tmp_path) -> Path:
-    """A copy of a run that has been trained and measured; six test classes of six images."""
+    """A copy of a run that has been trained and measured; twelve test classes of six images.
+
+    A threshold takes two unknown classes at least, one to be left out: the letters are there turned, too.
+    """
     if not (folder / "seen").exists():
+        for path in sorted((folder / "letters").glob("*/*")):
+            for degrees in (0, 90):
+                turned = folder / "turned" / f"{path.parent.name}-{degrees}" / path.name
+                turned.parent.mkdir(parents=True, exist_ok=True)
+                with Image.open(path) as image:
+                    image.rotate(degrees).save(turned)
         options = (*SMALL, "--epochs", 2, "--steps-per-epoch", 20, "--out", "seen")
         assert in_process("train", "siamese", *options)[0] == 0
     return shutil.copytree(folder / "seen", tmp_path / "run")
@@ -35,17 +44,17 @@ def test_figures_are_printed_kept_drawn_and_shown(in_process, run):
     code, out, err = in_process("evaluate", run, *OPTIONS, "--shot", 1)
     assert (code, err) == (0, "")
     (entry,) = results.kept_open_set(run)
-    assert (entry["n_way"], entry["k_shot"], entry["n_query"], entry["episodes"]) == (3, 1, 4, 6)
+    assert (entry["n_way"], entry["k_shot"], entry["n_query"], entry["episodes"]) == (6, 1, 4, 6)
     assert entry["split_hash"] == runs.read_config(run)["split"]["test"]["hash"]
     baseline = entry["baselines"]["PixelNearestNeighbour"]
     assert baseline["split_hash"] == entry["split_hash"]
     shown = words(out)
-    assert "3 known and 3 unknown classes" in shown
+    assert "6 known and 6 unknown classes" in shown
     for one in (entry, baseline):
         value, ci95 = one["auroc"]
         assert 0.4 < value < 1
         assert f"{100 * value:.2f} % ± {100 * ci95:.2f}" in shown
-    assert "1-shot, thresholds for 20 % of the unknown" in shown
+    assert "1-shot, thresholds for 40 % of the unknown" in shown
     assert runs.read_json(run / runs.METRICS)["results"] == before
     with Image.open(run / "unknown.png") as image:
         assert np.asarray(image.convert("L")).std() > 5  # something is drawn
@@ -59,7 +68,7 @@ def test_figures_are_printed_kept_drawn_and_shown(in_process, run):
     assert len(runs.read_json(run / runs.METRICS)["results"]) == len(before) + 1
     code, out, _ = in_process("show", run)
     assert code == 0
-    assert f"3-way 1-shot, 6 episodes: AUROC {100 * entry['auroc'][0]:.2f} %" in words(out)
+    assert f"6-way 1-shot, 6 episodes: AUROC {100 * entry['auroc'][0]:.2f} %" in words(out)
 
 
 def test_a_rate_that_takes_more_images_than_there_are_is_noted(in_process, run):
@@ -79,7 +88,7 @@ def test_a_rate_that_takes_more_images_than_there_are_is_noted(in_process, run):
     [
         (("--false-accept-rate", 0.1), "--false-accept-rate must be left out without --unknown"),
         (("--unknown", "--transductive"), "--transductive must be left out with --unknown"),
-        (("--unknown", "--way", 4), "--way must be at most 3, half of the 6 classes"),
+        (("--unknown", "--way", 7), "--way must be at most 6, half of the 12 classes"),
         (("--unknown", "--shot", 6), "--shot must be at most 5 to measure the learner"),
         (("--unknown", "--shot", 1, "--query", 6), "--query must be at most 5 beside --shot 1"),
         (("--unknown", "--false-accept-rate", 1.5), "--false-accept-rate must be above 0 and below 1"),
