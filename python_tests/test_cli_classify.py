@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from commandline import Fslcore
 from PIL import Image
 
 import fslcore as fsl
-from fslcore.cli import exits
+from fslcore.cli import classifiers, exits
 from fslcore.serving import running
 
 
@@ -139,6 +141,15 @@ def test_a_set_that_is_served_is_not_changed_beside_its_service(fslcore):
         fcntl.flock(file, fcntl.LOCK_EX)
         assert "through its service" in fslcore.complaint("support", "remove", "shelf", "dark")
     done(fslcore("support", "remove", "shelf", "dark"))
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with classifiers.alone(tmp_path), running.not_served(tmp_path, "set", "must be alone"):
+        assert (tmp_path / running.LOCK).exists()
 
 
 def test_a_classifier_is_exported(fslcore):

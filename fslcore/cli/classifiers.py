@@ -150,17 +150,9 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         ArgumentError: The set is being served: the service would write over the change.
     """
-    with open(folder / _LOCK, "ab") as ours, open(folder / running.LOCK, "ab") as of_service:
+    requirement = "must be changed through its service while it is served"
+    with open(folder / _LOCK, "ab") as ours:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(ours, fcntl.LOCK_EX)
-        try:
-            fcntl.flock(of_service, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArgumentError(
-                "folder",
-                "must be changed through its service while it is served",
-                described=f"{folder}, which is served",
-            ) from None
-        except OSError:
-            pass
-        yield
+        with running.not_served(folder, "folder", requirement):
+            yield

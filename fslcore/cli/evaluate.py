@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,37 +86,24 @@ def evaluate(
         _check_known_options(transductive, against)
     elif false_accept_rate is not None:
         raise ArgumentError("false_accept_rate", "must be left out without `unknown`", false_accept_rate)
+    options: dict[str, Any] = {
+        "way": way,
+        "shot": shot,
+        "query": query,
+        "episodes": _EPISODES[unknown] if episodes is None else episodes,
+        "seed": seed,
+        "data": data,
+        "data_dir": data_dir,
+        "min_images": min_images,
+        "threads": threads,
+    }
     with RunConsole(shared.console) as observer:
         if unknown:
-            experiments.evaluate_unknown(
-                run,
-                way=way,
-                shot=shot,
-                query=query,
-                episodes=_EPISODES[unknown] if episodes is None else episodes,
-                seed=seed,
-                false_accept_rate=0.01 if false_accept_rate is None else false_accept_rate,
-                data=data,
-                data_dir=data_dir,
-                min_images=min_images,
-                threads=threads,
-                observer=observer,
-            )
+            rate = 0.01 if false_accept_rate is None else false_accept_rate
+            experiments.evaluate_unknown(run, false_accept_rate=rate, observer=observer, **options)
         else:
             experiments.evaluate(
-                run,
-                way=way,
-                shot=shot,
-                query=query,
-                episodes=_EPISODES[unknown] if episodes is None else episodes,
-                seed=seed,
-                transductive=transductive,
-                against=against,
-                data=data,
-                data_dir=data_dir,
-                min_images=min_images,
-                threads=threads,
-                observer=observer,
+                run, transductive=transductive, against=against, observer=observer, **options
             )
     if observer.failed:
         raise typer.Exit(exits.FAILED)

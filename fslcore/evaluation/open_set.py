@@ -246,14 +246,14 @@ def at_threshold(
 def threshold_for(
     unknown: npt.ArrayLike, false_accept_rate: float, labels: npt.ArrayLike | None = None
 ) -> Threshold:
-    """The threshold that accepts an unknown query with a probability of at most `false_accept_rate`.
+    """The threshold for a rate of false acceptance of unknown queries.
 
-    Queries of one label resemble each other, and those to come are of other labels. So each label is left
-    out: a threshold that accepts k queries of the others would accept some of its own. The largest k is taken
-    with which these are at most rate * (n + 1), of all n queries together. If each query has a label of its
-    own, that is k + 1 <= rate * (n + 1), with which another one is accepted with at most this probability,
-    whatever the distribution of the scores (Vovk, Gammerman & Shafer 2005, proposition 2.3). The threshold
-    lies in the middle between two scores that occur, so that rounding does not change an answer.
+    Queries of one label resemble each other, and those to come are of other labels. So each label is tried
+    with a threshold that accepts k queries of the other labels. The largest k is taken with which at most
+    rate * (n + 1) of all n queries are accepted in this way: an estimate for new labels. If each query has a
+    label of its own, that is k + 1 <= rate * (n + 1), and another query is accepted with at most this
+    probability, whatever the distribution of the scores (Vovk, Gammerman & Shafer 2005, proposition 2.3). The
+    threshold lies in the middle between two scores that occur, so that rounding does not change an answer.
 
     Args:
         unknown: the best score of each unknown query, `[M]`; larger = more alike.

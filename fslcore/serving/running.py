@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -181,19 +182,29 @@ def _address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-@contextlib.contextmanager
-def _alone(folder: Path, read_only: bool) -> Iterator[None]:
-    """Lets one process change a set: of two, each would write over what the other has answered."""
+def _alone(folder: Path, read_only: bool) -> AbstractContextManager[None]:
     if read_only or not folder.is_dir():  # what is wrong with the folder is said by who reads it
-        yield
-        return
+        return contextlib.nullcontext()
+    return not_served(folder, "set", "must be served by one process, or with `read_only`")
+
+
+@contextlib.contextmanager
+def not_served(folder: Path, argument: str, requirement: str) -> Iterator[None]:
+    """Lets one process serve a set, or change it: of two, each would write over what the other has answered.
+
+    Args:
+        folder: Where the set is.
+        argument: What an error is about.
+        requirement: What it requires.
+
+    Raises:
+        ArgumentError: Another process serves the set.
+    """
     with open(folder / LOCK, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ArgumentError(
-                "set",
-                "must be served by one process, or with `read_only`",
-                described=f"{folder}, which is served",
-            ) from None
+            raise ArgumentError(argument, requirement, described=f"{folder}, which is served") from None
+        except OSError:  # a file system without locks
+            pass
         yield
