@@ -2,6 +2,8 @@
 """Files of pictures of all kinds that exported classifiers read, by name."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -21,6 +23,25 @@ def encoded(image, kind, **options):
     content = io.BytesIO()
     image.save(content, kind, **options)
     return content.getvalue()
+
+
+def png_of_16_bits(values):
+    """A PNG of uint16 [height, width, 3 or 4], which Pillow does not write."""
+
+    def chunk(name, content):
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    height, width, bands = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[bands], 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def _files():

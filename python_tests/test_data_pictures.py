@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+from picture_files import png_of_16_bits
 from PIL import Image
 
 from fslcore.arguments import ArgumentError
@@ -22,25 +23,6 @@ RAMP = np.linspace(0, 1, SIZE * SIZE).reshape(SIZE, SIZE)
 @pytest.fixture(autouse=True)
 def cache_dir(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("FSLCORE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-
-
-def png_of_16_bits(values):
-    """A PNG of uint16 [height, width, 3 or 4], which Pillow does not write."""
-
-    def chunk(name, content):
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
-
-    height, width, bands = values.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[bands], 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
 
 
 def write(path, values):

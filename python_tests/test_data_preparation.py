@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from picture_files import png_of_16_bits
 from PIL import Image
 
 from fslcore.arguments import ArgumentError
@@ -97,6 +98,26 @@ def test_deep_pictures_are_scaled_as_those_of_the_store(tmp_path):
     Image.fromarray(picture(1, np.uint16, 60000)).save(tmp_path / "c.png")
     with pytest.raises(ArgumentError, match=r"its values go up to .*, and 4095 is white"):
         store.preparation(tmp_path / "c.png")
+
+
+def test_deep_colours_are_the_same_from_every_source(tmp_path):
+    values = picture(3, np.uint16, 4095)
+    content = png_of_16_bits(values)
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    prepare = Preparation(12, 3, bits=12)
+    expected = Preparation(12, 3)((values >> 4).astype(np.uint8))
+    for source in (path, str(path), content, values):
+        np.testing.assert_array_equal(prepare(source), expected)
+    for opened in (Image.open(path), Image.open(io.BytesIO(content))):
+        np.testing.assert_array_equal(prepare.of_opened(opened), expected)
+    bright = png_of_16_bits(values * 2)
+    path.write_bytes(bright)
+    for refused in (path, bright, values * 2):
+        with pytest.raises(ArgumentError, match=r"4095 is white|integers of 12 bits"):
+            prepare(refused)
+    with pytest.raises(ArgumentError, match="4095 is white"):
+        prepare.of_opened(Image.open(path))
 
 
 def test_a_photograph_is_turned_and_transparency_is_white(tmp_path):

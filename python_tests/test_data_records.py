@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from picture_files import png_of_16_bits
 from PIL import Image
 
 import fslcore as fsl
@@ -171,6 +172,16 @@ def test_features_may_be_named_and_files_compressed(tmp_path):
         fsl.data.load_records(tmp_path / "b.tfrecord.gz", image="picture", label="picture2", **options)
     with pytest.raises(ArgumentError, match="files must be TFRecord files that are there"):
         fsl.data.load_records(tmp_path / "none-*.tfrecord", **options)
+
+
+def test_deep_colours_keep_their_levels(tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (16, 16, 3)).astype(np.uint16)
+    values[0, 0] = 4095
+    write(tmp_path / "c.tfrecord", [{**usual(i), "image/encoded": png_of_16_bits(values)} for i in range(3)])
+    with pytest.warns(UserWarning, match="taken for images of 12 bits"):
+        store = fsl.data.load_records(tmp_path / "c.tfrecord", image_size=16, cache_dir=tmp_path / "cache")
+    np.testing.assert_array_equal(store.images, np.stack([(values >> 4).astype(np.uint8)] * 3))
+    np.testing.assert_array_equal(store.preparation(png_of_16_bits(values)), store.images[0])
 
 
 def test_broken_images_and_files_are_named(records):

@@ -24,6 +24,7 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 File = str | os.PathLike[str]
+Source = File | bytes  # bytes are the content of a file
 
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # EPS starts another program; the others are only recognised, or are no images.
@@ -125,17 +126,23 @@ def is_picture(file: File) -> bool:
         return False
 
 
-def header(file: File | None, image: Image.Image) -> Header:
-    """What is known of an opened image before its values are scaled; raises what Pillow raises."""
+def header(source: Source | None, image: Image.Image) -> Header:
+    """What is known of an opened image before its values are scaled; raises what Pillow raises.
+
+    Args:
+        source: Where it comes from: the lower bits of deep colours are read from there. None only for an
+            image that is decoded.
+        image: The image.
+    """
     if image.format == "JPEG" and image.mode in ("L", "RGB"):  # by far the most; they are never deep
         return _JPEG_HEADERS[image.mode]
-    kind = _kind(image)
+    kind = kind_of(image)
     gray = _is_gray(image)
     pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
     most = 0.0
     if kind:
         with room(image):
-            values = _deep_values(file, image)[..., :3]
+            values = _deep_values(source, image)[..., :3]
             least, most = float(values.min()), float(values.max())
         limit = 255.0 if kind == "float" else float(2**32)
         if not (np.isfinite([least, most]).all() and 0 <= least <= most <= limit):
@@ -145,19 +152,20 @@ def header(file: File | None, image: Image.Image) -> Header:
     return Header(gray, pages, kind, most)
 
 
-def flat(image: Image.Image, channels: int, depth: Depth, file: File | None = None) -> Image.Image:
+def flat(image: Image.Image, kind: str, channels: int, depth: Depth, source: Source | None) -> Image.Image:
     """The image upright, on white, with 8 bits per value, of mode "L" or "RGB"; raises what Pillow raises.
 
     Args:
         image: The image, which this may change.
+        kind: What `kind_of` said of it before it was decoded.
         channels: 1 or 3.
         depth: How deep images become 8 bits.
-        file: Where it comes from: the lower bits of deep colours are read from there.
+        source: As for `header`.
     """
     mode = "L" if channels == 1 else "RGB"
-    if _is_plain(image):
+    if _is_plain(image, kind):
         return image if image.mode == mode else image.convert(mode)
-    shallow = _eight_bits(file, image, depth)
+    shallow = _eight_bits(image, kind, depth, source)
     if shallow is not image:
         shallow.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
     ImageOps.exif_transpose(shallow, in_place=True)
@@ -290,21 +298,19 @@ def _is_gray(image: Image.Image) -> bool:
     return bool(np.all(red == green) and np.all(green == blue))
 
 
-def _is_plain(image: Image.Image) -> bool:
+def _is_plain(image: Image.Image, kind: str) -> bool:
     """Whether an image has 8 bits, no transparency and no orientation, as almost all have."""
-    if image.format not in _PLAIN_FORMATS or image.mode not in ("L", "RGB"):
-        return False
-    if image.format != "JPEG" and _kind(image):
+    if kind or image.format not in _PLAIN_FORMATS or image.mode not in ("L", "RGB"):
         return False
     image.load()  # a PNG may have its orientation at the end
     return _SPECIAL.isdisjoint(image.info)
 
 
-def _kind(image: Image.Image) -> str:
+def kind_of(image: Image.Image) -> str:
+    """The kind of an opened image, as `Header` has it; that of deep colours is lost once it is decoded."""
     if image.mode == "F":
         return "float"
-    deep_colours = image.mode in ("RGB", "RGBA") and ";16" in _raw_mode(image)
-    return "integer" if image.mode.startswith("I") or deep_colours else ""
+    return "integer" if image.mode.startswith("I") or has_deep_colours(image) else ""
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -317,13 +323,20 @@ def _raw_mode(image: Image.Image) -> str:
     return mode if isinstance(mode, str) else ""
 
 
-def _deep_values(file: File | None, image: Image.Image) -> npt.NDArray[Any]:
+def has_deep_colours(image: Image.Image) -> bool:
+    """Whether the colours of an opened image have 16 bits in its file; False once it is decoded."""
+    return image.mode in ("RGB", "RGBA") and ";16" in _raw_mode(image)
+
+
+def _deep_values(source: Source | None, image: Image.Image) -> npt.NDArray[Any]:
     """The values of an image whose kind is not "", [height, width, bands]."""
     upper = np.atleast_3d(np.asarray(image))
-    if file is None or image.mode not in ("RGB", "RGBA"):
+    if image.mode not in ("RGB", "RGBA"):
         return upper
+    if source is None:
+        raise ValueError("its colours have 16 bits, and its file is needed to read them")
     # Read with the bytes of a value exchanged, Pillow's upper 8 bits are the lower ones.
-    with opened(file) as again:
+    with opened(io.BytesIO(source) if isinstance(source, bytes) else source) as again:
         swapped = _raw_mode(again)[:-1] + {"B": "L", "L": "B"}.get(_raw_mode(again)[-1:], "")
         codec, box, offset, arguments = again.tile[0]
         arguments = (swapped, *arguments[1:]) if isinstance(arguments, tuple) else swapped
@@ -335,16 +348,15 @@ def _deep_values(file: File | None, image: Image.Image) -> npt.NDArray[Any]:
     return (upper.astype(np.uint16) << 8) | lower
 
 
-def _eight_bits(file: File | None, image: Image.Image, depth: Depth) -> Image.Image:
+def _eight_bits(image: Image.Image, kind: str, depth: Depth, source: Source | None) -> Image.Image:
     """An image of 8 bits per value; Pillow's own conversion of deeper ones would clip instead of scale."""
-    kind = _kind(image)
     if kind == "float" and depth.unit:
         return Image.fromarray(np.rint(np.clip(np.asarray(image), 0, 1) * 255.0).astype(np.uint8))
     if kind != "integer" or (depth.bits == 16 and image.mode in ("RGB", "RGBA")):
         return image
     # Transparency may use more bits than the colours do.
-    values = np.minimum(_deep_values(file, image).astype(np.uint32) >> (depth.bits - 8), 255).astype(np.uint8)
-    return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+    values = np.minimum(_deep_values(source, image).astype(np.uint32) >> (depth.bits - 8), 255)
+    return Image.fromarray((values[..., 0] if values.shape[2] == 1 else values).astype(np.uint8))
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -158,8 +158,7 @@ def prepared(
         check: Called with what is known of the picture; it may raise. For pictures of more than 8 bits, that
             takes as long as reading them.
     """
-    file = source if isinstance(source, (str, os.PathLike)) else None
-    content = pictures.content_of(file) if file is not None else source if isinstance(source, bytes) else None
+    content = _content(source)
     if (found := pictures.small_jpeg(content)) is not None:
         header, pixels = found
         if check is not None:
@@ -170,12 +169,26 @@ def prepared(
         flat = Image.fromarray(pixels[..., 0] if header.gray else pixels)
         flat = flat.convert("L" if preparation.channels == 1 else "RGB")
         return fitted(cut(flat, box), size, preparation.resize)
+    whole = source if isinstance(source, (str, os.PathLike)) else content
     with _opened(source, content) as image:
+        kind = pictures.kind_of(image)
         if check is not None:
-            check(pictures.header(file, image))
+            check(pictures.header(whole, image))
         with pictures.room(image):
-            flat = pictures.flat(image, preparation.channels, preparation.depth, file)
+            flat = pictures.flat(image, kind, preparation.channels, preparation.depth, whole)
             return fitted(cut(flat, box), preparation.image_size, preparation.resize)
+
+
+def _content(source: File | bytes | Image.Image) -> bytes | None:
+    """What a picture is decoded from; None for a large file, and for an image that is read only once."""
+    if isinstance(source, bytes):
+        return source
+    if not isinstance(source, Image.Image):
+        return pictures.content_of(source)
+    if not pictures.has_deep_colours(source):
+        return None
+    source.fp.seek(0)  # Pillow finds the place of the values again when it decodes them
+    return source.fp.read()
 
 
 def _opened(source: File | bytes | Image.Image, content: bytes | None) -> Image.Image:

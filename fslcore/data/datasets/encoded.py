@@ -165,7 +165,7 @@ class _Position:
 
 def _header(encoded: bytes) -> Header:
     with pictures.opened(BytesIO(encoded)) as image:
-        return pictures.header(None, image)
+        return pictures.header(encoded, image)
 
 
 def _classes(labels: list[Any], names: Sequence[str] | None) -> tuple[Sequence[str], Any]:
