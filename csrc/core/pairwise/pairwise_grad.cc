@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/pairwise/pairwise.h"
+#include "core/pairwise/product_grad.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/row_kernels.h"
 
@@ -191,13 +192,14 @@ void PairwiseGrad(const Executor& executor, const PairwiseKernel& kernel, Matrix
   const Executor used = x.rows * y.rows * x.cols < kSerialWork ? Executor{} : executor;
   if (PairOf(kernel.metric) == Pair::kLargestAbsolute)
     return LargestGradient(used, x, y, grad, out, gradients);
-  if (kernel.metric != Metric::kCosine) return Gradient(used, kernel, x, y, grad, out, gradients);
+  if (!IsProductMetric(kernel.metric)) return Gradient(used, kernel, x, y, grad, out, gradients);
+  if (kernel.metric != Metric::kCosine) return ProductGrad(used, kernel.metric, x, y, grad, out, gradients);
   Scratch<float> unit_x(x.rows * x.cols), unit_y(y.rows * y.cols), x_norms(x.rows), y_norms(y.rows);
   NormaliseRows(used, x, unit_x.get(), x_norms.get());
   NormaliseRows(used, y, unit_y.get(), y_norms.get());
   x.data = unit_x.get();
   y.data = unit_y.get();
-  Gradient(used, kernel, x, y, grad, out, gradients);
+  ProductGrad(used, kernel.metric, x, y, grad, out, gradients);
   ProjectRows(used, x, x_norms.get(), gradients.dx);
   ProjectRows(used, y, y_norms.get(), gradients.dy);
 }

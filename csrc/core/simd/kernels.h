@@ -12,6 +12,7 @@
 #include "core/simd/image_kernels.h"
 #include "core/simd/limit_kernels.h"
 #include "core/simd/pairwise_kernels.h"
+#include "core/simd/product_grad_kernels.h"
 #include "core/simd/row_kernels.h"
 #include "core/simd/search_kernels.h"
 #include "core/simd/triplet_kernels.h"
@@ -21,6 +22,7 @@ namespace fslcore::simd {
 struct Kernels {
   RowKernels rows;
   PairwiseKernels pairwise;
+  ProductGradKernels product_grad;
   SearchKernels search;
   TripletKernels triplets;
   ConvolutionKernels convolution;

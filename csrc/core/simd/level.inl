@@ -11,6 +11,7 @@ namespace {
 #include "core/simd/limit_kernels.inl"
 #include "core/simd/pairwise_grad_kernels.inl"
 #include "core/simd/pairwise_kernels.inl"
+#include "core/simd/product_grad_kernels.inl"
 #include "core/simd/row_kernels.inl"
 #include "core/simd/search_kernels.inl"
 #include "core/simd/triplet_kernels.inl"
@@ -19,6 +20,7 @@ constexpr Kernels AllKernels() {
   Kernels all = {};
   all.rows = MakeRowKernels();
   all.pairwise = MakePairwiseKernels();
+  all.product_grad = MakeProductGradKernels();
   all.search = MakeSearchKernels();
   all.triplets = MakeTripletKernels();
   all.convolution = MakeConvolutionKernels();

@@ -5,10 +5,6 @@
 #include "core/simd/row_kernels.inl"
 #include "core/simd/tiles.inl"
 
-// The rows of a panel that are used at a time, 128 x 64 floats with AVX-512; they stay in the L1 cache while
-// all rows of a block pass.
-constexpr int64_t kDepth = 128;
-
 // As integers, magnitudes are in their order, and a NaN is above all of them: it stays where the largest is
 // sought. What is sought is the least complement, kLargestBits - the magnitude.
 constexpr uint32_t kLargestBits = 0x7fffffff;
