@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/simd/manhattan_forms.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/row_kernels.h"
 
@@ -177,6 +178,7 @@ void PairwiseParts::Compute(const Rows& rows, int64_t first, int64_t last, float
   }
   block.weights = kernel_.weights.data;
   block.bias = kernel_.bias;
+  block.max_by_fma = kernel_.metric == Metric::kManhattan && simd::FastestManhattanForms().max_by_fma;
   block.sums = rows.sums.get();
   block.out = out;
   block.out_stride = stride;

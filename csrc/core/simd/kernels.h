@@ -11,6 +11,7 @@
 #include "core/simd/fitting_kernels.h"
 #include "core/simd/image_kernels.h"
 #include "core/simd/limit_kernels.h"
+#include "core/simd/manhattan_kernels.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/product_grad_kernels.h"
 #include "core/simd/row_kernels.h"
@@ -23,6 +24,7 @@ struct Kernels {
   RowKernels rows;
   PairwiseKernels pairwise;
   ProductGradKernels product_grad;
+  ManhattanKernels manhattan;
   SearchKernels search;
   TripletKernels triplets;
   ConvolutionKernels convolution;

@@ -9,7 +9,8 @@ namespace {
 #include "core/simd/fitting_kernels.inl"
 #include "core/simd/image_kernels.inl"
 #include "core/simd/limit_kernels.inl"
-#include "core/simd/pairwise_grad_kernels.inl"
+#include "core/simd/manhattan_grad_kernels.inl"
+#include "core/simd/manhattan_kernels.inl"
 #include "core/simd/pairwise_kernels.inl"
 #include "core/simd/product_grad_kernels.inl"
 #include "core/simd/row_kernels.inl"
@@ -21,6 +22,7 @@ constexpr Kernels AllKernels() {
   all.rows = MakeRowKernels();
   all.pairwise = MakePairwiseKernels();
   all.product_grad = MakeProductGradKernels();
+  all.manhattan = MakeManhattanKernels();
   all.search = MakeSearchKernels();
   all.triplets = MakeTripletKernels();
   all.convolution = MakeConvolutionKernels();

@@ -2,54 +2,35 @@
 // Pairwise matrices by register tiles of kTileRows x kPanel pairs.
 #pragma once
 #include "core/simd/exponential.inl"
+#include "core/simd/manhattan_kernels.inl"
 #include "core/simd/row_kernels.inl"
 #include "core/simd/tiles.inl"
 
-// As integers, magnitudes are in their order, and a NaN is above all of them: it stays where the largest is
-// sought. What is sought is the least complement, kLargestBits - the magnitude.
-constexpr uint32_t kLargestBits = 0x7fffffff;
-
-template <Pair kPair>
-inline Vec SumOfNothing() {
-  return kPair == Pair::kLargestAbsolute ? SetBits(kLargestBits) : Set(0.0f);
-}
-
-// a(r, k) = a[r * a_row + k * a_k] for the rows of a tile; the other side in `depth` rows of a packed panel.
-struct Operands {
-  int64_t depth;
-  const float* a;
-  int64_t a_row, a_k;
-  const float* panel;
-  const float* weights;  // [depth], for kWeightedAbsolute
-};
-
-// sums[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of what is there unless `first`. Of
-// |x - y| it sums max(x, y), and 2 max(x, y) - x - y is made of that later: two operations instead of three.
-template <int kHeight, Pair kPair>
-__attribute__((noinline)) void Accumulate(const Operands& o, bool first, float* sums) {
+// sums[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of what is there unless `first`.
+template <int kHeight>
+__attribute__((noinline)) void AccumulateProducts(const Operands& o, bool first, float* sums) {
   Vec tile[kHeight][kVecs];
   for (int r = 0; r < kHeight; ++r)
-    for (int v = 0; v < kVecs; ++v)
-      tile[r][v] = first ? SumOfNothing<kPair>() : Load(sums + r * kPanel + v * kLanes);
+    for (int v = 0; v < kVecs; ++v) tile[r][v] = first ? Set(0.0f) : Load(sums + r * kPanel + v * kLanes);
   const float* panel = o.panel;
   for (int64_t k = 0; k < o.depth; ++k, panel += kPanel) {
     Vec b[kVecs];
     for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
-    const Vec weight = Set(kPair == Pair::kWeightedAbsolute ? o.weights[k] : 0.0f);
     for (int r = 0; r < kHeight; ++r) {
       const Vec x = Set(o.a[r * o.a_row + k * o.a_k]);
-      for (int v = 0; v < kVecs; ++v) {
-        if constexpr (kPair == Pair::kProduct) tile[r][v] = Fma(x, b[v], tile[r][v]);
-        if constexpr (kPair == Pair::kAbsolute) tile[r][v] = Add(tile[r][v], Max(x, b[v]));
-        if constexpr (kPair == Pair::kWeightedAbsolute)
-          tile[r][v] = Fma(weight, Abs(Sub(x, b[v])), tile[r][v]);
-        if constexpr (kPair == Pair::kLargestAbsolute)
-          tile[r][v] = MinBits(tile[r][v], SubBits(SetBits(kLargestBits), Abs(Sub(x, b[v]))));
-      }
+      for (int v = 0; v < kVecs; ++v) tile[r][v] = Fma(x, b[v], tile[r][v]);
     }
   }
   for (int r = 0; r < kHeight; ++r)
     for (int v = 0; v < kVecs; ++v) Store(sums + r * kPanel + v * kLanes, tile[r][v]);
+}
+
+template <int kHeight, Pair kPair>
+void Accumulate(const Operands& o, bool first, float* sums) {
+  if constexpr (kPair == Pair::kProduct)
+    AccumulateProducts<kHeight>(o, first, sums);
+  else
+    AccumulateDifferences<kHeight, kPair>(o, first, sums);
 }
 
 constexpr uint32_t kAllLanes = (1u << kLanes) - 1;
@@ -157,7 +138,8 @@ void Panels(const PairwiseBlock& g) {
         Prefetch(
             {panel + (depth * kPanel / g.rows) * row + depth * kPanel, depth * kPanel / g.rows * kHeight});
         Accumulate<kHeight, PairOf(kMetric)>(
-            {depth, g.tiles + g.rows * k + row * depth, 1, kHeight, panel, weights}, k == 0, sums);
+            {depth, g.tiles + g.rows * k + row * depth, 1, kHeight, panel, weights, g.max_by_fma}, k == 0,
+            sums);
         if (last)
           for (int r = 0; r < kHeight; ++r) FinishRow<kMetric>(g, row + r, col, sums + r * kPanel);
       });
@@ -194,4 +176,12 @@ void Sums(const float* x, int64_t n, float* sum, float* magnitude) {
   }
   *sum = Sum(sums);
   *magnitude = Sum(magnitudes);
+}
+
+constexpr PairwiseKernels MakePairwiseKernels() {
+  PairwiseKernels k = {};
+  k.pack_tiles = PackTiles;
+  k.sums = Sums;
+  k.block = Block;
+  return k;
 }

@@ -163,8 +163,8 @@ void Multiply(const ProductBlock& b) {
     Prefetch({b.next_panel + share * row, share * kHeight});
     if (!b.first) Prefetch({sums + kHeight * kPanel, kHeight * kPanel});
     PrefetchRows(b, b.ahead_rows * row / b.rows, b.ahead_rows * (row + kHeight) / b.rows);
-    Accumulate<kHeight, Pair::kProduct>({b.depth, b.tiles + row * b.depth, 1, kHeight, b.panel, nullptr},
-                                        b.first, sums);
+    Accumulate<kHeight, Pair::kProduct>(
+        {b.depth, b.tiles + row * b.depth, 1, kHeight, b.panel, nullptr, false}, b.first, sums);
   });
 }
 

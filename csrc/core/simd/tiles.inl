@@ -58,3 +58,13 @@ struct Ahead {
 inline void Prefetch(Ahead ahead) {
   for (int64_t i = 0; i < ahead.floats; i += 16) __builtin_prefetch(ahead.begin + i);
 }
+
+// a(r, k) = a[r * a_row + k * a_k] for the rows of a tile; the other side in `depth` rows of a packed panel.
+struct Operands {
+  int64_t depth;
+  const float* a;
+  int64_t a_row, a_k;
+  const float* panel;
+  const float* weights;  // [depth], for kWeightedAbsolute
+  bool max_by_fma;       // for kAbsolute: ManhattanKernels::tile
+};
