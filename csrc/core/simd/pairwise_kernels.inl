@@ -27,11 +27,11 @@ struct Operands {
   const float* weights;  // [depth], for kWeightedAbsolute
 };
 
-// sums[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of what is there unless `first`. Of
-// |x - y| it sums max(x, y), and 2 max(x, y) - x - y is made of that later: two operations instead of three.
+// tile[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of `sums` unless `first`. Of |x - y| it
+// sums max(x, y), and 2 max(x, y) - x - y is made of that later: two operations instead of three.
 template <int kHeight, Pair kPair>
-__attribute__((noinline)) void Accumulate(const Operands& o, bool first, float* sums) {
-  Vec tile[kHeight][kVecs];
+__attribute__((always_inline)) inline void SumTile(const Operands& o, bool first, const float* sums,
+                                                   Vec (&tile)[kHeight][kVecs]) {
   for (int r = 0; r < kHeight; ++r)
     for (int v = 0; v < kVecs; ++v)
       tile[r][v] = first ? SumOfNothing<kPair>() : Load(sums + r * kPanel + v * kLanes);
@@ -52,6 +52,13 @@ __attribute__((noinline)) void Accumulate(const Operands& o, bool first, float* 
       }
     }
   }
+}
+
+// The same, from and to memory: sums [kHeight, kPanel].
+template <int kHeight, Pair kPair>
+__attribute__((noinline)) void Accumulate(const Operands& o, bool first, float* sums) {
+  Vec tile[kHeight][kVecs];
+  SumTile<kHeight, kPair>(o, first, sums, tile);
   for (int r = 0; r < kHeight; ++r)
     for (int v = 0; v < kVecs; ++v) Store(sums + r * kPanel + v * kLanes, tile[r][v]);
 }
