@@ -157,8 +157,7 @@ PairwiseParts::Rows PairwiseParts::PackRows(int64_t begin, int64_t end) const {
   return rows;
 }
 
-void PairwiseParts::Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
-                            bool stream) const {
+simd::PairwiseBlock PairwiseParts::Block(const Rows& rows, int64_t first, int64_t last) const {
   simd::PairwiseBlock block = {};
   block.metric = kernel_.metric;
   block.activation = kernel_.activation;
@@ -180,6 +179,12 @@ void PairwiseParts::Compute(const Rows& rows, int64_t first, int64_t last, float
   block.bias = kernel_.bias;
   block.max_by_fma = kernel_.metric == Metric::kManhattan && simd::FastestManhattanForms().max_by_fma;
   block.sums = rows.sums.get();
+  return block;
+}
+
+void PairwiseParts::Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
+                            bool stream) const {
+  simd::PairwiseBlock block = Block(rows, first, last);
   block.out = out;
   block.out_stride = stride;
   block.stream = stream;
