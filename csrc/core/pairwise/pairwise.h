@@ -15,6 +15,7 @@
 #include "core/arrays/sizes.h"
 #include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
+#include "core/simd/pairwise_kernels.h"
 #include "core/threads/parallel.h"
 
 namespace fslcore {
@@ -69,6 +70,8 @@ class PairwiseParts {
   // PackRows and Compute may be called in parallel.
   void Compute(const Rows& rows, int64_t first, int64_t last, float* out, int64_t stride,
                bool stream = false) const;
+  // The same for a kernel of the caller's that reduces the block at once: all but the output.
+  simd::PairwiseBlock Block(const Rows& rows, int64_t first, int64_t last) const;
 
  private:
   PairwiseKernel kernel_;

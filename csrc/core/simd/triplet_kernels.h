@@ -5,23 +5,24 @@
 #include <cstdint>
 
 #include "core/arrays/float_bits.h"
+#include "core/simd/pairwise_kernels.h"
 
 namespace fslcore::simd {
 
-// The search for the nearest row of another class strictly beyond each limit of a row, in the distances of
-// `rows` rows from the columns of a panel. Distances are +0 or above and compared as the integers that their
-// bits are: with beyond = (bits of the limit) + 1, the nearest one has the least (bits - beyond) as an
-// unsigned number. Distances that are not beyond the limit wrap around to the upper end of that range. NaN
-// stands behind the last column.
+// The search for the nearest row of another class strictly beyond each limit of a row, among the distances of
+// a block of rows from the columns of one panel, none of which is stored. Distances are +0 or above and
+// compared as the integers that their bits are: with beyond = (bits of the limit) + 1, the nearest one has the
+// least (bits - beyond) as an unsigned number. Distances that are not beyond the limit, and NaN, wrap around to
+// the upper end of that range.
 struct BeyondBlock {
-  int64_t rows, first_row, first_col;  // first_col is the first of a panel
-  const float* distances;              // [rows, panel]
-  const int32_t *class_of, *limits;    // [batch] the class of a row and the number of its limits
-  int64_t most_limits;                 // of any of the columns
-  int64_t stride;                      // between the limits of a row: batch, rounded up to whole panels
-  const uint32_t* beyond;              // [limits, stride]
-  uint32_t* excess;                    // [limits, stride] in and out: only less than this counts
-  int32_t* nearest;                    // [limits, stride] in and out
+  int64_t first_row, first_col;      // of the block in the batch; first_col is the first of a panel
+  bool for_columns;                  // whether the columns search among the rows as well
+  const int32_t *class_of, *limits;  // [batch] the class of a row and the number of its limits
+  int64_t most_limits;               // of any of the columns
+  int64_t stride;                    // between the limits of a row: batch, rounded up to whole panels
+  const uint32_t* beyond;            // [limits, stride]
+  uint32_t* excess;                  // [limits, stride] in and out: only less than this counts; 0 for no limit
+  int32_t* nearest;                  // [limits, stride] in and out
 };
 
 // Thresholds in increasing order, and for each gap between them the nearest distance that lies in it. A table
@@ -43,9 +44,9 @@ constexpr uint64_t NearestKey(uint32_t distance_bits, int64_t index) {
 inline constexpr int64_t kRowPadding = 16;  // the widest vector
 
 struct TripletKernels {
-  // In tiles of distances: for the rows of the block, and for its columns.
-  void (*nearest_of_rows)(const BeyondBlock&);
-  void (*nearest_of_columns)(const BeyondBlock&);
+  // In the distances of a block of up to one panel of columns, of sqeuclidean, euclidean or cosine; its `out`
+  // is not used.
+  void (*nearest_beyond)(const PairwiseBlock&, const BeyondBlock&);
 
   // The three searches in rows take distances padded with NaN to a multiple of kRowPadding.
   // Index of the largest distance, the first of equals; -1 if all are NaN.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Triplet mining: searches in tiles and in rows of distances, and sums over lists of rows.
 #pragma once
+#include "core/simd/beyond_kernels.inl"
 #include "core/simd/row_kernels.inl"
 
 // The first index at which distances[i] == value, or -1 (also for a NaN value).
@@ -21,75 +22,6 @@ int64_t Farthest(const float* distances, int64_t n) {
 // a finite threshold counts.
 inline int64_t FirstAbove(const float* distances, int64_t n, float threshold, float value) {
   return threshold < value ? FirstEqual(distances, n, value) : -1;
-}
-
-// A candidate for the row of `at`, `distance` away: it takes the place of the nearest one if it is nearer.
-inline void Offer(const BeyondBlock& b, int64_t at, int64_t row, int64_t candidate, float distance) {
-  const uint32_t excess = FloatBits(distance) - b.beyond[at];
-  if (excess >= b.excess[at] || b.class_of[row] == b.class_of[candidate]) return;
-  b.excess[at] = excess;
-  b.nearest[at] = static_cast<int32_t>(candidate);
-}
-
-// Most tiles hold no nearest candidate of any row. One comparison for all columns detects that; classes are
-// compared only if there may be one.
-void NearestOfRows(const BeyondBlock& b) {
-  for (int64_t r = 0; r < b.rows; ++r) {
-    const int64_t row = b.first_row + r;
-    const float* distances = b.distances + r * kPanel;
-    Vec d[kVecs];
-    for (int v = 0; v < kVecs; ++v) d[v] = Load(distances + v * kLanes);
-    for (int64_t k = 0; k < b.limits[row]; ++k) {
-      const int64_t at = k * b.stride + row;
-      const Vec beyond = SetBits(b.beyond[at]);
-      Vec least = SubBits(d[0], beyond);
-      for (int v = 1; v < kVecs; ++v) least = MinBits(SubBits(d[v], beyond), least);
-      if (!Bits(LessBits(least, SetBits(b.excess[at])))) continue;
-      for (int64_t v = 0; v < kVecs; ++v) {
-        uint32_t nearer = Bits(LessBits(SubBits(d[v], beyond), SetBits(b.excess[at])));
-        for (; nearer; nearer &= nearer - 1) {
-          const int64_t c = v * kLanes + __builtin_ctz(nearer);
-          Offer(b, at, row, b.first_col + c, distances[c]);
-        }
-      }
-    }
-  }
-}
-
-// Rows whose least distance is found before it is compared: 16 vectors are read once and stay in the L1 cache
-// for all limits.
-constexpr int64_t kComparedRows = 16;
-
-void NearestOfColumns(const BeyondBlock& b) {
-  for (int64_t begin = 0; begin < b.rows; begin += kComparedRows) {
-    const int64_t end = begin + kComparedRows < b.rows ? begin + kComparedRows : b.rows;
-    for (int64_t k = 0; k < b.most_limits; ++k) {
-      const int64_t at = k * b.stride + b.first_col;
-      Vec beyond[kVecs], least[kVecs];
-      for (int v = 0; v < kVecs; ++v) {
-        beyond[v] = LoadBits(b.beyond + at + v * kLanes);
-        least[v] = SetBits(UINT32_MAX);
-      }
-      for (int64_t r = begin; r < end; ++r)
-        for (int v = 0; v < kVecs; ++v) {
-          const Vec d = Load(b.distances + r * kPanel + v * kLanes);
-          least[v] = MinBits(SubBits(d, beyond[v]), least[v]);
-        }
-      for (int64_t v = 0; v < kVecs; ++v) {
-        const int64_t first = v * kLanes;
-        if (!Bits(LessBits(least[v], LoadBits(b.excess + at + first)))) continue;
-        for (int64_t r = begin; r < end; ++r) {
-          const float* distances = b.distances + r * kPanel + first;
-          uint32_t nearer =
-              Bits(LessBits(SubBits(Load(distances), beyond[v]), LoadBits(b.excess + at + first)));
-          for (; nearer; nearer &= nearer - 1) {
-            const int64_t lane = __builtin_ctz(nearer), c = first + lane;
-            Offer(b, at + c, b.first_col + c, b.first_row + r, distances[lane]);
-          }
-        }
-      }
-    }
-  }
 }
 
 // Thresholds per pass over the row: four minima hide the latency of each, and with their limits fit 16
@@ -245,8 +177,7 @@ void WeightedDifferences(const float* x, const float* rows, int64_t dim, const i
 
 constexpr TripletKernels MakeTripletKernels() {
   TripletKernels k = {};
-  k.nearest_of_rows = NearestOfRows;
-  k.nearest_of_columns = NearestOfColumns;
+  k.nearest_beyond = NearestBeyond;
   k.farthest = Farthest;
   k.nearest_above = NearestAbove;
   k.nearest_in_gaps = NearestInGaps;

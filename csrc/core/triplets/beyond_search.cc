@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <limits>
 
 #include "core/arrays/float_bits.h"
 #include "core/simd/row_kernels.h"
@@ -16,6 +15,8 @@ namespace {
 // Rows that meet all panels behind them together: whole panels, so that the diagonal divides none, and whole
 // tiles of six rows. With 128 rows a batch of 32768 takes 8 % longer.
 constexpr int64_t kTallestBlock = 192;
+// At least so many, for what is computed twice on the diagonal is a share of 1 / kBlocks.
+constexpr int64_t kBlocks = 32;
 
 constexpr uint32_t kInfinityBits = 0x7f800000;
 
@@ -56,25 +57,25 @@ void BeyondSearch::SearchRows(const PairwiseParts& parts, const int32_t* class_o
                               uint32_t* excess, int32_t* nearest) const {
   const int64_t panel = simd::Rows().panel;
   const PairwiseParts::Rows rows = parts.PackRows(begin, end);
-  float* distances = rows.sums.get();  // finished where they were summed, in the cache
+  simd::BeyondBlock block = {};
+  block.first_row = begin;
+  block.class_of = class_of;
+  block.limits = limits_.get();
+  block.stride = stride_;
+  block.beyond = beyond_.get();
+  block.excess = excess;
+  block.nearest = nearest;
   for (int64_t col = begin; col < batch_; col += panel) {
     const int64_t last = std::min(col + panel, batch_);
-    parts.Compute(rows, col, last, distances, panel);
-    if (last < col + panel)
-      for (int64_t r = 0; r < end - begin; ++r)
-        std::fill(distances + r * panel + last - col, distances + (r + 1) * panel,
-                  std::numeric_limits<float>::quiet_NaN());
-    const simd::BeyondBlock block = {
-        end - begin,           begin,   col,           distances, class_of, limits_.get(),
-        MostLimits(col, last), stride_, beyond_.get(), excess,    nearest};
-    simd::Triplets().nearest_of_rows(block);
-    if (col >= end)
-      simd::Triplets().nearest_of_columns(block);  // the diagonal block has both halves in its rows
+    block.first_col = col;
+    block.for_columns = col >= end;  // the diagonal block has both halves in its rows
+    block.most_limits = MostLimits(col, last);
+    simd::Triplets().nearest_beyond(parts.Block(rows, col, last), block);
   }
 }
 
 void BeyondSearch::Run(const Executor& executor, const PairwiseParts& parts, const int32_t* class_of) {
-  const int64_t height = std::min(kTallestBlock, RoundUp(DivideUp(batch_, 8), simd::Rows().panel));
+  const int64_t height = std::min(kTallestBlock, RoundUp(DivideUp(batch_, kBlocks), simd::Rows().panel));
   const int64_t blocks = DivideUp(batch_, height);
   // Each thread keeps the nearest rows that it has seen and takes block after block, so it meets equals in
   // their order; whatever the threads, the nearest and first of all comes out.
