@@ -21,8 +21,7 @@ __attribute__((noinline)) void OfferColumns(const BeyondBlock& b, int64_t row, c
     const int64_t at = k * b.stride + row;
     const Vec beyond = SetBits(b.beyond[at]);
     for (int64_t v = 0; v < kVecs; ++v) {
-      uint32_t nearer =
-          Bits(LessBits(SubBits(Load(distances + v * kLanes), beyond), SetBits(b.excess[at])));
+      uint32_t nearer = Bits(LessBits(SubBits(Load(distances + v * kLanes), beyond), SetBits(b.excess[at])));
       for (; nearer; nearer &= nearer - 1) {
         const int64_t c = v * kLanes + __builtin_ctz(nearer);
         if (c < columns) Offer(b, at, row, b.first_col + c, distances[c]);

@@ -27,8 +27,8 @@ struct Operands {
   const float* weights;  // [depth], for kWeightedAbsolute
 };
 
-// tile[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of `sums` unless `first`. Of |x - y| it
-// sums max(x, y), and 2 max(x, y) - x - y is made of that later: two operations instead of three.
+// tile[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of `sums` unless `first`. Of |x - y|
+// it sums max(x, y), and 2 max(x, y) - x - y is made of that later: two operations instead of three.
 template <int kHeight, Pair kPair>
 __attribute__((always_inline)) inline void SumTile(const Operands& o, bool first, const float* sums,
                                                    Vec (&tile)[kHeight][kVecs]) {
