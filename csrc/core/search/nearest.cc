@@ -11,6 +11,7 @@
 #include "core/search/keys.h"
 #include "core/search/limits.h"
 #include "core/search/nearest_lists.h"
+#include "core/simd/manhattan_forms.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/row_kernels.h"
 #include "core/simd/search_kernels.h"
@@ -154,6 +155,7 @@ class Searcher {
     simd::Pairwise().pack_tiles(rows.data, rows.rows, rows.cols, tiles_.get());
     simd::SearchBlock block = {};
     block.pair = PairOf(metric_);
+    block.max_by_fma = block.pair == Pair::kAbsolute && simd::FastestManhattanForms().max_by_fma;
     block.rows = rows.rows;
     block.dim = rows.cols;
     block.tiles = tiles_.get();

@@ -26,6 +26,8 @@ const Kernels& Active() {
 
 const RowKernels& Rows() { return Active().rows; }
 const PairwiseKernels& Pairwise() { return Active().pairwise; }
+const ProductGradKernels& ProductGrad() { return Active().product_grad; }
+const ManhattanKernels& Manhattan() { return Active().manhattan; }
 const SearchKernels& Search() { return Active().search; }
 const TripletKernels& Triplets() { return Active().triplets; }
 const ConvolutionKernels& Convolution() { return Active().convolution; }

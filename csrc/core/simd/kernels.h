@@ -11,7 +11,9 @@
 #include "core/simd/fitting_kernels.h"
 #include "core/simd/image_kernels.h"
 #include "core/simd/limit_kernels.h"
+#include "core/simd/manhattan_kernels.h"
 #include "core/simd/pairwise_kernels.h"
+#include "core/simd/product_grad_kernels.h"
 #include "core/simd/row_kernels.h"
 #include "core/simd/search_kernels.h"
 #include "core/simd/triplet_kernels.h"
@@ -21,6 +23,8 @@ namespace fslcore::simd {
 struct Kernels {
   RowKernels rows;
   PairwiseKernels pairwise;
+  ProductGradKernels product_grad;
+  ManhattanKernels manhattan;
   SearchKernels search;
   TripletKernels triplets;
   ConvolutionKernels convolution;

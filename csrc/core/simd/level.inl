@@ -9,8 +9,10 @@ namespace {
 #include "core/simd/fitting_kernels.inl"
 #include "core/simd/image_kernels.inl"
 #include "core/simd/limit_kernels.inl"
-#include "core/simd/pairwise_grad_kernels.inl"
+#include "core/simd/manhattan_grad_kernels.inl"
+#include "core/simd/manhattan_kernels.inl"
 #include "core/simd/pairwise_kernels.inl"
+#include "core/simd/product_grad_kernels.inl"
 #include "core/simd/row_kernels.inl"
 #include "core/simd/search_kernels.inl"
 #include "core/simd/triplet_kernels.inl"
@@ -19,6 +21,8 @@ constexpr Kernels AllKernels() {
   Kernels all = {};
   all.rows = MakeRowKernels();
   all.pairwise = MakePairwiseKernels();
+  all.product_grad = MakeProductGradKernels();
+  all.manhattan = MakeManhattanKernels();
   all.search = MakeSearchKernels();
   all.triplets = MakeTripletKernels();
   all.convolution = MakeConvolutionKernels();

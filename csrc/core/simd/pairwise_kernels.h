@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Kernels of pairwise matrices and their gradients, on packed blocks; core/pairwise/pairwise.h has the
+// Kernels of pairwise matrices, on packed blocks; core/pairwise/pairwise.h has the
 // mathematics. No rows or no columns is no work; dim = 0 gives the metric of two empty vectors.
 #pragma once
 #include <cstdint>
@@ -22,37 +22,11 @@ struct PairwiseBlock {
   const float *x_scales, *y_scales;  // sums of squares (sqeuclidean, euclidean) or of magnitudes (manhattan)
   const float* weights;              // [dim] (weighted_manhattan)
   float bias;
-  float* sums;  // [rows, panel] workspace; out may be the same if it is one panel wide
-  float* out;   // [rows, out_stride]
+  bool max_by_fma;  // ManhattanForms
+  float* sums;      // [rows, panel] workspace; out may be the same if it is one panel wide
+  float* out;       // [rows, out_stride]
   int64_t out_stride;
   bool stream;  // past the caches, into rows that are aligned to vectors
-};
-
-// A block of coefficients of the gradient, between rows of x and rows of y, and one panel of columns of both,
-// packed by pack_columns. With p(r, c) = y[c] for dx and x[r] for dy (product_grad), or sign(x[r] - y[c]) for
-// dx and its negative for dy (sign_grad):
-//   dx[r] += sum over c of a[r, c] * p(r, c)
-//   dy[c] += sum over r of a[r, c] * p(r, c)
-struct PairwiseGradBlock {
-  int64_t rows, cols;
-  const float* a;  // [rows, a_stride]
-  int64_t a_stride;
-  const float *x_panel, *y_panel;  // [rows, panel], [cols, panel]
-  bool first_of_dx, first_of_dy;   // the gradient is uninitialised: it is written, not added to
-  float *dx, *dy;                  // [rows, panel], [cols, panel]
-  float* abs_differences;          // [panel] += sum over r, c of a[r, c] * |x[r] - y[c]|; or null
-};
-
-// A block of pairs of rows for a metric that depends on one coordinate of each: the first, d, where |x[r, d]
-// - y[c, d]| = out[r, c]:
-//   dx[r, d] += grad[r, c] * sign(x[r, d] - y[c, d]), and subtracted from dy[c, d]
-// Nothing where `out` is 0; NaN is added to all coordinates where `out` is NaN.
-struct LargestGradBlock {
-  int64_t rows, cols, dim;
-  const float *x, *y;       // [rows, dim], [cols, dim]
-  const float *grad, *out;  // [rows, stride]
-  int64_t stride;
-  float *dx, *dy;  // [rows, dim], [cols, dim]
 };
 
 struct PairwiseKernels {
@@ -62,12 +36,6 @@ struct PairwiseKernels {
   void (*sums)(const float* x, int64_t n, float* sum, float* magnitude);
 
   void (*block)(const PairwiseBlock&);
-  void (*product_grad)(const PairwiseGradBlock&);
-  void (*sign_grad)(const PairwiseGradBlock&);
-  void (*largest_grad)(const LargestGradBlock&);
-  // d out / d (the sum inside the metric) times the incoming gradient, for `n` neighbours; returns their sum.
-  float (*coefficients)(Metric, Activation, const float* grad, const float* out, int64_t n,
-                        float* coefficients);
 };
 
 const PairwiseKernels& Pairwise();  // at ActiveCpuLevel()

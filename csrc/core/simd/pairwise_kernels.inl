@@ -2,65 +2,50 @@
 // Pairwise matrices by register tiles of kTileRows x kPanel pairs.
 #pragma once
 #include "core/simd/exponential.inl"
+#include "core/simd/manhattan_kernels.inl"
 #include "core/simd/row_kernels.inl"
 #include "core/simd/tiles.inl"
 
-// The rows of a panel that are used at a time, 128 x 64 floats with AVX-512; they stay in the L1 cache while
-// all rows of a block pass.
-constexpr int64_t kDepth = 128;
-
-// As integers, magnitudes are in their order, and a NaN is above all of them: it stays where the largest is
-// sought. What is sought is the least complement, kLargestBits - the magnitude.
-constexpr uint32_t kLargestBits = 0x7fffffff;
-
-template <Pair kPair>
-inline Vec SumOfNothing() {
-  return kPair == Pair::kLargestAbsolute ? SetBits(kLargestBits) : Set(0.0f);
-}
-
-// a(r, k) = a[r * a_row + k * a_k] for the rows of a tile; the other side in `depth` rows of a packed panel.
-struct Operands {
-  int64_t depth;
-  const float* a;
-  int64_t a_row, a_k;
-  const float* panel;
-  const float* weights;  // [depth], for kWeightedAbsolute
-};
-
-// tile[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of `sums` unless `first`. Of |x - y|
-// it sums max(x, y), and 2 max(x, y) - x - y is made of that later: two operations instead of three.
+// tile[r, c] = the sum over k of a(r, k) * panel[k, c] for packed rows, on top of `sums` unless `first`.
 template <int kHeight, Pair kPair>
 __attribute__((always_inline)) inline void SumTile(const Operands& o, bool first, const float* sums,
                                                    Vec (&tile)[kHeight][kVecs]) {
+  static_assert(kPair == Pair::kProduct);
+#pragma GCC unroll 8  // an array of vectors stays in registers if all loops over it are unrolled early
   for (int r = 0; r < kHeight; ++r)
-    for (int v = 0; v < kVecs; ++v)
-      tile[r][v] = first ? SumOfNothing<kPair>() : Load(sums + r * kPanel + v * kLanes);
-  const float* panel = o.panel;
-  for (int64_t k = 0; k < o.depth; ++k, panel += kPanel) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) tile[r][v] = first ? Set(0.0f) : Load(sums + r * kPanel + v * kLanes);
+  const float *panel = o.panel, *a = o.a;
+  for (int64_t k = 0; k < o.depth; ++k, panel += kPanel, a += kHeight) {
     Vec b[kVecs];
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
-    const Vec weight = Set(kPair == Pair::kWeightedAbsolute ? o.weights[k] : 0.0f);
+#pragma GCC unroll 8
     for (int r = 0; r < kHeight; ++r) {
-      const Vec x = Set(o.a[r * o.a_row + k * o.a_k]);
-      for (int v = 0; v < kVecs; ++v) {
-        if constexpr (kPair == Pair::kProduct) tile[r][v] = Fma(x, b[v], tile[r][v]);
-        if constexpr (kPair == Pair::kAbsolute) tile[r][v] = Add(tile[r][v], Max(x, b[v]));
-        if constexpr (kPair == Pair::kWeightedAbsolute)
-          tile[r][v] = Fma(weight, Abs(Sub(x, b[v])), tile[r][v]);
-        if constexpr (kPair == Pair::kLargestAbsolute)
-          tile[r][v] = MinBits(tile[r][v], SubBits(SetBits(kLargestBits), Abs(Sub(x, b[v]))));
-      }
+      const Vec x = Set(a[r]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVecs; ++v) tile[r][v] = Fma(x, b[v], tile[r][v]);
     }
   }
 }
 
 // The same, from and to memory: sums [kHeight, kPanel].
-template <int kHeight, Pair kPair>
-__attribute__((noinline)) void Accumulate(const Operands& o, bool first, float* sums) {
+template <int kHeight>
+__attribute__((noinline)) void AccumulateProducts(const Operands& o, bool first, float* sums) {
   Vec tile[kHeight][kVecs];
-  SumTile<kHeight, kPair>(o, first, sums, tile);
+  SumTile<kHeight, Pair::kProduct>(o, first, sums, tile);
+#pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) Store(sums + r * kPanel + v * kLanes, tile[r][v]);
+}
+
+template <int kHeight, Pair kPair>
+void Accumulate(const Operands& o, bool first, float* sums) {
+  if constexpr (kPair == Pair::kProduct)
+    AccumulateProducts<kHeight>(o, first, sums);
+  else
+    AccumulateDifferences<kHeight, kPair>(o, first, sums);
 }
 
 constexpr uint32_t kAllLanes = (1u << kLanes) - 1;
@@ -95,29 +80,54 @@ inline float Exact(const float* x, const float* y, int64_t dim) {
   return MetricOfSquare(kMetric, SquaredDistance(x, y, dim));
 }
 
-// Finishes one row of a panel. Results behind the last column are not written.
-template <Metric kMetric>
-inline void FinishRow(const PairwiseBlock& g, int64_t row, int64_t col, const float* sums) {
+// The pairs of a tile that are marked, evaluated again.
+template <Metric kMetric, int kHeight>
+__attribute__((noinline)) void FinishAgain(const PairwiseBlock& g, int64_t row, int64_t col,
+                                           const uint32_t (&near)[kHeight][kVecs]) {
+  if (g.stream) Fence();  // what is written again must come last
+  for (int r = 0; r < kHeight; ++r)
+    for (int v = 0; v < kVecs; ++v)
+      for (uint32_t left = near[r][v]; left; left &= left - 1) {
+        const int64_t c = col + v * kLanes + __builtin_ctz(left);
+        if (c < g.cols)
+          g.out[(row + r) * g.out_stride + c] =
+              Exact<kMetric>(g.x + (row + r) * g.dim, g.y + c * g.dim, g.dim);
+      }
+}
+
+// The last sums of a tile, and the metric of them. Results behind the last column are not written.
+template <Metric kMetric, int kHeight>
+__attribute__((noinline)) void FinishTile(const PairwiseBlock& g, const Operands& o, bool first, int64_t row,
+                                          int64_t col) {
+  Vec tile[kHeight][kVecs];
+  float* sums = g.sums + row * kPanel;
+  if constexpr (PairOf(kMetric) == Pair::kProduct) {
+    SumTile<kHeight, Pair::kProduct>(o, first, sums, tile);
+  } else {
+    AccumulateDifferences<kHeight, PairOf(kMetric)>(o, first, sums);
+#pragma GCC unroll 8
+    for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(sums + r * kPanel + v * kLanes);
+  }
   float* out = g.out + row * g.out_stride + col;
   const int64_t columns = g.cols - col;
-  Vec values[kVecs];
-  uint32_t near[kVecs] = {}, any = 0;
-  for (int v = 0; v < kVecs; ++v) {
-    values[v] = Finished<kMetric>(g, row, col + v * kLanes, Load(sums + v * kLanes), near[v]);
-    any |= near[v];
-  }
-  if (columns < kPanel)
-    for (int v = 0; v < kVecs; ++v) StoreColumns(out + v * kLanes, values[v], columns - v * kLanes);
-  else if (g.stream && !any)
-    for (int v = 0; v < kVecs; ++v) Stream(out + v * kLanes, values[v]);
-  else
-    for (int v = 0; v < kVecs; ++v) Store(out + v * kLanes, values[v]);
-  if (!any) return;
-  for (int v = 0; v < kVecs; ++v)
-    for (; near[v]; near[v] &= near[v] - 1) {
-      const int64_t c = v * kLanes + __builtin_ctz(near[v]);
-      if (c < columns) out[c] = Exact<kMetric>(g.x + row * g.dim, g.y + (col + c) * g.dim, g.dim);
+  uint32_t near[kHeight][kVecs] = {}, any = 0;
+#pragma GCC unroll 8
+  for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) {
+      const Vec value = Finished<kMetric>(g, row + r, col + v * kLanes, tile[r][v], near[r][v]);
+      any |= near[r][v];
+      float* to = out + r * g.out_stride + v * kLanes;
+      if (columns < kPanel)
+        StoreColumns(to, value, columns - v * kLanes);
+      else if (g.stream)
+        Stream(to, value);
+      else
+        Store(to, value);
     }
+  if (any) FinishAgain<kMetric, kHeight>(g, row, col, near);
 }
 
 // out[c * kHeight + r] = in[r * in_stride + c] for kHeight rows. Whole vectors are written where later
@@ -160,17 +170,17 @@ void Panels(const PairwiseBlock& g) {
       ForEachTile(g.rows, [&](auto height, int64_t row) {
         constexpr int kHeight = height.value;
         const bool last = k + depth >= g.dim;
-        float* sums = g.sums + row * kPanel;
-        float* out = g.out + row * g.out_stride + col;
         if (last && !g.stream)
-          for (int r = 0; r < kHeight; ++r) Prefetch({out + r * g.out_stride, kPanel});
+          for (int r = 0; r < kHeight; ++r) Prefetch({g.out + (row + r) * g.out_stride + col, kPanel});
         // The next part of the panel, a share with each tile.
         Prefetch(
             {panel + (depth * kPanel / g.rows) * row + depth * kPanel, depth * kPanel / g.rows * kHeight});
-        Accumulate<kHeight, PairOf(kMetric)>(
-            {depth, g.tiles + g.rows * k + row * depth, 1, kHeight, panel, weights}, k == 0, sums);
+        const Operands o = {depth,       g.tiles + g.rows * k + row * depth, 1, kHeight, panel, weights,
+                            g.max_by_fma};
         if (last)
-          for (int r = 0; r < kHeight; ++r) FinishRow<kMetric>(g, row + r, col, sums + r * kPanel);
+          FinishTile<kMetric, kHeight>(g, o, k == 0, row, col);
+        else
+          Accumulate<kHeight, PairOf(kMetric)>(o, k == 0, g.sums + row * kPanel);
       });
     }
   if (g.stream) Fence();
@@ -205,4 +215,12 @@ void Sums(const float* x, int64_t n, float* sum, float* magnitude) {
   }
   *sum = Sum(sums);
   *magnitude = Sum(magnitudes);
+}
+
+constexpr PairwiseKernels MakePairwiseKernels() {
+  PairwiseKernels k = {};
+  k.pack_tiles = PackTiles;
+  k.sums = Sums;
+  k.block = Block;
+  return k;
 }

@@ -10,6 +10,7 @@ struct RowKernels {
   int64_t lanes;      // floats of a vector
   int64_t panel;      // columns of a packed panel
   int64_t tile_rows;  // rows that meet a panel at a time
+  int64_t depth;      // rows of a panel that meet rows at a time: they stay in the L1 cache
 
   // out[c * out_stride + r] = in[r * in_stride + c].
   void (*transpose)(const float* in, int64_t in_stride, int64_t rows, int64_t cols, float* out,

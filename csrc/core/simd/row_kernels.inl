@@ -4,6 +4,9 @@
 
 constexpr int64_t kPanel = kLanes * kVecs;  // columns of a packed panel
 constexpr int kTileRows = 6;                // rows of a register tile, which is a panel wide
+// The rows of a panel that are used at a time, 16 KB, or 32 KB with AVX-512; they stay in the L1 cache while
+// all rows of a block pass.
+constexpr int64_t kDepth = kPanel < 64 ? 256 : 128;
 
 inline void StoreColumns(float* out, Vec value, int64_t columns) {
   if (columns >= kLanes)
@@ -85,6 +88,7 @@ constexpr RowKernels MakeRowKernels() {
   k.lanes = kLanes;
   k.panel = kPanel;
   k.tile_rows = kTileRows;
+  k.depth = kDepth;
   k.transpose = TransposeRows;
   k.pack_rows = PackRows;
   k.pack_columns = PackColumns;

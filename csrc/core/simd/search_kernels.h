@@ -12,7 +12,8 @@ namespace fslcore::simd {
 // where sum is of products, of the larger coordinates (kAbsolute), or the largest difference.
 // What holds a NaN is a candidate.
 struct SearchBlock {
-  Pair pair;  // not kWeightedAbsolute
+  Pair pair;        // not kWeightedAbsolute
+  bool max_by_fma;  // ManhattanForms
   int64_t rows, queries, dim;
   const float* tiles;             // the rows packed by pack_tiles
   const float* panel;             // the queries packed by pack_rows

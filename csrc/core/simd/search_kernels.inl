@@ -59,8 +59,9 @@ int64_t SearchTiles(const SearchBlock& b) {
       // The next part of the panels, a share with each tile.
       const int64_t share = depth * kPanel / b.rows;
       Prefetch({panel + share * row + depth * kPanel, share * kHeight});
-      Accumulate<kHeight, kPair>({depth, b.tiles + b.rows * k + row * depth, 1, kHeight, panel, nullptr},
-                                 k == 0, b.sums + row * kPanel);
+      Accumulate<kHeight, kPair>(
+          {depth, b.tiles + b.rows * k + row * depth, 1, kHeight, panel, nullptr, b.max_by_fma}, k == 0,
+          b.sums + row * kPanel);
       if (last)
         for (int r = 0; r < kHeight; ++r) CompareRow<kPair>(b, row + r, limits, found);
     });

@@ -80,6 +80,13 @@ inline Vec Signed(Vec a, Vec d) {
   const Vec sign = Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f))));
   return _mm256_and_ps(Mul(a, sign), _mm256_cmp_ps(d, Set(0.0f), _CMP_NEQ_UQ));
 }
+// kSignUnit * sign(d), for which d must be neither NaN nor -0: 2 is the float whose bits, as an integer, are
+// negated as the float is.
+constexpr float kSignUnit = 2.0f;
+constexpr bool kSignOfOrdinary = true;
+inline Vec Sign(Vec d) {
+  return _mm256_castsi256_ps(_mm256_sign_epi32(_mm256_castps_si256(Set(2.0f)), _mm256_castps_si256(d)));
+}
 // 2^n by the float n + 1.5 * 2^23, -127 < n < 128.
 inline Vec PowerOfTwo(Vec shifted) {
   const __m256i n = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);

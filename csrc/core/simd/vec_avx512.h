@@ -68,6 +68,12 @@ inline Vec Signed(Vec a, Vec d) {
                                                     _mm512_set1_epi32(INT32_MIN), 0x78);
   return _mm512_fixupimm_ps(_mm512_castsi512_ps(flipped), d, _mm512_set1_epi32(0x822), 0);
 }
+// kSignUnit * sign(d), by a table: 0 for zeros, and NaN for NaN.
+constexpr float kSignUnit = 1.0f;
+constexpr bool kSignOfOrdinary = false;
+inline Vec Sign(Vec d) {
+  return _mm512_fixupimm_ps(d, d, _mm512_set1_epi32(static_cast<int>(0xa9a9a822)), 0);
+}
 // 2^n by the float n + 1.5 * 2^23, -127 < n < 128.
 inline Vec PowerOfTwo(Vec shifted) {
   const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);

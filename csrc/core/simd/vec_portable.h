@@ -80,6 +80,10 @@ inline Vec Signed(Vec a, Vec d) {
   const Vec sign = Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f))));
   return Select(Equal(d, Set(0.0f)), Set(0.0f), Mul(a, sign));
 }
+// kSignUnit * sign(d), and NaN for NaN.
+constexpr float kSignUnit = 1.0f;
+constexpr bool kSignOfOrdinary = false;
+inline Vec Sign(Vec d) { return Min(Set(1.0f), Max(Set(-1.0f), Mul(d, Set(0x1p126f)))); }
 // 2^n by the float n + 1.5 * 2^23, -127 < n < 128.
 inline Vec PowerOfTwo(Vec shifted) {
   const Mask n = reinterpret_cast<Mask>(shifted) << 23;
