@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from rich.console import Console
 from fslcore import bench, kernels
 from fslcore.bench.records import write_json
 from fslcore.bench.report import print_comparison
-from fslcore.bench.timing import compare, interleaved, peak_extra_megabytes
+from fslcore.bench.timing import compare, interleaved, peak_extra_megabytes, settle
 from fslcore.bench.workers import Contender, Workers
 
 
@@ -31,9 +32,26 @@ def test_contenders_are_called_in_turn():
         return call
 
     measurements = compare({"a": caller("a"), "b": caller("b")}, rounds=3)
-    assert "".join(calls) == "aa" + "bb" + "ab" * 3
+    assert "".join(calls) == "aa" + "bb" + "aabb" * 3  # in each turn, one call is not timed
     assert [(m.name, m.rounds) for m in measurements] == [("a", 3), ("b", 3)]
     assert all(m.milliseconds > 0 for m in measurements)
+
+
+def test_a_turn_begins_when_the_threads_of_others_sleep():
+    """A thread that spins on another core, as those of OpenBLAS and OpenMP do after their work."""
+    end = threading.Event()
+
+    def spin():
+        array = np.ones(1 << 23, np.float32)
+        while not end.is_set():
+            np.sqrt(array, out=array)  # without the lock of the interpreter
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    threading.Timer(0.2, end.set).start()
+    settle()
+    assert end.is_set()
+    spinning.join()
 
 
 def test_short_calls_are_repeated_and_long_ones_stop_at_their_budget():

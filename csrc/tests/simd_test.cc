@@ -107,6 +107,40 @@ TEST_P(SimdTest, ListedRows) {
     }
 }
 
+TEST_P(SimdTest, DenseRows) {
+  const int64_t panel = kernels().rows.panel;
+  for (int64_t dim : EdgeSizes())
+    for (int64_t rows : {0, 1, 5, 6, 7, 13})
+      for (int64_t count : {0, 1, 9}) {
+        SCOPED_TRACE(testing::Message() << "dim " << dim << ", rows " << rows << ", count " << count);
+        const int64_t stride = count + 3;
+        const auto x = Integers(rows * dim, 1), others = Integers(count * dim, 2),
+                   weights = Integers(rows * stride, 3);
+        std::vector<float> panels(static_cast<size_t>((dim + panel) * count));
+        for (int64_t d = 0; d < dim; d += panel)
+          kernels().rows.pack_columns(others.data(), count, dim, d, panels.data() + d * count);
+        Guarded squares(rows * stride), sums(rows * dim);
+        kernels().triplets.dense_squares(x.data(), rows, others.data(), count, dim, squares.get(), stride);
+        kernels().triplets.dense_differences(x.data(), rows, dim, panels.data(), count, weights.data(),
+                                             stride, sums.get());
+        EXPECT_TRUE(squares.intact() && sums.intact());
+        for (int64_t r = 0; r < rows; ++r) {
+          std::vector<float> want(static_cast<size_t>(dim), 0.0f);
+          for (int64_t k = 0; k < stride; ++k) {
+            float square = 0.0f;
+            for (int64_t d = 0; k < count && d < dim; ++d) {
+              const float difference =
+                  x[static_cast<size_t>(r * dim + d)] - others[static_cast<size_t>(k * dim + d)];
+              square += difference * difference;
+              want[static_cast<size_t>(d)] += weights[static_cast<size_t>(r * stride + k)] * difference;
+            }
+            EXPECT_EQ(squares.get()[r * stride + k], k < count ? square : kSentinel);
+          }
+          EXPECT_TRUE(std::equal(want.begin(), want.end(), sums.get() + r * dim));
+        }
+      }
+}
+
 // A kernel that is declared and not entered into its table is a null pointer.
 TEST_P(SimdTest, TablesAreFilled) {
   uintptr_t entries[sizeof(simd::Kernels) / sizeof(uintptr_t)];

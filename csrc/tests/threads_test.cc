@@ -50,6 +50,20 @@ Executor Limited(int threads, int tasks) {
           }};
 }
 
+// As those of a pool whose threads are busy, or of a core that another pool keeps for itself.
+TEST(ParallelFor, DoesNotWaitForHelpersThatHaveNotBegun) {
+  std::vector<std::function<void()>> late;
+  const Executor executor = {4, [&late](std::function<void()> task) { late.push_back(std::move(task)); }};
+  std::vector<int> visits(100, 0);
+  ParallelFor(executor, 100, 3, [&](int64_t begin, int64_t end) {
+    for (; begin < end; ++begin) ++visits[static_cast<size_t>(begin)];
+  });
+  EXPECT_EQ(visits, std::vector<int>(100, 1));
+  EXPECT_EQ(late.size(), 3u);
+  for (const auto& task : late) task();  // they find nothing left to do
+  EXPECT_EQ(visits, std::vector<int>(100, 1));
+}
+
 // The loop's own data is gone once it has thrown: no block may run then.
 TEST(Exceptions, ReachTheCallerWhenNoBlockRuns) {
   std::vector<Executor> executors = {{3, [](const std::function<void()>& task) { task(); }}};

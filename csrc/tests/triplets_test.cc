@@ -84,27 +84,87 @@ TEST(Triplets, BeyondSearchIsThatOfPlainLoops) {
     for (int64_t classes : {1, 2, 40}) CheckBeyondSearch(batch, classes);
 }
 
-// Few positives are scanned for and many are sorted: the same answers at every number of them. `spread` sets
-// how many fall into one bucket: one far positive squeezes all others into the first.
-void CheckNegativeSearch(int64_t count, float spread) {
-  SCOPED_TRACE(testing::Message() << "count " << count << ", spread " << spread);
-  const auto row = RowOfDistances(300);
+// Few positives are scanned for, many by buckets of the distances: the same answers at every number of them,
+// with few and many distances in a bucket. `spread` makes one positive a far one.
+void CheckNegativeSearch(const std::vector<float>& row, int64_t count, float spread) {
+  SCOPED_TRACE(testing::Message() << "row " << row.size() << ", count " << count << ", spread " << spread);
   auto positives = Integers(count, 9);
   for (size_t i = 0; i < positives.size(); ++i)
-    positives[i] = i % 17 == 5 ? NAN : (positives[i] + 8.0f) * (i % 3 == 0 ? 0.5f : 1.0f);
+    positives[i] = i % 17 == 5   ? NAN
+                   : i % 17 == 6 ? row[i % row.size()]
+                                 : (positives[i] + 8.0f) * (i % 3 == 0 ? 0.53f : 1.0f);
   if (count > 0) positives.back() *= spread;
   std::vector<int32_t> negatives(positives.size());
   NegativeSearch search;
-  search.Find(row.data(), static_cast<int64_t>(row.size()), positives.data(), count, negatives.data());
-  for (size_t i = 0; i < positives.size(); ++i) {
-    const int32_t nearest = PlainNearestAbove(row, positives[i]);
-    EXPECT_EQ(negatives[i], nearest < 0 ? PlainFarthest(row) : nearest) << "positive " << i;
+  for (int again : {0, 1}) {  // what the first left behind does not matter
+    search.Find(row.data(), static_cast<int64_t>(row.size()), positives.data(), count, negatives.data());
+    for (size_t i = 0; i < positives.size(); ++i) {
+      const int32_t nearest = PlainNearestAbove(row, positives[i]);
+      EXPECT_EQ(negatives[i], nearest < 0 ? PlainFarthest(row) : nearest)
+          << "positive " << i << ", call " << again;
+    }
   }
 }
 
 TEST(Triplets, NegativeSearchIsThatOfPlainLoops) {
-  for (int64_t count : {0, 1, 4, 5, 95, 96, 97, 98, 500})
-    for (float spread : {1.0f, 1e6f, INFINITY}) CheckNegativeSearch(count, spread);
+  std::vector<std::vector<float>> rows = {RowOfDistances(16), RowOfDistances(300), RowOfDistances(3000)};
+  rows.push_back(rows.back());
+  for (size_t i = 0; i < rows.back().size(); ++i)  // nearly all different
+    rows.back()[i] += static_cast<float>(i * 7919 % 3000) / 3000.0f;
+  rows.push_back(std::vector<float>(64, 100.0f));  // all are beyond all positives
+  rows.push_back(std::vector<float>(64, NAN));
+  for (const auto& row : rows)
+    for (int64_t count : {0, 1, 4, 5, 47, 48, 49, 50, 500})
+      for (float spread : {1.0f, 0.0f, 1e6f, INFINITY}) CheckNegativeSearch(row, count, spread);
+  std::vector<float> nothing(60, NAN);
+  std::vector<int32_t> negatives(60);
+  NegativeSearch().Find(rows[1].data(), static_cast<int64_t>(rows[1].size()), nothing.data(), 60,
+                        negatives.data());
+  for (int32_t negative : negatives) EXPECT_EQ(negative, PlainFarthest(rows[1]));
+}
+
+// Some classes are dense, some are lists; the triplets are those that are mined.
+TEST(Triplets, LossOfLargeClassesIsThatOfPlainLoops) {
+  for (Metric metric : kTripletMetrics)
+    for (int64_t dim : {1, 19, 128}) {
+      SCOPED_TRACE(testing::Message() << "metric " << static_cast<int>(metric) << ", dim " << dim);
+      Sample sample = {170, dim, Integers(170 * dim, 5), {}};
+      for (int64_t i = 0; i < 170; ++i) sample.labels.push_back(i < 40 ? i % 13 : i % 3 + 20);
+      const auto count = static_cast<size_t>(CountTriplets(Mining::kSemihard, sample.given()));
+      Lists lists = {std::vector<int32_t>(count), std::vector<int32_t>(count), std::vector<int32_t>(count)};
+      MineTriplets({}, Mining::kSemihard, metric, sample.view(), sample.given(), lists.anchor.data(),
+                   lists.positive.data(), lists.negative.data());
+      const float margin = 0.25f;
+      const Reference want = ByLoops(metric, sample).Evaluate(lists, margin);
+      Guarded grad(170 * dim);
+      const TripletLoss loss = TripletLossAndGrad(Threads(2), Mining::kSemihard, metric, margin,
+                                                  sample.view(), sample.given(), grad.get());
+      EXPECT_TRUE(grad.intact());
+      // A distance is a sum of dim terms, and an entry of the gradient one over three lists of edges.
+      const double allowed = static_cast<double>(dim + 3 * 170) * 0x1p-23;
+      EXPECT_NEAR(loss.loss, want.loss, allowed * want.size);
+      for (size_t i = 0; i < want.grad.size(); ++i)
+        EXPECT_NEAR(grad.get()[i], want.grad[i], allowed * want.sizes[i]) << "entry " << i;
+    }
+}
+
+// The distance is infinite and its slope 0: the row is left out, whatever the size of the class.
+TEST(Triplets, AHugeRowLeavesGradientsFinite) {
+  for (float huge : {1e25f, INFINITY, NAN})
+    for (int64_t per_class : {3, 40}) {
+      const int64_t batch = 2 * per_class, dim = 17;
+      auto x = Integers(batch * dim, 3);
+      x[0] = huge;
+      std::vector<int64_t> labels;
+      for (int64_t i = 0; i < batch; ++i) labels.push_back(i % 2);
+      std::vector<float> grad(x.size());
+      TripletLossAndGrad({}, Mining::kSemihard, Metric::kEuclidean, 1.0f, {x.data(), batch, dim},
+                         {labels.data(), batch}, grad.data());
+      // A NaN has triplets with its own class, and with the first row of the other for want of a nearest one.
+      for (size_t i = static_cast<size_t>(dim); i < grad.size(); ++i)
+        EXPECT_EQ(std::isnan(grad[i]), std::isnan(huge) && (labels[i / 17] == 0 || i / 17 == 1))
+            << "huge " << huge << ", " << per_class << " per class, entry " << i;
+    }
 }
 
 }  // namespace

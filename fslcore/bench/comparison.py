@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fslcore.bench.limits import copy_bandwidth, fma_peak, spare_bytes
-from fslcore.bench.timing import Measurement, compare
+from fslcore.bench.timing import Measurement, compare, settle
 
 _LIMITS: dict[str, Callable[[], float]] = {"FLOP": fma_peak, "B": copy_bandwidth}
 
@@ -117,7 +118,12 @@ def compared(
     """
     if work is None:
         return Comparison(title, run(), **fields)
-    limit = _LIMITS[work.unit]
+    limit = partial(_settled, _LIMITS[work.unit])
     before = limit()
     measurements = run()
     return Comparison(title, measurements, work=work, limit=max(before, limit()), **fields)
+
+
+def _settled(limit: Callable[[], float]) -> float:
+    settle()  # threads that spin would take a core from it
+    return limit()

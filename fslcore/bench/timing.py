@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +19,10 @@ from typing import Any
 _SHORTEST_MS = 1.0
 # A contender that has used up its time is timed no more, but not before it has a median.
 _FEWEST_ROUNDS = 3
-_MOST_SETTLING_SECONDS, _NAP_SECONDS = 0.25, 0.001
+_MOST_SETTLING_SECONDS, _NAP_SECONDS = 0.5, 0.002
+# Where the system does not tell what threads do, a nap is longer than a tick of its clock: the time that a
+# thread on another core has used is counted up at ticks only.
+_TICK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,9 @@ def compare(
     """Times the contenders interleaved: machines are shared, and a slow spell then hits all alike.
 
     Each is called twice before, or once if that took all of its time. Memory is taken on the first of these,
-    compilation included. Before each turn the threads of the others are given time to fall asleep: some spin
-    for a while after their work, and would take the cores from the next in line.
+    compilation included. Before each turn the threads of the others fall asleep (`settle`): some spin for a
+    while after their work, and would take the cores from the next in line. The first call after that is not
+    timed: it wakes the contender's own threads.
 
     Args:
         contenders: Functions without arguments that finish their work before they return. One that takes
@@ -87,7 +92,7 @@ def compare(
         memory[name] = peak_extra_megabytes(function)
         slow = time.perf_counter() - start > budget_seconds
         repeats = 1 if slow else math.ceil(_SHORTEST_MS / milliseconds(function))
-        timers[name] = partial(_settled_milliseconds, function, repeats)
+        timers[name] = partial(_settled_milliseconds, function, repeats, wake=not slow)
     return [
         Measurement.of(name, samples, extra_megabytes=memory[name])
         for name, samples in interleaved(timers, rounds, budget_seconds * 1e3).items()
@@ -121,9 +126,9 @@ def milliseconds(function: Callable[[], Any]) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def _settled_milliseconds(function: Callable[[], Any], repeats: int) -> float:
+def _settled_milliseconds(function: Callable[[], Any], repeats: int, *, wake: bool) -> float:
     settle()
-    if repeats > 1:  # after the pause, caches and clocks are not what they are in the middle of work
+    if wake:
         function()
     start = time.perf_counter()
     for _ in range(repeats):
@@ -132,13 +137,44 @@ def _settled_milliseconds(function: Callable[[], Any], repeats: int) -> float:
 
 
 def settle() -> None:
-    """Returns once the threads of this process are idle, or after a quarter of a second."""
+    """Returns once the other threads of this process sleep, or after half a second.
+
+    On Linux it asks for the state of each thread, elsewhere for the time that the process has used.
+    """
     deadline = time.perf_counter() + _MOST_SETTLING_SECONDS
-    while time.perf_counter() < deadline:
-        start, used = time.perf_counter(), time.process_time()
-        time.sleep(_NAP_SECONDS)
-        if time.process_time() - used < 0.2 * (time.perf_counter() - start):
-            return
+    quiet = 0
+    while (
+        quiet < 2 and time.perf_counter() < deadline
+    ):  # a thread may sleep for a moment in the middle of work
+        busy = _other_thread_runs()
+        if busy is None:
+            busy = _uses_time()
+        else:
+            time.sleep(_NAP_SECONDS)
+        quiet = 0 if busy else quiet + 1
+
+
+def _other_thread_runs() -> bool | None:
+    """Whether another thread of this process runs or waits for a core; None if unknown."""
+    own = str(threading.get_native_id())
+    try:
+        states = [_state_of(thread) for thread in Path("/proc/self/task").iterdir() if thread.name != own]
+    except OSError:
+        return None
+    return "R" in states
+
+
+def _state_of(thread: Path) -> str:
+    try:
+        return (thread / "stat").read_text().rpartition(") ")[2][:1]
+    except OSError:  # it has ended
+        return ""
+
+
+def _uses_time() -> bool:
+    start, used = time.perf_counter(), time.process_time()
+    time.sleep(_TICK_SECONDS)
+    return time.process_time() - used > 0.2 * (time.perf_counter() - start)
 
 
 def peak_extra_megabytes(function: Callable[[], Any]) -> float | None:

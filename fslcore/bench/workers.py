@@ -5,7 +5,8 @@
       one contender     worker "default":  contenders 2, 3, 4
       at a time
 
-The workers wait for each other, so that rounds are interleaved and only one of them computes.
+The workers wait for each other: rounds are interleaved, and only one of them computes. A turn ends when
+the worker's threads sleep.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from fslcore import kernels
-from fslcore.bench.timing import Measurement, interleaved, milliseconds
+from fslcore.bench.timing import Measurement, interleaved, milliseconds, settle
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,9 @@ def _serve(connection: Connection, layout: str, threads: int, stderr: str) -> No
 
 def _answer(calls: list[Callable[[], Any]], operation: str, argument: Any) -> Any:
     if operation == "time":
-        return milliseconds(calls[argument])
+        taken = milliseconds(calls[argument])
+        settle()  # before the next contender, of this worker or of another
+        return taken
     if operation == "forget":
         calls.clear()
         return gc.collect()

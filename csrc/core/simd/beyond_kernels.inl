@@ -56,33 +56,43 @@ __attribute__((noinline)) void EvaluateAgain(const PairwiseBlock& g, int64_t row
       }
 }
 
+template <int kHeight>
+__attribute__((always_inline)) inline void StoreTile(const Vec (&tile)[kHeight][kVecs], float* out) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) Store(out + r * kPanel + v * kLanes, tile[r][v]);
+}
+
 // Most tiles hold no nearest candidate of any row or column. One comparison for all columns of a row, and one
-// for all rows of a column, detects that; classes are compared only if there may be one.
+// for all rows of a column, detects that; classes are compared only if there may be one. All loops over the
+// tile are unrolled, for it to stay in registers.
 template <Metric kMetric, int kHeight>
 __attribute__((noinline)) void SearchTile(const PairwiseBlock& g, const BeyondBlock& b, const Operands& o,
                                           bool first, int64_t row) {
   Vec tile[kHeight][kVecs];
   SumTile<kHeight, Pair::kProduct>(o, first, g.sums + row * kPanel, tile);
   uint32_t near[kHeight][kVecs], any = 0;
+#pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
       tile[r][v] = Finished<kMetric>(g, row + r, v * kLanes, tile[r][v], near[r][v]);
       any |= near[r][v];
     }
   float distances[kHeight * kPanel];
-  const auto store = [&] {
-    for (int r = 0; r < kHeight; ++r)
-      for (int v = 0; v < kVecs; ++v) Store(distances + r * kPanel + v * kLanes, tile[r][v]);
-  };
   if (any) {
-    store();
+    StoreTile(tile, distances);
     EvaluateAgain<kMetric>(g, row, near, distances);
+#pragma GCC unroll 8
     for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
       for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(distances + r * kPanel + v * kLanes);
   }
 
   uint32_t rows_with = 0, limits_with = 0;
   uint64_t columns_with = 0;
+#pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r) {
     const int64_t of_row = b.first_row + row + r;
     uint32_t nearer = 0;
@@ -90,6 +100,7 @@ __attribute__((noinline)) void SearchTile(const PairwiseBlock& g, const BeyondBl
       const int64_t at = k * b.stride + of_row;
       const Vec beyond = SetBits(b.beyond[at]);
       Vec least = SubBits(tile[r][0], beyond);
+#pragma GCC unroll 8
       for (int v = 1; v < kVecs; ++v) least = MinBits(SubBits(tile[r][v], beyond), least);
       nearer |= Bits(LessBits(least, SetBits(b.excess[at])));
     }
@@ -97,10 +108,12 @@ __attribute__((noinline)) void SearchTile(const PairwiseBlock& g, const BeyondBl
   }
   for (int64_t k = 0; b.for_columns && k < b.most_limits; ++k) {
     uint64_t nearer = 0;
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
       const int64_t at = k * b.stride + b.first_col + v * kLanes;
       const Vec beyond = LoadBits(b.beyond + at);
       Vec least = SubBits(tile[0][v], beyond);
+#pragma GCC unroll 8
       for (int r = 1; r < kHeight; ++r) least = MinBits(SubBits(tile[r][v], beyond), least);
       nearer |= uint64_t{Bits(LessBits(least, LoadBits(b.excess + at)))} << v * kLanes;
     }
@@ -108,7 +121,7 @@ __attribute__((noinline)) void SearchTile(const PairwiseBlock& g, const BeyondBl
     limits_with |= nearer ? 1u << (k < 31 ? k : 31) : 0u;
   }
   if (!(rows_with | limits_with)) return;
-  store();
+  StoreTile(tile, distances);
   for (; rows_with; rows_with &= rows_with - 1) {
     const int r = __builtin_ctz(rows_with);
     OfferColumns(b, b.first_row + row + r, distances + r * kPanel, g.cols);

@@ -24,8 +24,8 @@ constexpr float kNoDistance = std::numeric_limits<float>::quiet_NaN();
 
 // The most positives with which an anchor takes part in the search for all anchors at once. That search takes
 // half the distances, but some steps for each candidate that is the nearest so far, which small batches do
-// not pay back: at 128 columns the two ways meet at 3 positives in a batch of 1024, 7 of 2048 and 15 of 4096.
-int64_t MostLimits(int64_t batch) { return std::clamp<int64_t>(batch / 256 - 1, 0, 15); }
+// not pay back: at 128 columns the two ways meet at 3 positives in a batch of 512 and at 15 of 4096.
+int64_t MostLimits(int64_t batch) { return std::clamp<int64_t>(batch / 128 - 1, 0, 15); }
 
 // Rows of distances that a thread holds at a time. All of the packed batch passes by for each block of rows,
 // so tall blocks save memory traffic: 48 rows, or what fits 8 MB, and at least one register tile.
@@ -169,9 +169,12 @@ void MineApart(const Executor& executor, const Batch& batch, int64_t least, cons
     return [&, search = NegativeSearch(), positives = std::vector<float>()](int64_t anchor, float* distances,
                                                                             int64_t stride) mutable {
       const int64_t own = batch.class_of(anchor), count = batch.positives(anchor);
-      positives.clear();
-      for (const int32_t* p = batch.classes.begin(own); p != batch.classes.end(own); ++p)
-        if (*p != anchor) positives.push_back(distances[*p]);
+      positives.resize(static_cast<size_t>(count + 1));
+      float* next = positives.data();  // the anchor's own distance is overwritten by the next one
+      for (const int32_t* p = batch.classes.begin(own); p != batch.classes.end(own); ++p) {
+        *next = distances[*p];
+        next += *p != anchor ? 1 : 0;
+      }
       HideOwnClass(batch, anchor, distances);
       int32_t* found = negatives(anchor);
       search.Find(distances, stride, positives.data(), count, found);

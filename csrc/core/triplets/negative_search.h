@@ -2,7 +2,10 @@
 // The search for the semi-hard negatives of one anchor after another, in the row of its distances.
 #pragma once
 #include <cstdint>
+#include <utility>
 #include <vector>
+
+#include "core/simd/triplet_kernels.h"
 
 namespace fslcore {
 
@@ -14,14 +17,14 @@ class NegativeSearch {
   void Find(const float* distances, int64_t n, const float* positives, int64_t count, int32_t* negatives);
 
  private:
-  struct Steps;
-  void FindInGaps(const float* distances, int64_t n, const float* positives, int64_t count,
-                  int32_t* negatives);
-  int64_t SortPositives(const float* positives, int64_t count, const Steps& steps);
+  void FindInBuckets(const float* distances, int64_t n, const float* positives, int64_t count,
+                     int32_t* negatives);
+  void Place(const float* distances, int64_t stretches);
+  int32_t FindFrom(const simd::DistanceBuckets& buckets, float positive) const;
 
-  std::vector<int32_t> bucket_, starts_;
-  std::vector<uint64_t> sorted_, nearest_;
-  std::vector<float> thresholds_;
+  std::vector<int32_t> bucket_of_, stretch_, starts_, indices_;
+  std::vector<float> sorted_;
+  std::vector<std::pair<float, int32_t>> crowded_;  // the distances of a bucket, to be sorted
 };
 
 }  // namespace fslcore

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/simd/triplet_kernels.h"
+#include "core/triplets/dense_classes.h"
 
 namespace fslcore {
 namespace {
@@ -130,16 +131,36 @@ int64_t TripletEdges::BlockRows(int64_t dim) const {
   return std::clamp<int64_t>(kWorkWorthAThread / products, 16, 1024);
 }
 
-void GatherGradient(const Executor& executor, Matrix<const float> x, const TripletEdges& edges, float* grad) {
+void GatherGradient(const Executor& executor, Matrix<const float> x, const TripletEdges& edges,
+                    const DenseClasses& dense, float* grad) {
+  dense.AddMirrored(executor, edges);
   const MirroredNegatives mirrored(executor, edges, x.rows);
   // Rows of a class follow each other: they read neighbouring columns of its square.
-  const std::vector<int32_t>& members = edges.classes().members;
+  const Classes& classes = edges.classes();
   ParallelFor(executor, x.rows, edges.BlockRows(x.cols), [&](int64_t begin, int64_t end) {
     EdgeList list;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = members[static_cast<size_t>(i)];
-      ListEdges(edges, mirrored, row, &list);
-      list.Sum(x, row, grad + row * x.cols);
+    Scratch<float> to_positives(0);
+    std::vector<float> to_mirrored(static_cast<size_t>(x.cols));
+    for (int64_t i = begin; i < end;) {
+      const int64_t row = classes.members[static_cast<size_t>(i)];
+      const int64_t c = edges.membership().class_of[static_cast<size_t>(row)];
+      if (!dense.has(c)) {
+        ListEdges(edges, mirrored, row, &list);
+        list.Sum(x, row, grad + row * x.cols);
+        ++i;
+        continue;
+      }
+      const int64_t last = std::min<int64_t>(end, classes.offsets[static_cast<size_t>(c) + 1]);
+      to_positives = Scratch<float>((last - i) * x.cols);
+      dense.Sums(edges, i, last - i, to_positives.get());
+      for (const float* sums = to_positives.get(); i < last; ++i, sums += x.cols) {
+        const int64_t member = classes.members[static_cast<size_t>(i)];
+        list.Clear(mirrored.count(member) + 1);
+        mirrored.ForEach(member, [&list](int32_t anchor, float from) { list.Add(anchor, from); });
+        list.Sum(x, member, to_mirrored.data());
+        float* g = grad + member * x.cols;
+        for (int64_t d = 0; d < x.cols; ++d) g[d] = sums[d] - g[d] - to_mirrored[static_cast<size_t>(d)];
+      }
     }
   });
 }

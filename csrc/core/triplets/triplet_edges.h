@@ -52,8 +52,12 @@ class TripletEdges {
   Scratch<int32_t> negative_;       // [room]
 };
 
+class DenseClasses;
+
 // grad [x.rows, x.cols], where every anchor with positives has its edges. Each row gathers its own edges in
-// one fixed order, so nothing is scattered across threads.
-void GatherGradient(const Executor& executor, Matrix<const float> x, const TripletEdges& edges, float* grad);
+// one fixed order, so nothing is scattered across threads. The edges of dense classes are added to their
+// mirror images, and the rows of their members hold the sum over their own edges to negatives before.
+void GatherGradient(const Executor& executor, Matrix<const float> x, const TripletEdges& edges,
+                    const DenseClasses& dense, float* grad);
 
 }  // namespace fslcore

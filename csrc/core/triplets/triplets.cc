@@ -10,6 +10,7 @@
 #include "core/episodes/classes.h"
 #include "core/pairwise/pairwise.h"
 #include "core/simd/triplet_kernels.h"
+#include "core/triplets/dense_classes.h"
 #include "core/triplets/mining.h"
 #include "core/triplets/term.h"
 #include "core/triplets/triplet_edges.h"
@@ -34,6 +35,16 @@ struct Terms {
   float share;            // of a term in the loss
   Matrix<const float> x;  // normalised for cosine
 
+  // Of a row from those that are listed.
+  void Distances(int64_t row, const int32_t* listed, const float* squares, int64_t count,
+                 SlopedDistance* out) const {
+    if (metric == Metric::kSqeuclidean)
+      for (int64_t i = 0; i < count; ++i) out[i] = DistanceOfSquare(Metric::kSqeuclidean, squares[i], false);
+    else if (metric == Metric::kEuclidean)
+      for (int64_t i = 0; i < count; ++i) out[i] = DistanceOfSquare(Metric::kEuclidean, squares[i], false);
+    else
+      for (int64_t i = 0; i < count; ++i) out[i] = Distance(squares[i], row, listed[i]);
+  }
   SlopedDistance Distance(float squared, int64_t i, int64_t j) const {
     const bool has_zero_row = metric == Metric::kCosine && (norms[i] == 0.0f || norms[j] == 0.0f);
     return DistanceOfSquare(metric, squared, has_zero_row);
@@ -43,9 +54,11 @@ struct Terms {
 // The terms of the triplets of one anchor after another, by a rule of pairs.
 class AnchorTerms {
  public:
-  AnchorTerms(const Terms& terms, TripletEdges& edges)
+  AnchorTerms(const Terms& terms, const DenseClasses& dense, TripletEdges& edges, float* grad)
       : terms_(terms),
+        dense_(dense),
         edges_(edges),
+        grad_(grad),
         place_(terms.x.rows),
         choice_(terms.x.rows),
         active_(terms.x.rows),
@@ -55,32 +68,39 @@ class AnchorTerms {
     std::fill_n(place_.get(), terms.x.rows, 0);
   }
 
-  // The sum of the terms of an anchor. Its edges hold the mined negatives on entry, one for each positive.
+  // The sum of the terms of an anchor. Its edges hold the mined negatives on entry, one for each positive,
+  // and those of a dense class the squared distances. For such a class the row of the gradient gets the sum
+  // over the edges to negatives, which are in the cache.
   double Evaluate(int64_t anchor) {
     const Classes& classes = edges_.classes();
     const int64_t own = edges_.membership().class_of[static_cast<size_t>(anchor)], size = classes.size(own);
     const int64_t rank = edges_.membership().rank[static_cast<size_t>(anchor)];
+    const Matrix<const float> x = terms_.x;
     int32_t* negatives = edges_.negative_row(anchor);
-    const int64_t distinct = ListDistinct(negatives, size - 1);
-    EvaluateRows(anchor, classes.begin(own), size, to_positives_.get());
-    EvaluateRows(anchor, negatives, distinct, to_negatives_.get());
-
     float* toward = edges_.toward_row(anchor);
-    std::fill_n(active_.get(), distinct, 0.0f);
-    double sum = 0.0;
-    for (int64_t p = 0; p < size; ++p) {
-      if (p == rank) continue;
-      const int32_t choice = choice_[p - (p > rank ? 1 : 0)];
-      const TripletTerm term = TermOf(to_positives_[p], to_negatives_[choice], terms_.margin);
-      toward[p] = term.toward_positive * terms_.share;
-      active_[choice] += term.active ? 1.0f : 0.0f;
-      sum += term.value;
-    }
+    const int64_t distinct = ListDistinct(negatives, size - 1);
+    if (!dense_.has(own))
+      simd::Triplets().squared_distances(x.row(anchor), x.data, x.cols, classes.begin(own), size, toward);
+    terms_.Distances(anchor, classes.begin(own), toward, size, to_positives_.get());
+    simd::Triplets().squared_distances(x.row(anchor), x.data, x.cols, negatives, distinct, squares_.get());
+    terms_.Distances(anchor, negatives, squares_.get(), distinct, to_negatives_.get());
+
+    std::fill_n(active_.get(), distinct, 0);
+    double sum = AddTerms(0, rank, choice_.get(), toward, 0.0);
     toward[rank] = 0.0f;
+    sum = AddTerms(rank + 1, size, choice_.get() - 1, toward, sum);
     float* from = edges_.from_row(anchor);
-    for (int64_t k = 0; k < distinct; ++k)
-      from[k] = active_[k] == 0.0f ? 0.0f : active_[k] * (to_negatives_[k].slope * terms_.share);
-    edges_.SetNegatives(anchor, distinct);
+    int64_t count = 0;  // of edges that have a slope
+    for (int64_t k = 0; k < distinct; ++k) {
+      from[count] =
+          active_[k] == 0 ? 0.0f : static_cast<float>(active_[k]) * (to_negatives_[k].slope * terms_.share);
+      negatives[count] = negatives[k];
+      count += from[count] != 0.0f ? 1 : 0;
+    }
+    edges_.SetNegatives(anchor, count);
+    if (dense_.has(own))
+      simd::Triplets().weighted_differences(x.row(anchor), x.data, x.cols, negatives, from, count,
+                                            grad_ + anchor * x.cols);
     return sum;
   }
 
@@ -101,16 +121,24 @@ class AnchorTerms {
     return distinct;
   }
 
-  void EvaluateRows(int64_t anchor, const int32_t* rows, int64_t count, SlopedDistance* out) {
-    const Matrix<const float> x = terms_.x;
-    simd::Triplets().squared_distances(x.row(anchor), x.data, x.cols, rows, count, squares_.get());
-    for (int64_t i = 0; i < count; ++i) out[i] = terms_.Distance(squares_[i], anchor, rows[i]);
+  // Adds the terms of the positives `begin` to `end`, whose negatives are at choice[p]. Without a branch:
+  // whether a term is active is hard to predict.
+  double AddTerms(int64_t begin, int64_t end, const int32_t* choice, float* toward, double sum) {
+    for (int64_t p = begin; p < end; ++p) {
+      const TripletTerm term = TermOf(to_positives_[p], to_negatives_[choice[p]], terms_.margin);
+      toward[p] = term.toward_positive * terms_.share;
+      active_[choice[p]] += term.active ? 1 : 0;
+      sum += term.value;
+    }
+    return sum;
   }
 
   const Terms& terms_;
+  const DenseClasses& dense_;
   TripletEdges& edges_;
-  const Scratch<int32_t> place_, choice_;  // [batch] by negative; by pair
-  const Scratch<float> active_, squares_;
+  float* grad_;
+  const Scratch<int32_t> place_, choice_, active_;  // [batch] by negative; by pair; by distinct negative
+  const Scratch<float> squares_;
   const Scratch<SlopedDistance> to_positives_, to_negatives_;
 };
 
@@ -120,15 +148,17 @@ double SumOfPairs(const Executor& executor, const Batch& batch, const Terms& ter
   const Matrix<const float> x = terms.x;
   TripletEdges edges(classes, batch.membership);
   MineSemihard(executor, batch, [&](int64_t anchor) { return edges.negative_row(anchor); });
+  const DenseClasses dense(executor, x, edges);
+  dense.Squares(executor, edges);
   std::vector<double> sums(static_cast<size_t>(x.rows), 0.0);  // by anchor, added up in order
   ParallelFor(executor, x.rows, edges.BlockRows(x.cols), [&](int64_t begin, int64_t end) {
-    AnchorTerms anchor_terms(terms, edges);
+    AnchorTerms anchor_terms(terms, dense, edges, grad);
     for (int64_t i = begin; i < end; ++i) {
       const int32_t anchor = classes.members[static_cast<size_t>(i)];
       if (batch.positives(anchor) > 0) sums[static_cast<size_t>(anchor)] = anchor_terms.Evaluate(anchor);
     }
   });
-  GatherGradient(executor, x, edges, grad);
+  GatherGradient(executor, x, edges, dense, grad);
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
