@@ -40,7 +40,7 @@ class DropBlock(keras.Layer):
         self.rate, self.size, self.seed = rate, size, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Any) -> None:
         """Checks the shape, and computes how rare the centres of squares are."""
         if len(input_shape) != 4 or None in input_shape[1:3]:
             raise ArgumentError(
