@@ -75,10 +75,7 @@ def same_class(labels: Tensor, predictions: Tensor) -> Tensor:
         return ids[:, None] == ids[None, :]
 
     def by_row() -> Tensor:
-        rows = tf.cast(labels, tf.float32)
-        message = "y_true must hold a single 1 per row among zeros, received"
-        with tf.control_dependencies([tf.debugging.Assert(_are_one_hot(rows), [message, rows])]):
-            rows = tf.reshape(rows, [tf.shape(predictions)[0], tf.shape(rows)[1]])
+        rows = _one_hot(labels, predictions)
         return tf.matmul(rows, rows, transpose_b=True) > 0.5
 
     if labels.shape.rank == 1 or labels.shape[1] == 1:
@@ -86,6 +83,42 @@ def same_class(labels: Tensor, predictions: Tensor) -> Tensor:
     if labels.shape[1] is not None:
         return by_row()
     return tf.cond(tf.shape(labels)[1] == 1, by_id, by_row)
+
+
+def class_numbers(labels: Tensor, predictions: Tensor) -> Tensor:
+    """One integer per sample, as `class_ids`, also of one-hot rows, whose column it is.
+
+    Args:
+        labels: Class ids, [batch] or [batch, 1], or one-hot rows [batch, classes] of any dtype.
+        predictions: The predictions for the same batch, [batch, ...].
+
+    Returns:
+        int64 [batch].
+
+    Raises:
+        ValueError: If the labels have another shape or are not numbers.
+    """
+    labels = _labels(labels, predictions)
+
+    def by_id() -> Tensor:
+        return _flat_ids(labels if labels.shape.rank == 1 else labels[:, :1], predictions)
+
+    def by_row() -> Tensor:
+        return tf.argmax(_one_hot(labels, predictions), axis=1)
+
+    if labels.shape.rank == 1 or labels.shape[1] == 1:
+        return by_id()
+    if labels.shape[1] is not None:
+        return by_row()
+    return tf.cond(tf.shape(labels)[1] == 1, by_id, by_row)
+
+
+def embeddings_of(predictions: Tensor) -> Tensor:
+    """The predictions as float32 [batch, dim], or a ValueError if they have another shape."""
+    predictions = real("y_pred", predictions)
+    if predictions.shape.rank != 2:
+        raise ValueError(f"y_pred must be embeddings [batch, dim], received shape {predictions.shape}")
+    return predictions
 
 
 def nan_if_wrong(values: Tensor, labels: Tensor) -> Tensor:
@@ -133,6 +166,13 @@ def _flat_ids(labels: Tensor, predictions: Tensor) -> Tensor:
     message = "y_true must hold integers, and as floats only those below the dtype's precision, received"
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(_are_exact(ids)), [message, ids])]):
         return tf.searchsorted(tf.sort(ids), ids, out_type=tf.int64)
+
+
+def _one_hot(labels: Tensor, predictions: Tensor) -> Tensor:
+    rows = tf.cast(labels, tf.float32)
+    message = "y_true must hold a single 1 per row among zeros, received"
+    with tf.control_dependencies([tf.debugging.Assert(_are_one_hot(rows), [message, rows])]):
+        return tf.reshape(rows, [tf.shape(predictions)[0], tf.shape(rows)[1]])
 
 
 def _are_exact(ids: Tensor) -> Tensor:

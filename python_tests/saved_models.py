@@ -39,6 +39,7 @@ def cases() -> dict[str, Callable[[], Any]]:
         CentredPCA,
         CentroidsMatrix,
         ConvBlock,
+        DropBlock,
         FusedBatchNormalization,
         GramMatrix,
         Standardization,
@@ -59,7 +60,8 @@ def cases() -> dict[str, Callable[[], Any]]:
         return lambda: fitted([keras.layers.Dense(4)], loss, **options)
 
     def layers_on_images() -> keras.Model:
-        stack = [UpsampledConv2D(3), ConvBlock(4, 1, 2), FusedBatchNormalization(), ConvBlock(4)]
+        stack = [UpsampledConv2D(3), ConvBlock(4, 1, 2), FusedBatchNormalization(), DropBlock(0.2, 2)]
+        stack.append(ConvBlock(4))
         dense = keras.layers.Dense(4, kernel_regularizer=Float32L2(0.01))
         return fitted([*stack, keras.layers.Flatten(), dense], losses.TripletSemiHardLoss(), IMAGES)
 
@@ -118,13 +120,27 @@ def cases() -> dict[str, Callable[[], Any]]:
         return fsl.Prototypical(fsl.encoders.HeadedEncoder(network, head), metric="cosine")
 
     sgd, adam = fsl.learners.InnerSGD(0.1), fsl.learners.InnerAdam(0.01)
-    matrix_metrics = [metrics.classification_accuracy(), metrics.MinEigenvalue(), metrics.min_eigenvalue]
-    batch_metrics = [metrics.ActiveTriplets(0.5, "hard", "squared-L2"), metrics.AnchorsWithoutPositive()]
+    matrix_metrics = [
+        *(metrics.classification_accuracy(), metrics.MinEigenvalue(), metrics.min_eigenvalue),
+        *(metrics.mean_score_classification_accuracy(), metrics.same_image_score, metrics.accuracy(0.25)),
+        *(metrics.asymmetry, metrics.MaxAsymmetry()),
+    ]
+    batch_metrics = [
+        *(metrics.ActiveTriplets(0.5, "hard", "squared-L2"), metrics.AnchorsWithoutPositive()),
+        *(metrics.RecallAtK(2), metrics.PrecisionAtK(3, "dot"), metrics.RPrecision("cosine")),
+        *(metrics.MeanAveragePrecisionAtR(), metrics.Silhouette("manhattan")),
+        *(metrics.Collapse(), metrics.EffectiveDimensions()),
+    ]
     return {
         "pairs": on_matrix("DenseSigmoid", losses.BinaryCrossentropy(balanced=True), metrics=matrix_metrics),
         "pairs, function": on_matrix("weighted_manhattan", losses.binary_crossentropy),
         "triplets": on_matrix(
-            "euclidean", losses.TripletLoss(0.5), metrics=[metrics.classification_accuracy(ascending=True)]
+            "euclidean",
+            losses.TripletLoss(0.5),
+            metrics=[
+                metrics.classification_accuracy(ascending=True),
+                metrics.mean_score_classification_accuracy(ascending=True),
+            ],
         ),
         "triplets, function": on_matrix("cosine", losses.triplet_loss),
         "semihard": on_embeddings(losses.TripletSemiHardLoss(0.5, "angular")),

@@ -7,12 +7,19 @@ from contextlib import nullcontext
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from inputs import normal
 
 from fslcore.arguments import ArgumentError
 from fslcore.encoders import (
     BasicCNN,
+    CifarCNN,
+    Darknet7,
+    Darknet53,
     KochNet,
+    MnistCNN,
+    ReptileNet,
+    SingleConv2D,
     VinyalsNet,
     build,
     build_classifier,
@@ -21,7 +28,10 @@ from fslcore.encoders import (
     conv4_classifier,
     is_pretrained,
     resnet12,
+    wide_resnet,
 )
+from fslcore.experiments.recipes import networks
+from fslcore.layers import DropBlock
 
 SMALL = {
     "BasicCNN": (lambda: BasicCNN((28, 28, 1)), 3_221_344, 512),
@@ -30,6 +40,13 @@ SMALL = {
     "VinyalsNet, grey": (lambda: VinyalsNet((28, 28, 1)), 113_600 - 2 * 9 * 64, 64),
     "conv4": (conv4, 113_600 - 2 * 9 * 64 - 4 * 64, 64),
     "conv4, 84 pixels": (lambda: conv4((84, 84, 1)), 112_192, 1600),
+    "SingleConv2D": (SingleConv2D, 280, 10),
+    "CifarCNN": (CifarCNN, 388_416, 256),
+    "CifarCNN, normalised": (lambda: CifarCNN(normalize=True), 388_416, 256),
+    "MnistCNN": (MnistCNN, 410_208, 256),
+    "ReptileNet": (ReptileNet, 113_733, 5),
+    "Darknet7": (lambda: Darknet7((32, 32, 3), "max"), 6_298_480, 1024),
+    "wide_resnet, small": (lambda: wide_resnet((20, 20, 3), 10, 2), 303_344, 128),
 }
 
 
@@ -41,6 +58,42 @@ def test_parameters_and_embeddings(build, parameters, dim):
     embeddings = encoder(x)
     assert embeddings.shape == (2, dim) == (2, encoder.output_shape[1])
     assert np.isfinite(embeddings).all()
+
+
+def test_the_large_networks_have_their_published_sizes():
+    darknet53, wrn = Darknet53(), wide_resnet()
+    assert darknet53.count_params() == 40_620_640
+    assert darknet53.output_shape == Darknet7().output_shape == (None, 7, 7, 1024)
+    assert len(darknet53.losses) == 52 == sum(isinstance(x, keras.layers.Conv2D) for x in darknet53.layers)
+    # With the linear layer of 10 classes, the 36.5 million of the paper's table 4.
+    assert sum(int(np.prod(v.shape)) for v in wrn.trainable_variables) == 36_479_194 - (640 * 10 + 10)
+    assert wrn.output_shape == (None, 640)
+    assert len([x for x in wrn.layers if isinstance(x, keras.layers.Conv2D)]) == 25 + 3
+    assert ReptileNet().count_params() - 2 * 4 * 64 == 113_221  # trainable
+    assert build("MobileNet", (224, 224, 3), weights=None).count_params() == 3_228_864
+
+
+def test_a_wide_block_is_that_of_the_paper():
+    """One group halves an odd image, with the shortcut in the middle of what the convolution sees."""
+    encoder = wide_resnet((9, 9, 1), 10, 1)
+    for variable in encoder.weights:
+        name = variable.path.rpartition("/")[2]
+        variable.assign(
+            tf.ones_like(variable) if name in ("gamma", "moving_variance") else tf.zeros_like(variable)
+        )
+    kernels = [layer for layer in encoder.layers if isinstance(layer, keras.layers.Conv2D)]
+    for layer in kernels:
+        value = np.zeros(layer.kernel.shape, np.float32)
+        if layer.kernel_size == (1, 1):
+            value[0, 0, 0, 0] = 1
+        elif layer is kernels[0]:
+            value[1, 1, 0, 0] = 1
+        layer.kernel.assign(value)
+    image = np.arange(81, dtype=np.float32).reshape(1, 9, 9, 1)
+    # Of the residual branches all are 0; the shortcuts take every second pixel, twice. Three batch
+    # normalisations with the variance 1 are on the way.
+    shrunk = image[0, ::2, ::2, 0][::2, ::2] / np.sqrt(1 + 1e-3) ** 3
+    np.testing.assert_allclose(encoder(image)[0, 0], shrunk.mean(), rtol=1e-5)
 
 
 def test_koch_net_has_39_million_parameters():
@@ -142,19 +195,49 @@ def test_resnet12_is_that_of_the_papers():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "argument"), [({"filters": (1, 2, 3)}, "filters"), ({"dropout": 1.0}, "dropout")]
+    ("make", "arguments", "argument"),
+    [
+        (resnet12, {"filters": (1, 2, 3)}, "filters"),
+        (resnet12, {"dropout": 1.0}, "dropout"),
+        (resnet12, {"drop_block": -0.1}, "drop_block"),
+        (wide_resnet, {"depth": 27}, "depth"),
+        (wide_resnet, {"width": 0}, "width"),
+        (wide_resnet, {"dropout": 1}, "dropout"),
+        (Darknet7, {"pooling": "mean"}, "pooling"),
+        (ReptileNet, {"classes": 0}, "classes"),
+        (CifarCNN, {"normalize": "no"}, "normalize"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
 )
-def test_other_forms_of_resnet12_are_refused(arguments, argument):
+def test_other_forms_are_refused(make, arguments, argument):
     with pytest.raises(ArgumentError, match=f"{argument} must be"):
-        resnet12(**arguments)
+        make(**arguments)
+
+
+def test_drop_block_follows_the_last_two_blocks():
+    encoder = resnet12((16, 16, 3), (2, 2, 2, 2), drop_block=0.1)
+    assert [layer.get_config()["rate"] for layer in encoder.layers if isinstance(layer, DropBlock)] == [
+        0.1
+    ] * 2
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "dim"), [("conv4", 32, 256), ("resnet12", 16, 640), ("koch", 65, 4096)]
+    ("name", "size", "dim"),
+    [
+        ("conv4", 32, 256),
+        ("resnet12", 16, 640),
+        ("koch", 65, 4096),
+        ("wrn-28-10", 4, 640),
+        ("basic-cnn", 2, 512),
+        ("darknet7", 32, 1024),
+    ],
 )
 def test_networks_have_names(name, size, dim):
-    assert build(name, (size, size, 3)).output_shape == (None, dim)
+    if name != "wrn-28-10":  # building it takes seconds
+        assert build(name, (size, size, 3)).output_shape == (None, dim)
     assert build_classifier(name, 7, (size, size, 1)).output_shape == (None, 7)
+    assert networks.sizes(name).least == size or name == "conv4"
+    assert not networks.is_pretrained(name)
     assert not is_pretrained(name)
     with (
         pytest.raises(ArgumentError, match=f"precision must be float32 for the network {name}")
@@ -207,8 +290,17 @@ def test_an_encoder_is_saved(tmp_path):
         (KochNet, 65),
         (resnet12, 16),
         (lambda shape: conv4_classifier(5, shape), 1),
+        (SingleConv2D, 3),
+        (CifarCNN, 16),
+        (MnistCNN, 4),
+        (lambda shape: ReptileNet(5, shape), 1),
+        (Darknet7, 32),
+        (lambda shape: wide_resnet(shape, 10, 1), 4),
     ],
-    ids=["VinyalsNet", "conv4", "BasicCNN", "KochNet", "resnet12", "conv4_classifier"],
+    ids=[
+        *("VinyalsNet", "conv4", "BasicCNN", "KochNet", "resnet12", "conv4_classifier", "SingleConv2D"),
+        *("CifarCNN", "MnistCNN", "ReptileNet", "Darknet7", "wide_resnet"),
+    ],
 )
 def test_images_too_small_to_embed_are_refused_and_the_least_are_not(build, least):
     for shape in ((least - 1, 2 * least, 1), (2 * least, least - 1, 3)):

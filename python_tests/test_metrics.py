@@ -11,8 +11,9 @@ from asserts import gamma
 from inputs import normal
 from routes import MODES, name
 
+from fslcore import metrics
 from fslcore.layers import GramMatrix
-from fslcore.losses import BinaryCrossentropy
+from fslcore.losses import BinaryCrossentropy, binary_crossentropy
 from fslcore.metrics import MinEigenvalue, classification_accuracy, min_eigenvalue
 
 in_every_mode = pytest.mark.parametrize("mode", MODES, ids=name)
@@ -130,8 +131,8 @@ def siamese():
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "compiled"])
 def test_metrics_in_fit_have_the_names_of_their_functions(jit_compile):
     model = siamese()
-    metrics = [classification_accuracy(), min_eigenvalue, MinEigenvalue(name="least")]
-    model.compile("sgd", BinaryCrossentropy(), metrics=metrics, jit_compile=jit_compile)
+    of_batch = [classification_accuracy(), min_eigenvalue, MinEigenvalue(name="least")]
+    model.compile("sgd", BinaryCrossentropy(), metrics=of_batch, jit_compile=jit_compile)
     history = model.fit(normal(0, 12, 3), np.arange(12) % 3, batch_size=6, verbose=0).history
     assert set(history) == {"loss", "classification_accuracy", "min_eigenvalue", "least"}
     assert history["least"] <= history["min_eigenvalue"]
@@ -154,3 +155,71 @@ def test_accuracy_is_one_function_per_direction():
     assert classification_accuracy() is classification_accuracy(False)
     assert classification_accuracy(True) is not classification_accuracy(False)
     assert tf.is_tensor(classification_accuracy()(LABELS, SIMILARITIES))
+
+
+# Row by row the class with the best mean over others is 0, 0, 1, 1 and 0 (alone: always wrong).
+@in_every_mode
+@pytest.mark.parametrize("ascending", [False, True], ids=["similarities", "distances"])
+def test_accuracy_of_the_class_with_the_best_mean(mode, ascending):
+    function = mode(metrics.mean_score_classification_accuracy(ascending))
+    sign = -1 if ascending else 1
+    for labels in LABEL_FORMS.values() if mode is MODES[0] else [LABELS]:
+        got = function(labels, sign * SIMILARITIES)
+        np.testing.assert_array_equal(got, np.float32([1, 1, 1, 1, 0]), strict=True)
+    missing = sign * SIMILARITIES.copy()
+    missing[0, 1] = np.nan  # no mean of class 0 is left, and class 2 is as good as class 1
+    missing[2, 0] = -sign * np.inf
+    np.testing.assert_array_equal(function(LABELS, missing), np.float32([0, 1, 1, 1, 0]))
+    if not ascending:
+        function = mode(metrics.mean_score_classification_accuracy())
+        got = function(np.zeros(0, np.int64), np.ones((0, 0), np.float32))
+        np.testing.assert_array_equal(got, np.zeros(0, np.float32), strict=True)
+
+
+def test_a_perfect_matrix_has_a_perfect_mean():
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    perfect = np.float32(labels[:, None] == labels)
+    got = metrics.mean_score_classification_accuracy()(labels, perfect)
+    np.testing.assert_array_equal(got, np.ones(6))  # keras-fsl's own has 1/3
+    got = metrics.mean_score_classification_accuracy()(labels[:1], perfect[:1, :1])
+    np.testing.assert_array_equal(got, [0])
+
+
+@in_every_mode
+def test_scores_against_their_targets(mode):
+    scores = np.float32([[0, 0.9, 0.6], [0.75, 1, 0.25], [0.5, 0.1, np.nan]])
+    labels = np.array([0, 0, 1])
+    got = mode(metrics.accuracy())(labels, scores)
+    np.testing.assert_array_equal(got, np.float32([0.5, 1, 0.5]), strict=True)  # 0.5 is no match
+    np.testing.assert_array_equal(metrics.accuracy(0.25)(labels, scores), np.float32([0.5, 0, 0.5]))
+    np.testing.assert_array_equal(metrics.accuracy()(labels[:1], scores[:1, :1]), [0])
+    of_self = mode(lambda matrix: metrics.same_image_score(None, matrix))(scores)
+    np.testing.assert_array_equal(of_self, np.float32([0, 1, np.nan]), strict=True)
+    differences = mode(lambda matrix: metrics.asymmetry(None, matrix))
+    for matrix, want in (
+        (SIMILARITIES, 5.0),
+        (np.eye(5), 0.0),
+        (SIMILARITIES * [np.nan, 1, 1, 1, 1], np.nan),
+    ):
+        np.testing.assert_array_equal(differences(np.float32(matrix)), np.float32(want))
+    assert float(metrics.asymmetry(None, np.zeros((0, 0), np.float32))) == 0.0
+
+
+def test_the_greatest_asymmetry_of_all_batches():
+    metric = metrics.MaxAsymmetry()
+    assert float(metric.result()) == 0.0
+    for value in (1.0, 3.0, 2.0):
+        metric.update_state(None, value * np.eye(3, k=1))
+    assert float(metric.result()) == 3.0
+    metric.update_state(None, np.full((2, 2), np.nan))
+    metric.update_state(None, np.eye(2))
+    assert math.isnan(float(metric.result()))
+
+
+def test_a_loss_is_a_metric_too():
+    model = siamese()
+    loss = BinaryCrossentropy()
+    model.compile("sgd", loss, metrics=[binary_crossentropy, metrics.accuracy(), metrics.same_image_score])
+    found = model.evaluate(normal(0, 12, 3), np.arange(12) % 3, verbose=0, return_dict=True)
+    assert set(found) == {"loss", "binary_crossentropy", "accuracy", "same_image_score"}
+    assert found["binary_crossentropy"] == pytest.approx(found["loss"], rel=gamma(16))

@@ -94,6 +94,7 @@ CASES = {
     "FusedBatchNormalization": (
         lambda: on_images(layers.FusedBatchNormalization()), IMAGES, LABELS, CROSS_ENTROPY
     ),
+    "DropBlock": (lambda: on_images(layers.DropBlock(0.2, 2, seed=1)), IMAGES, LABELS, CROSS_ENTROPY),
     "UpsampledConv2D": (lambda: on_images(layers.UpsampledConv2D(2, 3)), IMAGES, LABELS, CROSS_ENTROPY),
     "CentroidsMatrix": (centroids, [VECTORS, ONE_HOT], LABELS, CROSS_ENTROPY),
     "DenseSigmoid": (head, [VECTORS, VECTORS[::-1].copy()], numbers(1).round(), "binary_crossentropy"),
@@ -139,6 +140,16 @@ def test_every_layer_loss_and_encoder_is_a_case():
     # They put together, name or call what is tested.
     functions |= {name for name in public if name.startswith(("build", "check_", "is_", "pretrained"))}
     functions |= {"embed_store", "linear_head", "pca_head", "whitening_head", "with_head"}
+    # Made of Keras' own layers, and of those of resnet12 and KochNet.
+    functions |= {
+        "CifarCNN",
+        "Darknet53",
+        "Darknet7",
+        "MnistCNN",
+        "ReptileNet",
+        "SingleConv2D",
+        "wide_resnet",
+    }
     tested = {name.partition(",")[0] for name in CASES} | {"BinaryCrossentropy", "TripletLoss"}
     assert public - functions == tested
 

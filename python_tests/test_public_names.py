@@ -14,7 +14,10 @@ EXPORTED = {
         metrics ops plots set_threads twins
     """,
     "fslcore.data": "ImageStore Preparation default_split get_dummies load load_records",
-    "fslcore.encoders": "BasicCNN KochNet VinyalsNet adversarial conv4 conv4_classifier",
+    "fslcore.encoders": """
+        BasicCNN CifarCNN Darknet53 Darknet7 KochNet MnistCNN ReptileNet SingleConv2D VinyalsNet adversarial
+        conv4 conv4_classifier resnet12 wide_resnet
+    """,
     "fslcore.encoders.adversarial": "conditional_generator task_encoder",
     "fslcore.kernels": """
         Classes METRICS MININGS NearestResult SEARCH_METRICS TRIPLET_METRICS TripletResult gather_images
@@ -22,7 +25,7 @@ EXPORTED = {
         permutations sample_episodes set_num_threads simd_level triplet_hard triplet_loss triplet_semihard
     """,
     "fslcore.layers": """
-        CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix UpsampledConv2D
+        CentroidsMatrix ConvBlock DenseSigmoid DropBlock FusedBatchNormalization GramMatrix UpsampledConv2D
     """,
     "fslcore.learners": """
         AdaptiveLearner EmbeddingLearner EpisodicLearner INNER_OPTIMIZERS InnerAdam InnerSGD MAML MetaGAN
@@ -33,7 +36,10 @@ EXPORTED = {
         binary_crossentropy triplet_hard_loss triplet_loss triplet_mining_loss triplet_semihard_loss
     """,
     "fslcore.metrics": """
-        ActiveTriplets AnchorsWithoutPositive MinEigenvalue classification_accuracy min_eigenvalue
+        ActiveTriplets AnchorsWithoutPositive Collapse EffectiveDimensions MaxAsymmetry
+        MeanAveragePrecisionAtR MinEigenvalue PrecisionAtK RPrecision RecallAtK Silhouette accuracy asymmetry
+        classification_accuracy mean_score_classification_accuracy min_eigenvalue retrieval same_image_score
+        silhouette
     """,
     "fslcore.ops": """
         AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step

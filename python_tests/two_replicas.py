@@ -79,8 +79,13 @@ def of_embeddings(one: Any, two: Any) -> dict[str, float]:
     for name, loss in ON_EMBEDDINGS.items():
         for options in ({}, {"run_eagerly": True}) if name == "semihard" else ({},):
 
-            def run(strategy: Any, loss: Any = loss, options: Any = options) -> list[np.ndarray]:
+            def run(
+                strategy: Any, name: str = name, loss: Any = loss, options: Any = options
+            ) -> list[np.ndarray]:
                 batch_metrics = [metrics.ActiveTriplets(), metrics.AnchorsWithoutPositive()]
+                if name == "semihard":  # one of each kind
+                    batch_metrics += [metrics.RecallAtK(2), metrics.RPrecision(), metrics.Silhouette()]
+                    batch_metrics += [metrics.Collapse(), metrics.EffectiveDimensions()]
                 made = model(strategy, loss(), metrics=batch_metrics, **options)
                 return fitted(made, X, LABELS, BATCH)
 

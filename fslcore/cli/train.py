@@ -137,7 +137,7 @@ def _command(learner: str, kind: type[Recipe]) -> Callable[..., None]:
             int | None,
             typer.Option(
                 help="Height and width that the images are resized to. [default: 28; 64 for a folder with "
-                "colours, 128 with a pretrained network; 105 for koch]",
+                "colours, 128 with a pretrained network; 105 for koch; 64 and 128 for darknet]",
                 show_default=False,
                 rich_help_panel=fields.TASKS,
             ),

@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 import keras
 
 from fslcore.arguments import ArgumentError
+from fslcore.encoders.basic import BasicCNN
+from fslcore.encoders.darknet import Darknet7, Darknet53
 from fslcore.encoders.koch import KochNet
 from fslcore.encoders.resnet12 import resnet12
 from fslcore.encoders.vinyals import conv4, conv4_classifier
+from fslcore.encoders.wide_resnet import wide_resnet
 
 Shape = tuple[int, int, int]
 
@@ -21,6 +24,10 @@ _FROM_SCRATCH: dict[str, Callable[[Shape], keras.Model]] = {
     "conv4": conv4,
     "resnet12": resnet12,
     "koch": lambda shape: KochNet(shape, variant="paper"),
+    "wrn-28-10": wide_resnet,
+    "basic-cnn": BasicCNN,
+    "darknet7": lambda shape: Darknet7(shape, pooling="avg"),
+    "darknet53": lambda shape: Darknet53(shape, pooling="avg"),
 }
 
 # Smaller images are enlarged for a pretrained network. Those of this size are taken as they are: at the size
@@ -40,11 +47,12 @@ def check_name(name: str) -> None:
     from fslcore.encoders.imagenet import pretrained_names
 
     known = [*_FROM_SCRATCH, *pretrained_names()]
+    first = ", ".join(known[: len(_FROM_SCRATCH) + 1])
     if _plain(name) not in map(_plain, pretrained_names()):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         raise ArgumentError(
             "encoder",
-            f"must be one of {', '.join(known[:4])}, or a network of keras.applications such as MobileNetV2"
+            f"must be one of {first}, or a network of keras.applications such as MobileNetV2"
             f"{f' (did you mean {near[0]}?)' if near else ''}",
             name,
         )
@@ -61,8 +69,9 @@ def build(
     """An encoder by its name.
 
     Args:
-        name: "conv4", "resnet12" or "koch", with random weights from Keras' global generator; or a name that
-            `fslcore.encoders.pretrained` knows, such as "efficientnet-lite0" or "MobileNetV2".
+        name: "conv4", "resnet12", "koch", "wrn-28-10", "basic-cnn", "darknet7" or "darknet53", with random
+            weights from Keras' global generator; or a name that `fslcore.encoders.pretrained` knows, such as
+            "efficientnet-lite0" or "MobileNetV2".
         image_shape: (height, width, channels) of the images.
         weights: For a pretrained network, "imagenet" or the path of a file; None: random ones, to be read
             from elsewhere. The others do not use it.

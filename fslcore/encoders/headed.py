@@ -18,21 +18,24 @@ class HeadedEncoder(keras.Model):
 
     Args:
         network: a built model, images `[B, H, W, C]` -> `[B, D]`.
-        head: a built model, `[B, D]` -> `[B, width]`.
+        head: a built model of embeddings, `[B, D]` or `[B, 1, 1, D]`.
         **kwargs: for `keras.Model`.
     """
 
     def __init__(self, network: keras.Model, head: keras.Model, **kwargs: Any) -> None:
         images = keras.Input(network.input_shape[1:], name="images")
-        super().__init__(images, head(network(images)), **kwargs)
+        embeddings = network(images)
+        if len(head.input_shape) == 4:
+            embeddings = keras.layers.Reshape((1, 1, head.input_shape[-1]), name="pixel")(embeddings)
+        super().__init__(images, head(embeddings), **kwargs)
         self.network, self.head = network, head
         self.input_spec = None  # images and embeddings have other shapes
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Embeds images, or embeddings of the network."""
-        width = self.head.input_shape[-1]
-        if tuple(inputs.shape[1:]) == (1, 1, width):
-            return self.head(keras.ops.reshape(inputs, (-1, width)), training=training)
+        shape = self.head.input_shape[1:]
+        if tuple(inputs.shape[1:]) == (1, 1, shape[-1]):
+            return self.head(keras.ops.reshape(inputs, (-1, *shape)), training=training)
         return super().call(inputs, training=training, mask=mask)
 
     def get_config(self) -> dict[str, Any]:

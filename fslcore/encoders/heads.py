@@ -12,6 +12,7 @@ from keras import layers
 
 from fslcore.arguments import ArgumentError, as_float, check_at_least
 from fslcore.data import EmbeddingStore
+from fslcore.encoders.headed import HeadedEncoder
 from fslcore.encoders.imagenet import PretrainedEncoder
 from fslcore.layers import CentredPCA, Standardization, WithinClassWhitening
 
@@ -90,7 +91,8 @@ def linear_head(train: EmbeddingStore, width: int = 256, dropout: float = 0.3) -
 def with_head(encoder: keras.Model, head: keras.Model) -> keras.Model:
     """An encoder followed by a head: images -> what the head makes of their embeddings.
 
-    The layers are shared, not copied. A `PretrainedEncoder` stays one, and takes uint8 too.
+    The layers are shared, not copied. A `PretrainedEncoder` stays one, and takes uint8 too; any other becomes
+    a `HeadedEncoder`, which takes the encoder's own embeddings too.
 
     Args:
         encoder: A built model, images `[B, H, W, C]` -> `[B, D]`.
@@ -108,8 +110,7 @@ def with_head(encoder: keras.Model, head: keras.Model) -> keras.Model:
         )
     if isinstance(encoder, PretrainedEncoder):
         return encoder.with_head(head)
-    pixel = [layers.Reshape((1, 1, width))] if len(head.input_shape) == 4 else []
-    return keras.Sequential([keras.Input(encoder.input_shape[1:]), encoder, *pixel, head])
+    return HeadedEncoder(encoder, head)
 
 
 def _check(train: object) -> None:

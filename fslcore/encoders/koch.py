@@ -24,6 +24,12 @@ class Float32L2(keras.regularizers.L2):
         return super().__call__(keras.ops.cast(x, "float32"))
 
 
+def l2(factor: float) -> keras.regularizers.Regularizer:
+    """The l2 regulariser of weights in the variable dtype of the current policy."""
+    of_float32 = keras.config.dtype_policy().variable_dtype == "float32"
+    return keras.regularizers.L2(factor) if of_float32 else Float32L2(factor)
+
+
 def KochNet(input_shape: Shape = (105, 105, 3), variant: str = "keras-fsl") -> keras.Sequential:
     """The encoder of Koch et al., "Siamese Neural Networks for One-shot Image Recognition" (2015): dim 4096.
 
@@ -51,8 +57,6 @@ def KochNet(input_shape: Shape = (105, 105, 3), variant: str = "keras-fsl") -> k
         raise ArgumentError("variant", "must be 'keras-fsl' or 'paper'", variant)
     check_image_shape("input_shape", input_shape, _LEAST_SIZE)
     is_paper = variant == "paper"
-    of_float32 = keras.config.dtype_policy().variable_dtype == "float32"
-    l2 = keras.regularizers.L2 if of_float32 else Float32L2
     narrow = keras.initializers.RandomNormal(0.0, 0.01)
     bias = keras.initializers.RandomNormal(0.5, 0.01)
 

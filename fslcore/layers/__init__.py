@@ -9,6 +9,7 @@
     CentredPCA                  embeddings centred, projected and normalised, without training
     WithinClassWhitening        embeddings of which that counts less which varies within classes
     Standardization             embeddings with coordinates of one mean and deviation
+    DropBlock                   dropout of squares of pixels
     UpsampledConv2D             upsampling and convolution in sub-pixel form
 
 The kernel of the first two is the name of a metric of `fslcore.kernels.METRICS`, "DenseSigmoid", a mapping
@@ -23,6 +24,7 @@ layer of your own keeps its own policy.
 from fslcore import _backend as _backend
 from fslcore.layers.centroids import CentroidsMatrix
 from fslcore.layers.convolution import ConvBlock
+from fslcore.layers.drop_block import DropBlock
 from fslcore.layers.gram import GramMatrix
 from fslcore.layers.heads import DenseSigmoid
 from fslcore.layers.normalization import FusedBatchNormalization
@@ -34,6 +36,7 @@ __all__ = [
     "CentroidsMatrix",
     "ConvBlock",
     "DenseSigmoid",
+    "DropBlock",
     "FusedBatchNormalization",
     "GramMatrix",
     "Standardization",

@@ -29,7 +29,15 @@ class Sizes:
     photographs: int
 
 
-_SIZES = {"conv4": Sizes(16, 28, 64), "resnet12": Sizes(16, 28, 64), "koch": Sizes(65, 105, 105)}
+_SIZES = {
+    "conv4": Sizes(16, 28, 64),
+    "resnet12": Sizes(16, 28, 64),
+    "koch": Sizes(65, 105, 105),
+    "wrn-28-10": Sizes(4, 28, 64),
+    "basic-cnn": Sizes(2, 28, 64),
+    "darknet7": Sizes(32, 64, 128),
+    "darknet53": Sizes(32, 64, 128),
+}
 _PRETRAINED = Sizes(32, 64, 128)
 _WITH_STAGES = "efficientnet-lite0"
 

@@ -105,8 +105,8 @@ class Recipe:
         choices=("float32", "bfloat16"),
     )
     encoder: str = field(
-        "Network of the encoder, or of the classifier that is fitted to a task: conv4, resnet12 or koch, "
-        "which begin with random weights; or a pretrained one, such as efficientnet-lite0 or MobileNetV2.",
+        "Network of the encoder, or of the classifier fitted to a task: conv4, resnet12, koch, wrn-28-10, "
+        "basic-cnn, darknet7, darknet53; or a pretrained one, such as efficientnet-lite0 or MobileNetV2.",
         NETWORK,
         default="conv4",
         form="a name",
