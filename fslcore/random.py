@@ -115,36 +115,6 @@ def minibatch_order(
     return tf.reshape(rows, [count, steps, batch])
 
 
-def episode_sizes(
-    ways: tuple[int, int], shots: tuple[int, int], *, seed: int, first: Any = 0, count: int = 1
-) -> tf.Tensor:
-    """The way and the shot of episodes whose sizes vary, each uniform between its bounds.
-
-    Args:
-        ways: Least and largest number of classes.
-        shots: Least and largest number of support images per class.
-        seed: Seed; the numbers come from its stream "sizes".
-        first: Index of the first episode; may be a tensor.
-        count: Number of episodes.
-
-    Returns:
-        int32 [count, 2]: way and shot. Row i is a function of the seed and `first + i`: the first numbers of
-        the permutations 2 (first + i) and 2 (first + i) + 1 of the stream.
-    """
-    import tensorflow as tf
-
-    from fslcore import ops
-
-    first = 2 * tf.cast(first, tf.int64)
-
-    def drawn(bounds: tuple[int, int], which: int) -> tf.Tensor:
-        least, largest = bounds
-        orders = ops.permutations(largest - least + 1, 2 * count, key("sizes", seed), first)
-        return least + orders[which::2, 0]
-
-    return tf.stack([drawn(ways, 0), drawn(shots, 1)], axis=1)
-
-
 def episode_seeds(seed: int, first: int, count: Any) -> tf.Tensor:
     """Seeds of `tf.random.stateless_normal`, one for each of the episodes first, first + 1, ...
 

@@ -60,7 +60,8 @@ def ops() -> list[str]:
     from fslcore.ops._library import raw_ops
 
     names = (name.removeprefix("fslcore_") for name in dir(raw_ops) if name.startswith("fslcore_"))
-    return sorted(name for name in names if not name.endswith("eager_fallback"))
+    # A data set computes nothing when it is called; test_episode_dataset.py has what it refuses.
+    return sorted(name for name in names if not name.endswith(("eager_fallback", "_dataset")))
 
 
 def fuzz(framework: str, seed: int, numbers: range, only: str | None = None) -> Report:

@@ -162,6 +162,63 @@ CONV_BLOCK_GRAD = Spec(
 )
 
 
+def same_example(rng: np.random.Generator) -> tuple[Arrays, Attributes]:
+    side = 2 * size(rng, 2) + 1
+    images = floats(rng, size(rng, 3), size(rng, 5), size(rng, 5), size(rng, 4))
+    return [images, floats(rng, side, side, images.shape[3], size(rng, 4))], {}
+
+
+def same_grad_example(rng: np.random.Generator) -> tuple[Arrays, Attributes]:
+    (images, kernel), _ = same_example(rng)
+    wanted = {"with_images": bool(size(rng, 2)), "with_kernel": bool(size(rng, 2))}
+    return [floats(rng, *images.shape[:3], kernel.shape[3]), images, kernel], wanted
+
+
+def same_sizes(shapes: Shapes, a: Attributes) -> bool:
+    del a
+    images, kernel = shapes
+    odd = kernel[0] % 2 == 1 and kernel[0] <= 31
+    return odd and images[0] < fuzz_ops.LIMIT and kernel[:3] == (kernel[0], kernel[0], images[3])
+
+
+def same_grad_results(shapes: Shapes, a: Attributes) -> Results:
+    _, images, kernel = shapes
+    return [
+        ((images[0] if a["with_images"] else 0, *images[1:]), "float32"),
+        ((kernel[0] if a["with_kernel"] else 0, *kernel[1:]), "float32"),
+    ]
+
+
+def same_grad_compute(inputs: Arrays, a: Attributes) -> Sequence[Any]:
+    grad, images, kernel = inputs
+    found = oracles_convolution.same_convolve_grad(images, kernel, grad)
+    return [
+        part if a[f"with_{name}"] else None for part, name in zip(found, ("images", "kernel"), strict=True)
+    ]
+
+
+SAME_CONVOLUTION = Spec(
+    types=("float32",) * 2,
+    ranks=(4, 4),
+    forms={},
+    example=same_example,
+    sizes=same_sizes,
+    results=lambda shapes, _: [((*shapes[0][:3], shapes[1][3]), "float32")],
+    compute=lambda inputs, _: [oracles_convolution.same_convolve(*inputs)],
+    rows=0,
+)
+SAME_CONVOLUTION_GRAD = Spec(
+    types=("float32",) * 3,
+    ranks=(4, 4, 4),
+    forms={"with_images": bool, "with_kernel": bool},
+    example=same_grad_example,
+    sizes=lambda shapes, a: same_sizes(shapes[1:], a) and shapes[0] == (*shapes[1][:3], shapes[2][3]),
+    results=same_grad_results,
+    compute=same_grad_compute,
+    rows=1,
+)
+
+
 def fit_example(rng: np.random.Generator) -> tuple[Arrays, Attributes]:
     tasks, images, classes, filters, adam = *map(int, rng.integers(1, 4, 4)), bool(size(rng, 2))
     weights = [floats(rng, 3, 3, 1, filters), floats(rng, filters), floats(rng, filters)]
@@ -273,6 +330,8 @@ SPECS = {
     "gather_images": fuzz_ops.GATHER_IMAGES,
     "conv_block": CONV_BLOCK,
     "conv_block_grad": CONV_BLOCK_GRAD,
+    "same_convolution": SAME_CONVOLUTION,
+    "same_convolution_grad": SAME_CONVOLUTION_GRAD,
     "adam_step": ADAM_STEP,
     "fit_classifiers": FIT_CLASSIFIERS,
 }

@@ -132,3 +132,33 @@ def conv_block_grad(
         np.sum(of_scaled, axes),
         of_maps,
     )
+
+
+def same_convolve(images: ArrayLike, kernel: ArrayLike) -> Array:
+    """images [B, H, W, C] and an odd kernel [S, S, C, F] to [B, H, W, F]; outside the images there is 0."""
+    images, kernel = np.asarray(images, np.float64), np.asarray(kernel, np.float64)
+    out = np.zeros((*images.shape[:3], kernel.shape[3]))
+    for (r, c), tap, (y, x) in same_taps(images, kernel):
+        out[:, r, c] += images[:, y, x] @ kernel[tap]
+    return out
+
+
+def same_convolve_grad(images: ArrayLike, kernel: ArrayLike, grad: ArrayLike) -> tuple[Array, Array]:
+    """The gradients of images and kernel of sum(grad * same_convolve(images, kernel))."""
+    images, kernel, grad = (np.asarray(a, np.float64) for a in (images, kernel, grad))
+    images_grad, kernel_grad = np.zeros_like(images), np.zeros_like(kernel)
+    for (r, c), tap, (y, x) in same_taps(images, kernel):
+        images_grad[:, y, x] += grad[:, r, c] @ kernel[tap].T
+        kernel_grad[tap] += images[:, y, x].T @ grad[:, r, c]
+    return images_grad, kernel_grad
+
+
+def same_taps(
+    images: Array, kernel: Array
+) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
+    """(output, tap, input) positions of every window, each a (row, column), but for inputs outside."""
+    (height, width), size = images.shape[1:3], len(kernel)
+    for r, c, i, j in itertools.product(range(height), range(width), range(size), range(size)):
+        y, x = r + i - size // 2, c + j - size // 2
+        if 0 <= y < height and 0 <= x < width:
+            yield (r, c), (i, j), (y, x)

@@ -83,6 +83,16 @@ CALLS = {
         [((3, 4, 4, 8), "float32"), ((3, 3, 8, 5), "float32"), ((5,), "float32"), ((5,), "float32")],
         {**CONV, "with_images": True},
     ),
+    "same_convolution": (
+        [f32(3, 4, 2, 8), f32(3, 3, 8, 5), np.int32(3)],
+        [((3, 4, 2, 5), "float32")],
+        {},
+    ),
+    "same_convolution_grad": (
+        [f32(3, 4, 2, 5), f32(3, 4, 2, 8), f32(3, 3, 8, 5), np.int32(3)],
+        [((3, 4, 2, 8), "float32"), ((3, 3, 8, 5), "float32")],
+        {"with_images": True, "with_kernel": True},
+    ),
     "adam_step": (
         [f32(2, 3), f32(4), f32(2, 3), f32(4), f32(2, 3) ** 2, f32(4) ** 2, np.float32(1)],
         [((2, 3), "float32"), ((4,), "float32"), ((2, 3), "float32"), ((4,), "float32"), ((), "float32")],
@@ -169,13 +179,17 @@ def test_inputs_must_fit_each_other_and_the_results(op, index):
     refused("must|weights and activation belong", op, inputs=inputs)
 
 
-@pytest.mark.parametrize("op", ["triplet_loss", "mine_triplets", "nearest", "conv_block", "conv_block_grad"])
+PADDED = ["triplet_loss", "mine_triplets", "conv_block", "conv_block_grad"]
+PADDED += ["same_convolution", "same_convolution_grad"]
+
+
+@pytest.mark.parametrize("op", [*PADDED, "nearest"])
 @pytest.mark.parametrize("rows", [-1, -(2**31), 5, 2**31 - 1])
 def test_rows_must_be_in_the_batch(op, rows):
     refused(r"rows must be from 0 to \d, received", op, inputs=[*CALLS[op][0][:-1], np.int32(rows)])
 
 
-@pytest.mark.parametrize("op", ["triplet_loss", "mine_triplets", "conv_block", "conv_block_grad"])
+@pytest.mark.parametrize("op", PADDED)
 def test_rows_behind_the_real_ones_are_padding(op):
     count = call(op, inputs=[*CALLS[op][0][:-1], np.int32(0)])
     assert not np.any(count[0])

@@ -12,6 +12,7 @@ from fslcore import losses, ops, twins
 from fslcore.arguments import MININGS, TRIPLET_METRICS
 from fslcore.layers.row_blocks import pairwise_in_blocks
 from fslcore.ops._library import raw_ops
+from fslcore.ops.convolution import same_convolution
 
 in_every_mode = pytest.mark.parametrize("mode", MODES, ids=name)
 
@@ -99,6 +100,22 @@ def of_conv_block_grad(x):
     )[0]
 
 
+def convolved(convolve):
+    """Of an image, and of a kernel."""
+
+    def plain(images, kernel):
+        return tf.nn.conv2d(images, kernel, 1, "SAME")
+
+    def of(images, kernel):
+        images, kernel = tf.cast(images, tf.float32), tf.cast(kernel, tf.float32)
+        return tf.reduce_sum(tf.tanh((convolve or plain)(images, kernel)))
+
+    return (
+        lambda x: of(tf.reshape(x, (1, 4, 4, 3)), KERNEL),
+        lambda x: of(IMAGES, tf.reshape(x, (1, 1, 3, 16))),
+    )
+
+
 def triplet(module, mining, metric):
     def function(x):
         result = module.triplet_loss(x, LABELS, mining, 2.0, metric)
@@ -123,6 +140,12 @@ RIGHT = [
         for metric in ("cosine", "euclidean")
     ],
     ("fslcore_adam_step", adam(ops), adam(twins)),
+    *zip(
+        ("fslcore_same_convolution", "fslcore_same_convolution_grad"),
+        convolved(same_convolution),
+        convolved(None),
+        strict=True,
+    ),
 ]
 # The op, and what is a LookupError: a gradient, or the gradient of one.
 REFUSED = [
@@ -138,9 +161,10 @@ REFUSED = [
     ("fslcore_fit_classifiers", gradient_of(fitted)),
     ("fslcore_triplet_loss", gradient_of(lambda x: ops.triplet_loss(x, LABELS).grad)),
 ]
-# Their inputs or their outputs are integers: there is nothing to differentiate.
+# Their inputs or their outputs are integers, or a data set: there is nothing to differentiate.
 OF_INTEGERS = {
-    "fslcore_gather_images", "fslcore_mine_triplets", "fslcore_permutations", "fslcore_sample_episodes"
+    "fslcore_episode_dataset", "fslcore_gather_images", "fslcore_mine_triplets", "fslcore_permutations",
+    "fslcore_sample_episodes",
 }  # fmt: skip
 
 

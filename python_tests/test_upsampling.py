@@ -11,7 +11,14 @@ from asserts import gamma
 from inputs import normal
 from routes import MODES, name
 
-from fslcore.layers import UpsampledConv2D
+from fslcore.layers import UpsampledConv2D, upsampling
+
+
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch):
+    """Compiled code where it can be, for however few channels."""
+    monkeypatch.setattr(upsampling, "_FEWEST_CHANNELS", 1)
+
 
 # (kernel size, factor): the published one, the smallest, a kernel wider than three small pixels, one whose
 # reach is not a multiple of the factor, no enlargement.

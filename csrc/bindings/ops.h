@@ -26,10 +26,12 @@
   FSLCORE_GPU_OPS(OP)         \
   OP(Permutations, permutations)
 
-#define FSLCORE_XLA_OPS(OP)          \
-  FSLCORE_NUMPY_OPS(OP)              \
-  OP(ConvBlock, conv_block)          \
-  OP(ConvBlockGrad, conv_block_grad) \
+#define FSLCORE_XLA_OPS(OP)                      \
+  FSLCORE_NUMPY_OPS(OP)                          \
+  OP(ConvBlock, conv_block)                      \
+  OP(ConvBlockGrad, conv_block_grad)             \
+  OP(SameConvolution, same_convolution)          \
+  OP(SameConvolutionGrad, same_convolution_grad) \
   OP(AdamStep, adam_step)
 
 #define FSLCORE_TENSORFLOW_OPS(OP) \

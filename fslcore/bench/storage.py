@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from fslcore.bench.comparison import Comparison, Entry, Work, measure
-from fslcore.bench.episode_problem import Array, Shape
+from fslcore.bench.episode_problem import Shape, taken
 from fslcore.bench.peers.folders import folder_entries
 from fslcore.data import ImageStore, cache
 
@@ -64,11 +64,5 @@ def write_photographs(folder: Path, classes: int) -> ImageStore:
     return ImageStore(images, np.repeat(np.arange(classes, dtype=np.int32), SAMPLES), name="photographs")
 
 
-def _pipeline(store: ImageStore, shape: Shape) -> Callable[[], list[tuple[Array, ...]]]:
-    stream: Any = iter(store.episodes(shape.n_way, shape.k_shot, shape.n_query, seed=0))
-
-    def call() -> list[tuple[Array, ...]]:
-        drawn = [next(stream) for _ in range(shape.episodes)]
-        return [tuple(part.numpy() for part in episode) for episode in drawn]
-
-    return call
+def _pipeline(store: ImageStore, shape: Shape) -> Callable[[], list[Any]]:
+    return taken(iter(store.episodes(shape.n_way, shape.k_shot, shape.n_query, seed=0)), shape.episodes)

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import tensorflow as tf
 
 from fslcore import random
 from fslcore.data.checks import check_count
-from fslcore.data.pixels import constant, unconverted
-from fslcore.data.sampling import Source, mapped
+from fslcore.data.sampling import Plan, Source
 
 
 def pk_batches(
@@ -20,6 +18,7 @@ def pk_batches(
     samples: int,
     seed: int,
     first: int,
+    step: int,
     count: int | None,
     rotations: bool,
 ) -> tf.data.Dataset:
@@ -30,7 +29,8 @@ def pk_batches(
         classes: P, the number of distinct classes of a batch.
         samples: K, the number of distinct images per class.
         seed: Seed of the sampler.
-        first: Index of the first batch: element i is exactly batch `first + i` of this seed.
+        first: Index of the first batch: element i is exactly batch `first + i * step` of this seed.
+        step: From one batch to the next; of n workers, number w takes `first = w` and `step = n`.
         count: How many batches; without end if None.
         rotations: Count each class turned by 0, 90, 180 and 270 degrees (counter-clockwise) as four classes.
 
@@ -59,15 +59,8 @@ def pk_batches(
                 "so that losses over pairs or triplets of a batch can teach nothing",
                 stacklevel=3,
             )
-    tables = source.tables(classes, samples, seed, first, count, rotations)
-    class_of_row, n_classes = constant(source.labels), len(source.class_names)
-
-    def images_and_labels(rows: tf.Tensor, turns: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images = source.gather(rows, turns)
-        labels = tf.gather(class_of_row, rows[:, 0]) + n_classes * tf.cast(turns, tf.int32)
-        return tf.reshape(images, [classes * samples, *source.image_shape]), tf.repeat(labels, samples)
-
-    return mapped(tables, images_and_labels)
+    plan = Plan("batch", (classes, classes), (samples,), samples)
+    return source.elements(plan, seed, first, step, count, rotations)
 
 
 def minibatches(
@@ -79,12 +72,13 @@ def minibatches(
     batch: int,
     seed: int,
     first: int,
+    step: int,
     rotations: bool,
 ) -> tf.data.Dataset:
     """Tasks cut into the mini-batches of an inner loop, as Reptile trains on them; without end.
 
-    Element i holds the episodes from `(first + i) * tasks` on. The `n_way * k_shot` images of an episode are
-    shuffled and dealt out in batches. When they run out, they are shuffled again, and so on.
+    Element i holds the episodes from `(first + i * step) * tasks` on. The `n_way * k_shot` images of an
+    episode are shuffled and dealt out in batches. When they run out, they are shuffled again, and so on.
 
     Args:
         source: Where the images come from.
@@ -95,6 +89,7 @@ def minibatches(
         batch: Images of a mini-batch.
         seed: Seed of the sampler and of the order.
         first: Index of the first element.
+        step: From one element to the next; of n workers, number w takes `first = w` and `step = n`.
         rotations: Count each class turned by 0, 90, 180 and 270 degrees (counter-clockwise) as four classes.
 
     Returns:
@@ -108,22 +103,8 @@ def minibatches(
     for argument, value in (("k_shot", k_shot), ("tasks", tasks), ("steps", steps), ("batch", batch)):
         check_count(argument, value, 1)
     check_count("first", first, 0)
+    check_count("seed", seed, 0)
     source.check("n_way", n_way, "k_shot", k_shot, rotations)
-    tables = source.tables(n_way, k_shot, seed, first * tasks, None, rotations).batch(tasks, True)
-
-    def order_of(element: tf.Tensor) -> tf.Tensor:
-        start = tf.cast(element, tf.int64) * tasks
-        return random.minibatch_order(n_way * k_shot, steps, batch, seed=seed, first=start, count=tasks)
-
-    orders = tf.data.Dataset.counter(first, 1).map(unconverted(order_of))
-
-    def images_and_labels(table: Any, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows, turns = table
-        flat = tf.reshape(order, [tasks, steps * batch])
-        labels = flat // k_shot
-        chosen = tf.gather(tf.reshape(rows, [tasks, n_way * k_shot]), flat, batch_dims=1)
-        images = source.gather(chosen, tf.gather(turns, labels, batch_dims=1))
-        shape = [tasks, steps, batch]
-        return tf.reshape(images, [*shape, *source.image_shape]), tf.reshape(labels, shape)
-
-    return mapped(tf.data.Dataset.zip(tables, orders), images_and_labels)
+    order = random.key("order", seed)
+    plan = Plan("minibatches", (n_way, n_way), (k_shot,), k_shot, tasks, steps, batch, order)
+    return source.elements(plan, seed, first * tasks, step, None, rotations)

@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from fslcore import random
 from fslcore.arguments import ArgumentError
 from fslcore.data.checks import check_count, checked_bounds
-from fslcore.data.pixels import unconverted
-from fslcore.data.sampling import Source, mapped
-
-_CHUNK = 64  # sizes drawn per call
+from fslcore.data.sampling import Plan, Source
 
 
 def episodes(
@@ -25,6 +20,7 @@ def episodes(
     tasks: int | None,
     seed: int,
     first: int,
+    step: int,
     count: int | None,
     rotations: bool,
 ) -> tf.data.Dataset:
@@ -41,6 +37,9 @@ def episodes(
         tasks: Number of episodes of an element, on a first axis `[tasks, ...]`; None: one, without that axis.
         seed: Seed of the sampler.
         first: Index of the first episode: the i-th is exactly episode `first + i` of this seed.
+        step: Element i begins with episode `first + i * step`, or `first + i * step * tasks`. Of n workers,
+            number w takes `first = w` (with tasks `w * tasks`) and `step = n`: together they draw each
+            element once.
         count: How many episodes, a multiple of `tasks`; without end if None.
         rotations: Count each class turned by 0, 90, 180 and 270 degrees (counter-clockwise) as four classes.
 
@@ -62,6 +61,7 @@ def episodes(
     check_count("n_query", n_query, 0)
     check_count("n_unlabelled", n_unlabelled, 0)
     check_count("first", first, 0)
+    check_count("seed", seed, 0)
     if tasks is not None:
         check_count("tasks", tasks, 1)
         if varies:
@@ -73,35 +73,13 @@ def episodes(
     sizes = [shots[1], n_query, *([n_unlabelled] * 2 if n_unlabelled else [])]
     each = "k_shot + n_query" + (" + 2 * n_unlabelled" if n_unlabelled else "")
     source.check("n_way", ways[1], each, sum(sizes), rotations)
-    tables = source.tables(ways[1], sum(sizes), seed, first, count, rotations)
-    if tasks is not None:
-        tables = tables.batch(tasks, drop_remainder=True)
-
-    def images(rows: tf.Tensor, turns: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return tuple(source.gather(part, turns) for part in tf.split(rows, sizes, axis=-1))
-
-    if not varies:
-        return mapped(tables, images)
-
-    def some_images(table: Any, way_and_shot: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        rows, turns = table
-        way, shot = way_and_shot[0], way_and_shot[1]
-        support, *others = tf.split(rows[:way], sizes, axis=-1)
-        found = [source.gather(part, turns[:way]) for part in (support[:, :shot], *others)]
-        fixed = [ways[0] if ways[0] == ways[1] else None, shots[0] if shots[0] == shots[1] else None]
-        widths = [fixed[1], *sizes[1:]]
-        return tuple(
-            tf.ensure_shape(part, [fixed[0], width, *source.image_shape])
-            for part, width in zip(found, widths, strict=True)
-        )
-
-    return mapped(tf.data.Dataset.zip(tables, _sizes(ways, shots, seed, first)), some_images)
-
-
-def _sizes(ways: tuple[int, int], shots: tuple[int, int], seed: int, first: int) -> tf.data.Dataset:
-    """Way and shot, int32 [2], of the episodes first, first + 1, ..."""
-
-    def chunk(start: tf.Tensor) -> tf.Tensor:
-        return random.episode_sizes(ways, shots, seed=seed, first=start, count=_CHUNK)
-
-    return tf.data.Dataset.counter(first, _CHUNK).map(unconverted(chunk)).unbatch()
+    plan = Plan(
+        "episodes",
+        ways,
+        tuple(int(size) for size in sizes),
+        shots[0],
+        tasks,
+        other_seed=random.key("sizes", seed) if varies else 0,
+    )
+    elements = count if tasks is None or count is None else count // tasks
+    return source.elements(plan, seed, first, step, elements, rotations)

@@ -206,6 +206,7 @@ class LabelledStore(ABC):
         tasks: int | None = None,
         seed: int = 0,
         first: int = 0,
+        step: int = 1,
         episodes: int | None = None,
         rotations: bool = False,
     ) -> tf.data.Dataset:
@@ -214,7 +215,7 @@ class LabelledStore(ABC):
 
         source = self._source()
         return sampler.episodes(
-            source, n_way, k_shot, n_query, n_unlabelled, tasks, seed, first, episodes, rotations
+            source, n_way, k_shot, n_query, n_unlabelled, tasks, seed, first, step, episodes, rotations
         )
 
     def pk_batches(
@@ -224,13 +225,14 @@ class LabelledStore(ABC):
         *,
         seed: int = 0,
         first: int = 0,
+        step: int = 1,
         batches: int | None = None,
         rotations: bool = False,
     ) -> tf.data.Dataset:
         """Batches of P classes x K images; see `fslcore.data.batches.pk_batches`."""
         from fslcore.data import batches as sampler
 
-        return sampler.pk_batches(self._source(), classes, samples, seed, first, batches, rotations)
+        return sampler.pk_batches(self._source(), classes, samples, seed, first, step, batches, rotations)
 
     def minibatches(
         self,
@@ -242,13 +244,14 @@ class LabelledStore(ABC):
         batch: int,
         seed: int = 0,
         first: int = 0,
+        step: int = 1,
         rotations: bool = False,
     ) -> tf.data.Dataset:
         """Tasks cut into the mini-batches of an inner loop; see `fslcore.data.batches.minibatches`."""
         from fslcore.data import batches as sampler
 
         source = self._source()
-        return sampler.minibatches(source, n_way, k_shot, tasks, steps, batch, seed, first, rotations)
+        return sampler.minibatches(source, n_way, k_shot, tasks, steps, batch, seed, first, step, rotations)
 
     def _source(self) -> Source:
         from fslcore.data.sampling import Source

@@ -25,12 +25,17 @@ class Pixels(ABC):
 
     Attributes:
         image_shape: [H, W, C].
+        array: A tensor from which compiled code gathers the images, uint8 or float32 [M, H, W, C]; None if
+            only `gather` does.
+        rows: Where each image lies in that array, int64 [N]; [0] if image i lies at i.
         is_large: Whether the rewriting of datasets by tf.data, which copies the tensors that they use, must
             be kept from them.
         can_be_turned: Whether `gather` turns them.
     """
 
     image_shape: list[int]
+    array: tf.Tensor | None
+    rows: tf.Tensor
     is_large: bool
     can_be_turned = True
 
@@ -39,16 +44,16 @@ class Pixels(ABC):
         """Images float32 [*rows.shape, H, W, C] in [0, 1].
 
         Args:
-            rows: Row numbers of the images.
+            rows: Where the images lie, as `self.rows` says.
             turns: Quarter turns, for the leading axes of `rows`.
         """
 
     def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
-        """The tables (rows, quarter turns) of elements, seen before their images are gathered.
+        """Tables of elements, seen before their images are gathered.
 
         Args:
-            tables: The tables.
-            images: How many images one of them has.
+            tables: Elements (((rows, quarter turns), ...), labels).
+            images: How many images one of them has, at most.
         """
         del images
         return tables
@@ -68,31 +73,31 @@ class _Gathered(Pixels):
 
     def __init__(self, tensor: tf.Tensor, images: Any, rows: npt.NDArray[np.int64] | None = None) -> None:
         self._images = tensor
-        self._rows = None if rows is None else constant(rows)
         self._paging = Paging(images)
+        self.array = None if self._paging.is_needed else tensor
+        self.rows = constant(np.zeros(0, np.int64) if rows is None else rows)
         self.image_shape = list(images.shape[1:])
         self.is_large = math.prod(images.shape) >= _LARGE
 
     def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
         """Images float32 [*rows.shape, H, W, C] in [0, 1]."""
-        return ops.gather_images(self._images, self._found(rows), rotations=turns)
+        return ops.gather_images(self._images, rows, rotations=turns)
 
     def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
         """The tables; the operating system is told which rows of a large memory map will be read."""
         if not self._paging.is_needed:
             return tables
 
-        def passed_on(rows: tf.Tensor, turns: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            with tf.control_dependencies([tf.numpy_function(self._expect, [self._found(rows)], tf.bool)]):
-                return tf.identity(rows), tf.identity(turns)
+        def passed_on(found: Any, labels: Any) -> Any:
+            rows = tf.concat([tf.reshape(rows, [-1]) for rows, _ in found], 0)
+            with tf.control_dependencies([tf.numpy_function(self._expect, [rows], tf.bool)]):
+                return tf.nest.map_structure(tf.identity, (found, labels))
 
-        # A call of Python costs as much as to gather an episode: one for some of them.
+        # A call of Python costs as much as to gather an episode: one for some of them, if they are alike.
+        if not all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(tables.element_spec)):
+            return tables.map(unconverted(passed_on))
         some = max(1, self._paging.rows_at_a_time // images)
         return tables.batch(some).map(unconverted(passed_on)).unbatch()
-
-    def _found(self, rows: tf.Tensor) -> tf.Tensor:
-        """The rows of the array for those of the store."""
-        return rows if self._rows is None else tf.gather(self._rows, rows)
 
     def _expect(self, rows: npt.NDArray[Any]) -> np.bool_:
         self._paging.expect(rows)
@@ -104,6 +109,7 @@ class _Compressed(Pixels):
 
     def __init__(self, images: JpegImages) -> None:
         self._images = images
+        self.array, self.rows = None, constant(np.zeros(0, np.int64))
         self.image_shape = list(images.shape[1:])
         self.is_large = False
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What the samplers have in common: from labels to tables of row numbers, and from those to images.
+"""What the samplers have in common: plans of elements, and the datasets of them.
 
-    counter ──────> sample_episodes ──> unbatch ──> gather_images ──> prefetch
-    first, +64, ...   64 tables         one table   float32 images
+    in memory:  episode_dataset ────────────────────> float32 images
+    elsewhere:  episode_dataset ─> tables of rows ──> map(gather) ─> prefetch ─> float32 images
 
-A table is a pure function of (labels, seed, index), so a dataset can begin anywhere.
+An element is a pure function of (labels, plan, seed, its number), so a dataset can begin anywhere, take every
+n-th element, and be resumed.
 """
 
 from __future__ import annotations
@@ -17,16 +18,63 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from fslcore import ops
 from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data.checks import cannot_be_turned, check_count
 from fslcore.data.pixels import Pixels, constant, unconverted
+from fslcore.ops.datasets import episode_dataset
 
-# Tables drawn per call of the sampler, which must sort the labels into classes each time (4N of them with
-# rotations): 64 tables share that cost, and 64 tables of 5 x 20 indices are only 26 kB.
-_CHUNK = 64
 _NAMED = 4  # classes in a message
 _PREFETCHED = 4  # elements: two would do for steps of a steady length
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an element holds; `csrc/core/episodes/elements.h` says how it is drawn.
+
+    Attributes:
+        form: "episodes": images per class, in one or more sets. "batch": the images of an episode in a row,
+            with labels. "minibatches": the images of each task shuffled and dealt out, with labels.
+        ways: Least and largest number of classes of an episode.
+        parts: Images per class of each set; of the first, the largest number.
+        least_shot: Least number of images per class of the first set.
+        tasks: Episodes of an element, on an axis of their own; None: one, without that axis.
+        steps: Mini-batches of a task.
+        batch: Images of a mini-batch.
+        other_seed: Seed of sizes that vary, and of the order in mini-batches.
+    """
+
+    form: str
+    ways: tuple[int, int]
+    parts: tuple[int, ...]
+    least_shot: int
+    tasks: int | None = None
+    steps: int = 0
+    batch: int = 0
+    other_seed: int = 0
+
+    @property
+    def images(self) -> int:
+        """How many images an element has, at most."""
+        of_task = self.steps * self.batch or self.ways[1] * sum(self.parts)
+        return (self.tasks or 1) * of_task
+
+    def shapes(self) -> tuple[list[tuple[list[int | None], list[int | None]]], list[int | None] | None]:
+        """The shapes of the row numbers and the quarter turns of each set, and of the labels.
+
+        A size that varies is None; so are the labels where there are none.
+        """
+        if self.form == "minibatches":
+            dealt: list[int | None] = [self.tasks, self.steps, self.batch]
+            return [(dealt, dealt)], dealt
+        if self.form == "batch":
+            row: list[int | None] = [self.ways[1] * self.parts[0]]
+            return [(row, row)], row
+        lines: list[int | None] = [] if self.tasks is None else [self.tasks]
+        lines.append(self.ways[1] if self.ways[0] == self.ways[1] else None)
+        sizes: list[int | None] = list(self.parts)
+        if self.least_shot < self.parts[0]:
+            sizes[0] = None
+        return [([*lines, size], lines) for size in sizes], None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,49 +155,66 @@ class Source:
             f"{sizes[first]}; {small.size} of {len(sizes)} classes have too few{also}. {remedy}",
         )
 
-    def tables(
-        self, n_way: int, n_images: int, seed: int, first: int, count: int | None, rotations: bool
+    def elements(
+        self, plan: Plan, seed: int, first: int, step: int, count: int | None, rotations: bool
     ) -> tf.data.Dataset:
-        """Which images to gather for the draws first, first + 1, ...
+        """The elements of a plan as a dataset that is iterated by compiled code.
 
         Args:
-            n_way: Number of distinct classes of a draw.
-            n_images: Number of distinct images of each class.
+            plan: What an element holds.
             seed: Seed of the sampler.
-            first: Index of the first draw.
-            count: Number of draws; without end if None.
+            first: Number of the episode that the first element begins with.
+            step: From the beginning of one element to that of the next, in elements.
+            count: Number of elements; without end if None.
             rotations: Count each class turned by 0, 90, 180 and 270 degrees as four classes.
 
         Returns:
-            A dataset of (rows int64 [n_way, n_images], quarter turns int64 [n_way]).
+            A dataset of (images, ...), with labels behind them if the plan has labels.
         """
         check_count("seed", seed, 0)
-        # With rotations the sampler sees 4N virtual images: image v is row v % N after v // N quarter turns.
-        n_classes, n_rows = len(self.class_names), len(self.labels)
-        turned = [self.labels + np.int64(turn * n_classes) for turn in range(4 if rotations else 1)]
-        labels = constant(np.concatenate(turned))
-
-        def chunk(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            drawn = ops.sample_episodes(labels, n_way, n_images, 0, _CHUNK, seed, first_episode=start)
-            drawn = tf.ensure_shape(tf.cast(drawn, tf.int64), [_CHUNK, n_way, n_images])
-            return drawn % n_rows, drawn[:, :, 0] // n_rows
-
-        # Chunks are counted from `first`, not from 0: any other beginning would need a part of a chunk.
-        tables = tf.data.Dataset.counter(first, _CHUNK).map(unconverted(chunk)).unbatch()
+        check_count("step", step, 1)
+        direct = self.pixels.array is not None
+        tables, labels = plan.shapes()
+        labels_spec = () if labels is None else tf.TensorSpec(labels, tf.int32)
+        if direct:
+            images = tuple(tf.TensorSpec([*rows, *self.image_shape], tf.float32) for rows, _ in tables)
+            spec: Any = images if labels is None else (*images, labels_spec)
+        else:
+            found = tuple(tuple(tf.TensorSpec(shape, tf.int64) for shape in table) for table in tables)
+            spec = (found, labels_spec)
+        dataset = episode_dataset(
+            self.pixels.array if direct else constant(np.zeros((0, 1, 1, 1), np.uint8)),
+            self.pixels.rows,
+            constant(self.labels.astype(np.int64)),
+            spec,
+            form=plan.form,
+            ways=plan.ways,
+            least_shot=plan.least_shot,
+            parts=plan.parts,
+            tasks=plan.tasks or 0,
+            steps=plan.steps,
+            batch=plan.batch,
+            rotations=bool(rotations),
+            gathers=direct,
+            seed=seed,
+            other_seed=plan.other_seed,
+            first=first,
+            step=step,
+            count=-1 if count is None else count,
+        )
         if self.pixels.is_large:
-            tables = _as_built(tables)
-        tables = self.pixels.watched(tables, n_way * n_images)
-        return tables if count is None else tables.take(count)
+            dataset = _as_built(dataset)
+        if direct:
+            return untuned(dataset)
+        return mapped(self.pixels.watched(dataset, plan.images), self._gathered)
 
-    def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
-        """Images float32 [*rows.shape, H, W, C] in [0, 1].
-
-        Args:
-            rows: Row numbers of the images.
-            turns: Quarter turns, for the leading axes of `rows`.
-        """
-        images = self.pixels.gather(rows, turns)
-        return tf.ensure_shape(images, [*rows.shape, *self.image_shape])
+    def _gathered(self, tables: Any, labels: Any) -> tuple[tf.Tensor, ...]:
+        """The images of tables, and the labels if there are any."""
+        images = [
+            tf.ensure_shape(self.pixels.gather(rows, turns), [*rows.shape, *self.image_shape])
+            for rows, turns in tables
+        ]
+        return (*images, labels) if tf.is_tensor(labels) else tuple(images)
 
 
 def mapped(tables: tf.data.Dataset, function: Any) -> tf.data.Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from fslcore.data.pixels import Pixels
+from fslcore.data.pixels import Pixels, constant
 
 _LARGE = 2**26  # bytes: another copy of so many is worth avoiding
 
@@ -22,19 +22,20 @@ class Vectors(Pixels):
 
     Attributes:
         image_shape: [1, 1, D].
+        array: float32 [N, 1, 1, D].
+        rows: int64 [0].
         is_large: See `Pixels`.
     """
 
     can_be_turned = False
 
     def __init__(self, embeddings: npt.NDArray[np.float32]) -> None:
-        with tf.init_scope(), tf.device("CPU:0"):
-            self._rows = tf.constant(embeddings)
         self.image_shape = [1, 1, int(embeddings.shape[1])]
+        self.array = constant(embeddings.reshape(-1, *self.image_shape))
+        self.rows = constant(np.zeros(0, np.int64))
         self.is_large = 4 * math.prod(embeddings.shape) >= _LARGE
 
     def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
         """Embeddings float32 [*rows.shape, 1, 1, D]; nothing is turned."""
         del turns
-        found = tf.gather(self._rows, rows)
-        return tf.reshape(found, [*rows.shape, *self.image_shape])
+        return tf.gather(self.array, rows)

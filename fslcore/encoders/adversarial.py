@@ -16,7 +16,7 @@ import keras
 from keras import layers
 
 from fslcore.arguments import ArgumentError, check_at_least
-from fslcore.layers.upsampling import UpsampledConv2D
+from fslcore.layers.upsampling import Conv2D, UpsampledConv2D
 
 __all__ = ["conditional_generator", "task_encoder"]
 
@@ -51,7 +51,7 @@ def task_encoder(
     for filters in (64, 128, 256):
         for strides in (1, 2):
             stack += [
-                layers.Conv2D(filters, 3, strides=strides, padding="same", dtype=dtype),
+                Conv2D(filters, 3, strides=strides, padding="same", dtype=dtype),
                 layers.LeakyReLU(dtype=dtype),
             ]
     stack += [layers.Flatten(dtype=dtype), layers.Dense(width, dtype=dtype), layers.LeakyReLU(dtype=dtype)]
@@ -94,7 +94,7 @@ def conditional_generator(
     noise, task = keras.Input((noise_dim,), name="noise"), keras.Input((task_width,), name="task")
     x = layers.Concatenate(dtype=dtype)([noise, task])
     x = layers.Reshape(small, dtype=dtype)(layers.Dense(math.prod(small), dtype=dtype)(x))
-    x = layers.LeakyReLU(dtype=dtype)(layers.Conv2D(128, 5, padding="same", dtype=dtype)(x))
+    x = layers.LeakyReLU(dtype=dtype)(Conv2D(128, 5, padding="same", dtype=dtype)(x))
     x = layers.LeakyReLU(dtype=dtype)(UpsampledConv2D(64, dtype=dtype)(x))
     x = layers.Activation("tanh", dtype=dtype)(UpsampledConv2D(channels, dtype=dtype)(x))
     images = layers.Rescaling(0.5, offset=0.5, dtype="float32")(x)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Convolution, batch normalisation, ReLU and pooling in one compiled op, to train small encoders on a CPU."""
+"""Convolutions to train small networks on a CPU: alone, or with normalisation, ReLU and pooling in one op."""
 
 from __future__ import annotations
 
@@ -80,6 +80,65 @@ def conv_block(
 def has_conv_block() -> bool:
     """Whether `conv_block` can run where TensorFlow computes: it is a CPU op, so False if there is a GPU."""
     return hasattr(raw_ops, "fslcore_conv_block") and not tf.config.list_physical_devices("GPU")
+
+
+def same_convolution(images: Tensor, kernel: Tensor) -> Tensor:
+    """`tf.nn.conv2d(images, kernel, strides=1, padding="SAME")` for an odd square kernel and many channels.
+
+    Differentiable as often as one likes. Results do not depend on the number of threads, bit for bit.
+
+    Args:
+        images: [batch, height, width, channels].
+        kernel: [size, size, channels, filters], size odd; multiples of 16 channels and filters are the
+            fastest.
+
+    Returns:
+        float32 [batch, height, width, filters].
+
+    Raises:
+        ValueError: If shapes known while tracing do not match.
+    """
+    images, kernel = real("images", images), real("kernel", kernel)
+    check_axes("images", images, 4)
+    check_axes("kernel", kernel, 4)
+    if images.shape.rank and kernel.shape.rank:
+        check_shape("kernel", kernel, [kernel.shape[0], kernel.shape[0], images.shape[3], kernel.shape[3]])
+    return raw_ops.fslcore_same_convolution(images=images, kernel=kernel)
+
+
+@tf.RegisterGradient("FslcoreSameConvolution")
+def _same_convolution_gradient(op: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    skipped = getattr(op, "skip_input_indices", None) or ()
+    wanted = [index not in skipped for index in (0, 1)]
+    images_grad, kernel_grad = raw_ops.fslcore_same_convolution_grad(
+        grad=grad, images=op.inputs[0], kernel=op.inputs[1], with_images=wanted[0], with_kernel=wanted[1]
+    )
+    return images_grad if wanted[0] else None, kernel_grad if wanted[1] else None
+
+
+@tf.RegisterGradient("FslcoreSameConvolutionGrad")
+def _gradient_of_same_convolution_gradient(
+    op: Any, of_images: Tensor, of_kernel: Tensor
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Both gradients are linear in each of two inputs, and their gradients are such convolutions again."""
+    grad, images, kernel = op.inputs
+    parts: list[tuple[Tensor, Tensor | None, Tensor | None]] = []
+    if op.get_attr("with_images"):
+        _, found = raw_ops.fslcore_same_convolution_grad(
+            grad=grad, images=of_images, kernel=kernel, with_images=False, with_kernel=True
+        )
+        parts.append((raw_ops.fslcore_same_convolution(images=of_images, kernel=kernel), None, found))
+    if op.get_attr("with_kernel"):
+        found, _ = raw_ops.fslcore_same_convolution_grad(
+            grad=grad, images=images, kernel=of_kernel, with_images=True, with_kernel=False
+        )
+        parts.append((raw_ops.fslcore_same_convolution(images=images, kernel=of_kernel), found, None))
+    sums = [[term for term in terms if term is not None] for terms in zip(*parts, strict=True)] or [
+        [],
+        [],
+        [],
+    ]
+    return tuple(tf.add_n(terms) if terms else None for terms in sums)  # type: ignore[return-value]
 
 
 @tf.RegisterGradient("FslcoreConvBlock")

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The block of convolution, normalisation, ReLU and pooling, forward and backward. On CPUs only.
+// The block of convolution, normalisation, ReLU and pooling, and the convolution alone, forward and backward.
+// On CPUs only.
 #pragma once
 #include <algorithm>
 
 #include "bindings/op.h"
 #include "core/convolution/conv_block.h"
+#include "core/convolution/same_convolution.h"
 
 namespace fslcore::bindings {
 
@@ -134,6 +136,68 @@ struct ConvBlockGrad : ConvOp<1> {
   static float* Images(const CpuCall& call) {
     Batch(call, 0);
     return call.out<float>(0);
+  }
+};
+
+struct NoAttributes {
+  template <class Visitor>
+  void Visit(Visitor&) {}
+};
+
+struct SameConvolution : ConvOp<0> {
+  using Attributes = NoAttributes;
+  static constexpr Argument kInputs[] = {{"images", Type::kFloat32, 4}, {"kernel", Type::kFloat32, 4}};
+  static constexpr Argument kOutputs[] = {{"maps", Type::kFloat32, 4}};
+
+  static std::string Check(const Attributes&, const Shapes& in) { return CheckSameConvolution(in[0], in[1]); }
+  static Shapes OutputShapes(const Attributes&, const Shapes& in) {
+    return {{in[0][0], in[0][1], in[0][2], in[1][3]}};
+  }
+
+  static std::string Run(const Attributes&, const CpuCall& call) {
+    SameConvolutionShape shape = SameConvolutionShapeOf(call.input_shapes[0], call.input_shapes[1]);
+    shape.count = call.rows;
+    if (float* maps = Batch(call, 0))
+      fslcore::SameConvolution(call.executor, shape, call.in<float>(0), call.in<float>(1), maps);
+    return "";
+  }
+};
+
+struct SameConvolutionGradAttributes {
+  bool with_images, with_kernel;
+
+  template <class Visitor>
+  void Visit(Visitor& visit) {
+    visit("with_images", with_images);
+    visit("with_kernel", with_kernel);
+  }
+};
+
+struct SameConvolutionGrad : ConvOp<1> {
+  using Attributes = SameConvolutionGradAttributes;
+  static constexpr Argument kInputs[] = {
+      {"grad", Type::kFloat32, 4}, {"images", Type::kFloat32, 4}, {"kernel", Type::kFloat32, 4}};
+  // Of no image, or of a kernel of no size, if not asked for.
+  static constexpr Argument kOutputs[] = {{"images_grad", Type::kFloat32, 4},
+                                          {"kernel_grad", Type::kFloat32, 4}};
+
+  static std::string Check(const Attributes&, const Shapes& in) {
+    return CheckSameConvolutionGrad(in[0], in[1], in[2]);
+  }
+  static Shapes OutputShapes(const Attributes& a, const Shapes& in) {
+    Sizes images = in[1], kernel = in[2];
+    if (!a.with_images) images[0] = 0;
+    if (!a.with_kernel) kernel[0] = 0;
+    return {images, kernel};
+  }
+
+  static std::string Run(const Attributes& a, const CpuCall& call) {
+    SameConvolutionShape shape = SameConvolutionShapeOf(call.input_shapes[1], call.input_shapes[2]);
+    shape.count = call.rows;
+    float* kernel_grad = call.output_is_empty(1) ? nullptr : call.out<float>(1);
+    fslcore::SameConvolutionGrad(call.executor, shape, call.in<float>(0), call.in<float>(1),
+                                 call.in<float>(2), a.with_images ? Batch(call, 0) : nullptr, kernel_grad);
+    return "";
   }
 };
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fslcore.bench.comparison import Entry
-from fslcore.bench.episode_problem import Array, Call, Shape
+from fslcore.bench.episode_problem import Array, Call, Shape, taken
 from fslcore.data import ImageStore
 
 
@@ -65,9 +65,8 @@ def _plain_pipeline(store: ImageStore, shape: Shape) -> Call:
 
     def episode(_: Any) -> Any:
         labels = tf.random.shuffle(tf.range(store.n_classes))[: shape.n_way]
-        ways = tf.map_fn(way, labels, fn_output_signature=tf.uint8)
-        return tf.cast(ways, tf.float32) / 255.0
+        ways = tf.cast(tf.map_fn(way, labels, fn_output_signature=tf.uint8), tf.float32) / 255.0
+        return ways[:, : shape.k_shot], ways[:, shape.k_shot :]
 
     dataset = tf.data.Dataset.counter().map(episode, num_parallel_calls=tf.data.AUTOTUNE)
-    stream = iter(dataset.prefetch(tf.data.AUTOTUNE))
-    return lambda: [next(stream).numpy() for _ in range(shape.episodes)]
+    return taken(iter(dataset.prefetch(tf.data.AUTOTUNE)), shape.episodes)
