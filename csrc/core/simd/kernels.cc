@@ -27,6 +27,7 @@ const Kernels& Active() {
 const RowKernels& Rows() { return Active().rows; }
 const PairwiseKernels& Pairwise() { return Active().pairwise; }
 const SearchKernels& Search() { return Active().search; }
+const ReductionKernels& Reductions() { return Active().reductions; }
 const TripletKernels& Triplets() { return Active().triplets; }
 const ConvolutionKernels& Convolution() { return Active().convolution; }
 const FittingKernels& Fitting() { return Active().fitting; }

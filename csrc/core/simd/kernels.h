@@ -12,6 +12,7 @@
 #include "core/simd/image_kernels.h"
 #include "core/simd/limit_kernels.h"
 #include "core/simd/pairwise_kernels.h"
+#include "core/simd/reduction_kernels.h"
 #include "core/simd/row_kernels.h"
 #include "core/simd/search_kernels.h"
 #include "core/simd/triplet_kernels.h"
@@ -22,6 +23,7 @@ struct Kernels {
   RowKernels rows;
   PairwiseKernels pairwise;
   SearchKernels search;
+  ReductionKernels reductions;
   TripletKernels triplets;
   ConvolutionKernels convolution;
   FittingKernels fitting;

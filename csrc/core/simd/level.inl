@@ -11,6 +11,7 @@ namespace {
 #include "core/simd/limit_kernels.inl"
 #include "core/simd/pairwise_grad_kernels.inl"
 #include "core/simd/pairwise_kernels.inl"
+#include "core/simd/reduction_kernels.inl"
 #include "core/simd/row_kernels.inl"
 #include "core/simd/search_kernels.inl"
 #include "core/simd/triplet_kernels.inl"
@@ -20,6 +21,7 @@ constexpr Kernels AllKernels() {
   all.rows = MakeRowKernels();
   all.pairwise = MakePairwiseKernels();
   all.search = MakeSearchKernels();
+  all.reductions = MakeReductionKernels();
   all.triplets = MakeTripletKernels();
   all.convolution = MakeConvolutionKernels();
   all.fitting = MakeFittingKernels();
