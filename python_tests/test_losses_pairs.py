@@ -231,7 +231,8 @@ def test_layers_with_tables_and_memories_are_trained_and_saved(tmp_path, jit_com
         model = table_model(layer)
         model.compile(keras.optimizers.Adam(0.05), jit_compile=jit_compile)
         history = model.fit([x, labels], batch_size=8, epochs=6, shuffle=False, verbose=0).history["loss"]
-        assert history[-1] < history[0]
+        # The loss grows while the memory is being filled.
+        assert history[-1] < history[2 if isinstance(layer, losses.CrossBatchMemory) else 0]
         model.save(tmp_path / "model.keras")
         again = keras.models.load_model(tmp_path / "model.keras")
         again.compile(jit_compile=jit_compile)
@@ -261,9 +262,9 @@ def test_what_the_layers_do_not_support_is_refused():
         losses.CrossBatchMemory(losses.LiftedStructLoss(), 8)([normal(0, 3, 2), np.arange(3)])
     with pytest.raises(ValueError, match="size must be at least the number of samples of a batch"):
         losses.CrossBatchMemory(losses.InfoNCELoss(), 2)([normal(0, 3, 2), np.arange(3)], training=True)
-    with pytest.raises(ValueError, match="margin must be from 0 to pi / 2, received margin=2.0"):
+    with pytest.raises(ValueError, match=r"margin must be from 0 to pi / 2, received margin=2\.0"):
         losses.arcface_loss([0], [[1.0]], [[1.0]], 4.0, 2.0)
-    with pytest.raises(ValueError, match="temperature must be above 0, received temperature=0.0"):
+    with pytest.raises(ValueError, match=r"temperature must be above 0, received temperature=0\.0"):
         losses.InfoNCELoss(0)
     for loss in (losses.arcface_loss, losses.proxy_anchor_loss):
         assert np.isnan(loss([0, 7], normal(0, 2, 4), PROXIES))

@@ -71,8 +71,8 @@ def pair_reductions_grad(
 ) -> tuple[Array, Array]:
     """The gradient of a scalar loss through `pair_reductions`; see `fslcore.kernels.pair_reductions_grad`."""
     inputs, attributes, _ = _inputs(x, labels, terms, y, y_labels, metric, weights, levels, leading)
-    rest = [_padded(floats(name, value, 2)) for name, value in (("values", values), ("grad", grad))]
-    dx, dy, *_ = _gradients(inputs, *rest, attributes)
+    values, grad = _padded(floats("values", values, 2)), _padded(floats("grad", grad, 2))
+    dx, dy, *_ = _gradients(inputs, values, grad, attributes)
     return (dx, dy) if weights is None else (dx * inputs[4], dy * inputs[4])
 
 

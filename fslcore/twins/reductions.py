@@ -51,7 +51,8 @@ def _reduced(
 ) -> tuple[Tensor, Tensor, Tensor]:
     t = term.scale * metrics + term.offset
     if term.function == "lifted":
-        value = tf.square(_positive(t + _log_of_sum(level[:, None], level[None, :])))
+        u = real("levels", level)
+        value = tf.square(_positive(t + _log_of_sum(u[:, None], u[None, :])))
     else:
         if level is not None:
             counts &= level[:, None] < t
