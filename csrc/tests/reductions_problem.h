@@ -198,6 +198,18 @@ class PlainPairs {
   const PairCase& c_;
 };
 
+// Of [kPairTerms, 2, rows].
+inline std::vector<float> TotalsOf(const std::vector<float>& sums) {
+  const size_t rows = sums.size() / (2 * kPairTerms);
+  std::vector<float> totals;
+  for (size_t i = 0; i < 2 * kPairTerms; ++i) {
+    double total = 0;
+    for (size_t row = 0; row < rows; ++row) total += double{sums[i * rows + row]};
+    totals.push_back(static_cast<float>(total));
+  }
+  return totals;
+}
+
 // Whether they agree up to rounding: relative to the magnitude of the whole.
 inline bool AgreeAbout(const std::vector<float>& got, const std::vector<float>& wanted) {
   if (got.size() != wanted.size()) return false;
@@ -228,6 +240,9 @@ inline std::vector<PairCase> PairCases() {
       cases.push_back({metric, PairRows::kApart, all, n, m, dim, true});
       cases.push_back({metric, PairRows::kLeading, smooth, n, m, dim, false});
     }
+  // Several blocks of rows and stretches of columns.
+  for (Metric metric : {Metric::kSqeuclidean, Metric::kCosine, Metric::kManhattan})
+    cases.push_back({metric, PairRows::kBatch, smooth, 620, 0, 3, false});
   for (int64_t n : {1, 2, 130}) {
     cases.push_back({Metric::kSqeuclidean, PairRows::kBatch, extreme, n, 0, 8, false});
     cases.push_back({Metric::kManhattan, PairRows::kApart, extreme, n, 21, 3, true});

@@ -54,7 +54,9 @@ struct PairGradients {
   float* dx;  // [x.rows, dim]; weighted_manhattan leaves the factor weights to the caller, here and in dy
   float* dy;  // [y.rows, dim]
   float* dlevels;  // [kPairTerms, x.rows] of lifted terms, 0 for others; null without levels
-  float* sums;     // [kPairTerms, 2, x.rows]: of each row the sum of d / d t, and of s * d / d t
+  // [kPairTerms, 2, x.rows], whose sums over all rows are the gradients by the offset and, of metric * d / d
+  // t, by the scale; where y is x, the part of a pair may stand with either of its rows.
+  float* sums;
 };
 
 // `grad` is d loss / d values and `values` what ReducePairs returned, both [kPairTerms, x.rows]. Terms of

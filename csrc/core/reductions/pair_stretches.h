@@ -16,12 +16,13 @@ namespace fslcore::reductions {
 // Rows that meet a stretch together: their metrics take 96 KB.
 inline constexpr int64_t kTallestBlock = 96;
 
-// Equal heights of whole tiles, at least eight blocks if there are rows enough; a function of the shape
-// alone.
-inline int64_t BlockRows(int64_t rows) {
+// Equal heights, a multiple of `multiple`, at least eight blocks if there are rows enough; a function of the
+// shape alone.
+inline int64_t BlockRows(int64_t rows, int64_t multiple) {
   const int64_t blocks = std::max<int64_t>(1, RoundUp(DivideUp(rows, kTallestBlock), 8));
-  return RoundUp(std::max<int64_t>(1, DivideUp(rows, blocks)), simd::Rows().tile_rows);
+  return RoundUp(std::max<int64_t>(1, DivideUp(rows, blocks)), multiple);
 }
+inline int64_t BlockRows(int64_t rows) { return BlockRows(rows, simd::Rows().tile_rows); }
 
 // Labels as numbers in their order, the same for both sides; NaN for 0, and behind the last one up to a
 // stretch.
@@ -53,19 +54,40 @@ class PairClasses {
   Scratch<float> of_x_, of_y_;
 };
 
-// Calls stretch(first column, columns, columns rounded up to whole panels, metrics [rows, kMostStretch],
-// classes [kMostStretch]) for the rows from `begin` to `end` with all columns. `metrics` may be overwritten.
+// The metrics of a block of rows with one stretch of columns after another.
+class BlockOfRows {
+ public:
+  BlockOfRows(const PairwiseParts& parts, int64_t begin, int64_t end, const float* col_classes)
+      : parts_(parts),
+        rows_(parts.PackRows(begin, end)),
+        all_classes_(col_classes),
+        metrics_((end - begin) * simd::kMostStretch),
+        classes_(simd::kMostStretch) {}
+
+  // Calls stretch(first column, columns, columns rounded up to whole panels, metrics [rows, kMostStretch],
+  // classes [kMostStretch]) for columns from `first`, the first of a panel, to `last`, at most kMostStretch.
+  // `metrics` may be overwritten.
+  template <class Stretch>
+  void Meet(int64_t first, int64_t last, const Stretch& stretch) const {
+    parts_.Compute(rows_, first, last, metrics_.get(), simd::kMostStretch);
+    std::copy_n(all_classes_ + first, simd::kMostStretch, classes_.get());
+    stretch(first, last - first, RoundUp(last - first, simd::Rows().panel), metrics_.get(), classes_.get());
+  }
+
+ private:
+  const PairwiseParts& parts_;
+  PairwiseParts::Rows rows_;
+  const float* all_classes_;
+  Scratch<float> metrics_, classes_;
+};
+
+// All columns.
 template <class Stretch>
 void ForEachStretch(const PairwiseParts& parts, int64_t begin, int64_t end, int64_t cols,
                     const float* col_classes, const Stretch& stretch) {
-  const PairwiseParts::Rows rows = parts.PackRows(begin, end);
-  const Scratch<float> metrics((end - begin) * simd::kMostStretch), classes(simd::kMostStretch);
-  for (int64_t first = 0; first < cols; first += simd::kMostStretch) {
-    const int64_t last = std::min(first + simd::kMostStretch, cols);
-    parts.Compute(rows, first, last, metrics.get(), simd::kMostStretch);
-    std::copy_n(col_classes + first, simd::kMostStretch, classes.get());
-    stretch(first, last - first, RoundUp(last - first, simd::Rows().panel), metrics.get(), classes.get());
-  }
+  const BlockOfRows block(parts, begin, end, col_classes);
+  for (int64_t first = 0; first < cols; first += simd::kMostStretch)
+    block.Meet(first, std::min(first + simd::kMostStretch, cols), stretch);
 }
 
 // The class of a row's own column is NaN while it lives.

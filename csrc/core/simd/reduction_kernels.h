@@ -43,6 +43,8 @@ struct TermSlopes {
   PairTerm term;
   PairParameters parameters;
   bool has_level, of_row, of_col;
+  bool sums_both;  // what is kept in `sum` and `metric_sum`: of the row alone, or of both
+  bool is_shared;  // of logsumexp: row_value is the value of all rows
   float row_value, row_grad, row_level;
   const float *col_values, *col_grads, *col_levels;  // [cols]
   double *sum, *metric_sum, *level_sum;              // in and out, of the row alone; level_sum of both sides
@@ -54,10 +56,13 @@ struct CoefficientStretch {
   TermSlopes terms[kPairTerms];
   float* coefficients;  // [cols] d loss / d (the sum inside the metric); may be the metrics
   double* total;        // of the coefficients, in and out
+  float* col_totals;    // [cols] the same of each column; or null
 };
 
 // dx[r] += sum over c of a[r, c] * y[c], or with signs sum of a[r, c] * sign(x[r] - y[c]), for one panel of
-// columns of x, y and dx.
+// columns of x, y and dx. Mirrored, dy[c] += sum over the listed r of a[r, c] * x[r] or of -a[r, c] *
+// sign(x[r]
+// - y[c]).
 struct ReducedProduct {
   int64_t rows, cols;
   const float* a;  // [rows, a_stride]
@@ -65,6 +70,9 @@ struct ReducedProduct {
   const float *x_panel, *y_panel;  // [rows, panel], [cols, panel], packed by pack_columns
   const uint8_t* is_zero;          // [rows]: the whole stretch of a row is 0
   float* dx;                       // [rows, panel], in and out
+  const int32_t* listed;           // rows that are not 0
+  int64_t listed_rows;
+  float* dy;  // [cols, panel], in and out; for mirrored products
 };
 
 struct ReductionKernels {
@@ -72,6 +80,8 @@ struct ReductionKernels {
   bool (*coefficients)(const CoefficientStretch&);  // whether any is not 0
   void (*product)(const ReducedProduct&);
   void (*signs)(const ReducedProduct&);
+  void (*mirrored_product)(const ReducedProduct&);
+  void (*mirrored_signs)(const ReducedProduct&);
 };
 
 const ReductionKernels& Reductions();  // at ActiveCpuLevel()

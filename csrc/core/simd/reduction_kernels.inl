@@ -78,6 +78,8 @@ inline int64_t FirstOfValue(const float* values, int64_t n, float wanted) {
   return -1;
 }
 
+constexpr float kMostExcess = 30.0f;  // e^30 times the most columns is far from the greatest float
+
 inline double SumOfExponentials(const float* values, int64_t n, float extreme) {
   Vec sum = Set(0.0f);
   for (int64_t i = 0; i < n; i += kLanes) sum = Add(sum, ExpOrZero(Sub(Load(values + i), Set(extreme))));
@@ -121,7 +123,8 @@ void ReduceBy(const PairStretch& pairs, const ReducedStretch& g) {
   }
   const float best = -Least(Negated(largest));
   if (g.term.reduction == PairReduction::kLogSumExp) {
-    if (best > reduced.extreme) {
+    // Any number near the greatest value will do as the one that is subtracted.
+    if (best > reduced.extreme + kMostExcess) {
       reduced.sum *= __builtin_exp(static_cast<double>(reduced.extreme) - static_cast<double>(best));
       reduced.extreme = best;
     }
@@ -167,11 +170,15 @@ void AddSlopes(const PairStretch& pairs, const TermSlopes& g, float* slopes) {
       share = ShareOfSum(Set(g.row_level), Load(g.col_levels + c));
     }
     const Vec slope = SlopeOf<kFunction>(g.parameters, t, both);
+    const Vec shared =
+        g.is_shared ? ExpOrZero(Sub(FunctionOf<kFunction>(g.parameters, t, both), Set(g.row_value))) : zero;
     const auto part = [&](bool wanted, Vec level, Vec value, Vec grad) {
       if (!wanted) return zero;
       const Mask counts = g.has_level ? And(group, Less(level, t)) : group;
       Vec weight = grad;
-      if (is_exponential)
+      if (g.is_shared)
+        weight = Mul(weight, shared);
+      else if (is_exponential)
         weight = Mul(weight, ExpOrZero(Sub(FunctionOf<kFunction>(g.parameters, t, both), value)));
       return Select(counts, Mul(weight, slope), zero);
     };
@@ -180,8 +187,9 @@ void AddSlopes(const PairStretch& pairs, const TermSlopes& g, float* slopes) {
     if (g.of_col)
       both_sides = Add(of_row, part(true, g.has_level ? Load(g.col_levels + c) : zero, Load(g.col_values + c),
                                     Load(g.col_grads + c)));
-    sum = Add(sum, of_row);
-    metric_sum = Add(metric_sum, Select(group, Mul(of_row, metric), zero));
+    const Vec kept = g.sums_both ? both_sides : of_row;
+    sum = Add(sum, kept);
+    metric_sum = Add(metric_sum, Select(group, Mul(kept, metric), zero));
     if constexpr (kFunction == PairFunction::kLifted)
       level_sum = Add(level_sum, Select(group, Mul(both_sides, share), zero));
     Store(slopes + c, Fma(Set(g.parameters.scale), both_sides, Load(slopes + c)));
@@ -230,6 +238,7 @@ bool PairCoefficients(const CoefficientStretch& g) {
     slope = Select(is_zero, Set(0.0f), slope);  // where there is no column, anything stands as its metric
     any |= ~Bits(is_zero) & ((1u << kLanes) - 1);
     total = Add(total, slope);
+    if (g.col_totals != nullptr) Store(g.col_totals + c, Add(Load(g.col_totals + c), slope));
     Store(g.coefficients + c, slope);
   }
   *g.total += static_cast<double>(Sum(total));
@@ -290,11 +299,50 @@ void SignsOfReduced(const ReducedProduct& g) {
   });
 }
 
+// kHeight columns of coefficients with the listed rows of a panel of x.
+template <int kHeight>
+__attribute__((noinline)) void MirroredTile(const ReducedProduct& g, int64_t col) {
+  float* dy = g.dy + col * kPanel;
+  Vec tile[kHeight][kVecs];
+  for (int r = 0; r < kHeight; ++r)
+    for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(dy + r * kPanel + v * kLanes);
+  for (int64_t k = 0; k < g.listed_rows; ++k) {
+    const float* a = g.a + g.listed[k] * g.a_stride + col;
+    const float* panel = g.x_panel + g.listed[k] * kPanel;
+    Vec b[kVecs];
+    for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
+    for (int r = 0; r < kHeight; ++r)
+      for (int v = 0; v < kVecs; ++v) tile[r][v] = Fma(Set(a[r]), b[v], tile[r][v]);
+  }
+  for (int r = 0; r < kHeight; ++r)
+    for (int v = 0; v < kVecs; ++v) Store(dy + r * kPanel + v * kLanes, tile[r][v]);
+}
+
+void MirroredProduct(const ReducedProduct& g) {
+  ForEachTile(g.cols, [&](auto height, int64_t col) { MirroredTile<height.value>(g, col); });
+}
+
+void MirroredSigns(const ReducedProduct& g) {
+  for (int64_t c = 0; c < g.cols; ++c)
+    for (int v = 0; v < kVecs; ++v) {
+      const Vec y = Load(g.y_panel + c * kPanel + v * kLanes);
+      float* to = g.dy + c * kPanel + v * kLanes;
+      Vec dy = Load(to);
+      for (int64_t k = 0; k < g.listed_rows; ++k) {
+        const Vec x = Load(g.x_panel + g.listed[k] * kPanel + v * kLanes);
+        dy = Add(dy, Signed(Set(g.a[g.listed[k] * g.a_stride + c]), Sub(y, x)));
+      }
+      Store(to, dy);
+    }
+}
+
 constexpr ReductionKernels MakeReductionKernels() {
   ReductionKernels k = {};
   k.reduce = Reduce;
   k.coefficients = PairCoefficients;
   k.product = ProductOfReduced;
   k.signs = SignsOfReduced;
+  k.mirrored_product = MirroredProduct;
+  k.mirrored_signs = MirroredSigns;
   return k;
 }
