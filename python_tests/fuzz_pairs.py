@@ -89,7 +89,7 @@ FORMS = {
         )
     },
 }
-TYPES = ("float32", "float32", "int64", "int64")
+TYPES = ("float32", "float32", "int64", "int64", *("float32",) * 3)
 
 PAIR_REDUCTIONS_SPEC = Spec(
     types=TYPES,
@@ -108,7 +108,7 @@ def grad_example(rng: np.random.Generator) -> tuple[Arrays, Attributes]:
 
 
 PAIR_REDUCTIONS_GRAD_SPEC = Spec(
-    types=TYPES,
+    types=(*TYPES, "float32", "float32"),
     ranks=(2, 2, 1, 1, 1, 2, 2, 2, 2),
     forms=FORMS,
     example=grad_example,

@@ -91,6 +91,8 @@ def _inputs(
     x = floats("x", x, 2)
     own = integers("labels", labels, 1)
     others = jnp.zeros(0, jnp.int64) if y_labels is None else integers("y_labels", y_labels, 1)
+    if own.shape[0] != x.shape[0]:
+        raise ValueError(f"labels must hold one label per row of x ({x.shape[0]}), received {own.shape[0]}")
     rows = jnp.asarray([[jnp.asarray(value, jnp.float32) for value in row] for row in parameters_of(terms)])
     inputs = [
         x,

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The functions of pair_terms.h and their slopes for one pair, for the CUDA kernels.
 #pragma once
+#include <math.h>
+
+#include <cstdint>
+
+#include "core/arrays/host_device.h"
 #include "core/reductions/pair_terms.h"
 
 namespace fslcore {

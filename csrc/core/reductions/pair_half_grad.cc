@@ -34,11 +34,60 @@ struct Copies {
       : size(rows * padded_dim), data(copies * size), totals(copies * (rows + simd::kMostStretch)) {}
 };
 
+// All that the tasks have written.
+struct Parts {
+  const Copies &of_rows, &of_cols;
+  const Shares& shares;
+  const std::vector<KeptOfRow>& kept;  // [shares.of_cols, rows]
+  bool of_differences;
+};
+
+// Rows whose panels are added up at a time, in the L1 cache.
+constexpr int64_t kAddedRows = 64;
+
+void AddUp(const Executor& executor, const Parts& parts, const PairProblem& problem,
+           Matrix<const float> factors, const PairGradients& gradients) {
+  const int64_t rows = factors.rows, dim = factors.cols, panel = simd::Rows().panel;
+  const int64_t panels = DivideUp(dim, panel);
+  ParallelFor(executor, rows, kAddedRows, [&](int64_t begin, int64_t end) {
+    const int64_t count = end - begin;
+    const Scratch<float> sums(kAddedRows * panel);
+    for (int64_t p = 0; p < panels; ++p) {
+      std::fill_n(sums.get(), count * panel, 0.0f);
+      for (const auto& [copies, number] :
+           {std::pair{&parts.of_rows, parts.shares.of_cols}, std::pair{&parts.of_cols, parts.shares.of_rows}})
+        for (int64_t i = 0; i < number; ++i)
+          simd::Rows().axpy(1.0f, copies->data.get() + i * copies->size + (p * rows + begin) * panel,
+                            sums.get(), count * panel);
+      for (int64_t r = 0; r < count; ++r)
+        std::copy_n(sums.get() + r * panel, std::min(panel, dim - p * panel),
+                    gradients.dx + (begin + r) * dim + p * panel);
+    }
+    for (int64_t row = begin; row < end; ++row) {
+      KeptOfRow whole;
+      for (int64_t i = 0; i < parts.shares.of_cols; ++i) {
+        const KeptOfRow& part = parts.kept[static_cast<size_t>(i * rows + row)];
+        whole.total += part.total;
+        for (int t = 0; t < kPairTerms; ++t)
+          for (int kind = 0; kind < 3; ++kind) whole.sums[t][kind] += part.sums[t][kind];
+      }
+      if (parts.of_differences) {  // sum of a (x - y) = x * sum of a - sum of a y
+        for (int64_t i = 0; i < parts.shares.of_rows; ++i)
+          whole.total += parts.of_cols.totals[i * (rows + simd::kMostStretch) + row];
+        const auto total = static_cast<float>(whole.total);
+        float* to = gradients.dx + row * dim;
+        for (int64_t d = 0; d < dim; ++d) to[d] = total * factors.row(row)[d] - to[d];
+      }
+      WriteSums(problem, whole, row, rows, gradients.sums, gradients.dlevels);
+    }
+  });
+}
+
 }  // namespace
 
 void HalfGradient(const Executor& executor, const PairProblem& problem, const TermsOfRows& terms,
                   const PairClasses& classes, Matrix<const float> factors, const PairGradients& gradients) {
-  const int64_t rows = problem.x.rows, dim = problem.x.cols, panel = simd::Rows().panel;
+  const int64_t rows = problem.x.rows, panel = simd::Rows().panel;
   const PairwiseParts parts(executor, KernelOf(problem), problem.x, problem.x);
   const ColumnPanels packed(executor, factors);
   const int64_t panels = packed.panels(), padded_dim = panels * panel;
@@ -108,35 +157,7 @@ void HalfGradient(const Executor& executor, const PairProblem& problem, const Te
     }
   });
 
-  ParallelFor(executor, rows, RowsWorthAThread((shares.of_rows + shares.of_cols) * dim),
-              [&](int64_t begin, int64_t end) {
-                for (int64_t row = begin; row < end; ++row) {
-                  float* to = gradients.dx + row * dim;
-                  std::fill_n(to, dim, 0.0f);
-                  KeptOfRow whole;
-                  const auto add = [&](const float* copy) {
-                    for (int64_t p = 0; p < panels; ++p)
-                      simd::Rows().axpy(1.0f, copy + (p * rows + row) * panel, to + p * panel,
-                                        std::min(panel, dim - p * panel));
-                  };
-                  for (int64_t share = 0; share < shares.of_cols; ++share) {
-                    add(of_rows.data.get() + share * of_rows.size);
-                    const KeptOfRow& part = kept[static_cast<size_t>(share * rows + row)];
-                    whole.total += part.total;
-                    for (int t = 0; t < kPairTerms; ++t)
-                      for (int kind = 0; kind < 3; ++kind) whole.sums[t][kind] += part.sums[t][kind];
-                  }
-                  for (int64_t share = 0; share < shares.of_rows; ++share) {
-                    add(of_cols.data.get() + share * of_cols.size);
-                    if (of_differences) whole.total += of_cols.totals[share * totals_stride + row];
-                  }
-                  if (of_differences) {  // sum of a (x - y) = x * sum of a - sum of a y
-                    const auto total = static_cast<float>(whole.total);
-                    for (int64_t d = 0; d < dim; ++d) to[d] = total * factors.row(row)[d] - to[d];
-                  }
-                  WriteSums(problem, whole, row, rows, gradients.sums, gradients.dlevels);
-                }
-              });
+  AddUp(executor, {of_rows, of_cols, shares, kept, of_differences}, problem, factors, gradients);
 }
 
 }  // namespace fslcore::reductions

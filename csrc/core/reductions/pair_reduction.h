@@ -12,6 +12,7 @@
 #include "core/arrays/sizes.h"
 #include "core/arrays/views.h"
 #include "core/pairwise/metric.h"
+#include "core/reductions/pair_names.h"
 #include "core/reductions/pair_terms.h"
 #include "core/threads/parallel.h"
 

@@ -16,28 +16,11 @@
 // level; `lifted` takes the levels as u and counts all. A NaN among the pairs that count makes the number
 // NaN.
 #pragma once
-#include <math.h>
-
-#include <array>
-#include <cstdint>
-#include <string_view>
-
-#include "core/arrays/host_device.h"
-
 namespace fslcore {
 
 enum class PairGroup { kPositive, kNegative, kAll };
 enum class PairFunction { kLinear, kHinge, kSquaredHinge, kSoftplus, kCircle, kLifted };
 enum class PairReduction { kNone, kSum, kLogSumExp, kMax, kMin };
-
-inline constexpr std::array<std::string_view, 3> kPairGroupNames = {"positive", "negative", "all"};
-inline constexpr std::array<std::string_view, 6> kPairFunctionNames = {"linear",   "hinge",  "squared_hinge",
-                                                                       "softplus", "circle", "lifted"};
-inline constexpr std::array<std::string_view, 5> kPairReductionNames = {"none", "sum", "logsumexp", "max",
-                                                                        "min"};
-inline constexpr const auto& NamesOf(PairGroup) { return kPairGroupNames; }
-inline constexpr const auto& NamesOf(PairFunction) { return kPairFunctionNames; }
-inline constexpr const auto& NamesOf(PairReduction) { return kPairReductionNames; }
 
 // How y relates to x.
 enum class PairRows {
@@ -45,8 +28,6 @@ enum class PairRows {
   kApart,    // two arrays
   kLeading,  // the first rows of y are those of x, and a row forms no pair with itself
 };
-inline constexpr std::array<std::string_view, 3> kPairRowsNames = {"batch", "apart", "leading"};
-inline constexpr const auto& NamesOf(PairRows) { return kPairRowsNames; }
 
 inline constexpr int kPairTerms = 2;       // of one pass over the pairs
 inline constexpr int kPairParameters = 4;  // scale, offset, gain, shift
@@ -63,13 +44,6 @@ struct PairParameters {
 
 constexpr bool IsExtreme(PairReduction reduction) {
   return reduction == PairReduction::kMax || reduction == PairReduction::kMin;
-}
-
-// What a term is without pairs.
-FSLCORE_HOST_DEVICE inline float ReducedNothing(PairReduction reduction) {
-  return reduction == PairReduction::kMin                                        ? INFINITY
-         : reduction == PairReduction::kSum || reduction == PairReduction::kNone ? 0.0f
-                                                                                 : -INFINITY;
 }
 
 }  // namespace fslcore
