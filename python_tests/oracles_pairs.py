@@ -137,6 +137,17 @@ def batch_contrastive(x: Array, labels: Array, margin: float, metric: str) -> fl
     return mean(terms)
 
 
+def batch_all(x: Array, labels: Array, margin: float, metric: str, active_only: bool) -> float:
+    terms = []
+    for a in range(len(x)):
+        for p, is_same in others(labels, a):
+            for n in range(len(x)):
+                if is_same and labels[n] != labels[a]:
+                    to_positive, to_negative = (metric_of(x[a], x[o], metric) for o in (p, n))
+                    terms.append(max(to_positive - to_negative + margin, 0.0))
+    return mean([term for term in terms if term > 0.0] if active_only else terms)
+
+
 def info_nce(x: Array, labels: Array, temperature: float, metric: str) -> float:
     losses = []
     for i in range(len(x)):

@@ -29,6 +29,14 @@ LOSSES = {
         losses.BatchContrastiveLoss(4.0, "manhattan"),
         lambda x, y: oracles_pairs.batch_contrastive(x, y, 4.0, "manhattan"),
     ),
+    "all triplets": (
+        losses.TripletBatchAllLoss(3, 0.5),
+        lambda x, y: oracles_pairs.batch_all(x, y, 0.5, "euclidean", True),
+    ),
+    "all triplets, angular": (
+        losses.TripletBatchAllLoss(5, 0.25, "angular", active_only=False),
+        lambda x, y: oracles_pairs.batch_all(x, y, 0.25, "cosine", False),
+    ),
     "infonce": (losses.InfoNCELoss(0.2), lambda x, y: oracles_pairs.info_nce(x, y, 0.2, "cosine")),
     "infonce, dot": (
         losses.InfoNCELoss(0.7, "dot"),
@@ -130,7 +138,7 @@ def test_half_precision_is_cast_and_wrong_arguments_are_refused(name):
 
 def test_values_and_gradients_are_those_of_the_dense_twin(monkeypatch):
     """What is left of the difference is rounding: relative to the largest entry 2^-18, some 60 roundings."""
-    x, labels = normal(3, 500, 24), np.random.default_rng(0).integers(0, 60, 500)
+    x, labels = normal(3, 500, 24), np.random.default_rng(0).permutation(500) // 4
     for name in OF_PAIRS:
         loss, _ = LOSSES[name]
         value, gradient = with_gradient(lambda x, loss=loss: loss(labels, x))(x)
@@ -262,6 +270,10 @@ def test_what_the_layers_do_not_support_is_refused():
         losses.CrossBatchMemory(losses.LiftedStructLoss(), 8)([normal(0, 3, 2), np.arange(3)])
     with pytest.raises(ValueError, match="size must be at least the number of samples of a batch"):
         losses.CrossBatchMemory(losses.InfoNCELoss(), 2)([normal(0, 3, 2), np.arange(3)], training=True)
+    with pytest.raises(ValueError, match="positives must be at least 1, received"):
+        losses.TripletBatchAllLoss(0)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"at most positives \+ 1 samples of a class"):
+        losses.TripletBatchAllLoss(2)(np.zeros(4, int), normal(0, 4, 2))
     with pytest.raises(ValueError, match=r"margin must be from 0 to pi / 2, received margin=2\.0"):
         losses.arcface_loss([0], [[1.0]], [[1.0]], 4.0, 2.0)
     with pytest.raises(ValueError, match=r"temperature must be above 0, received temperature=0\.0"):

@@ -33,7 +33,8 @@ EXPORTED = {
     "fslcore.losses": """
         ArcFace BatchContrastiveLoss BinaryCrossentropy CircleLoss ContrastiveLoss CrossBatchMemory
         InfoNCELoss LiftedStructLoss MultiSimilarityLoss NpairsLoss NpairsMultilabelLoss ProxyAnchor
-        SoftNearestNeighborLoss TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss
+        SoftNearestNeighborLoss TripletBatchAllLoss triplet_batch_all_loss
+        TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss
         arcface_loss batch_contrastive_loss binary_crossentropy circle_loss contrastive_loss info_nce_loss
         lifted_struct_loss metric_learning multi_similarity_loss npairs_embeddings_loss npairs_loss
         npairs_multilabel_loss pair_crossentropy_loss proxy_anchor_loss siglip_loss

@@ -13,6 +13,7 @@ On embeddings, [batch, dim]; the matrix is never held:
     triplet_semihard_loss       TripletSemiHardLoss
     triplet_hard_loss           TripletHardLoss
     triplet_mining_loss         TripletMiningLoss
+    triplet_batch_all_loss      TripletBatchAllLoss
     batch_contrastive_loss      BatchContrastiveLoss
     info_nce_loss               InfoNCELoss                  also NT-Xent and the supervised contrastive loss
     soft_nearest_neighbor_loss  SoftNearestNeighborLoss
@@ -48,6 +49,7 @@ from fslcore.losses.addons import (
     triplet_hard_loss,
     triplet_semihard_loss,
 )
+from fslcore.losses.batch_all import TripletBatchAllLoss, triplet_batch_all_loss
 from fslcore.losses.contrastive import (
     BatchContrastiveLoss,
     ContrastiveLoss,
@@ -95,6 +97,7 @@ __all__ = [
     "NpairsMultilabelLoss",
     "ProxyAnchor",
     "SoftNearestNeighborLoss",
+    "TripletBatchAllLoss",
     "TripletHardLoss",
     "TripletLoss",
     "TripletMiningLoss",
@@ -115,6 +118,7 @@ __all__ = [
     "proxy_anchor_loss",
     "siglip_loss",
     "soft_nearest_neighbor_loss",
+    "triplet_batch_all_loss",
     "triplet_hard_loss",
     "triplet_loss",
     "triplet_mining_loss",
