@@ -221,8 +221,9 @@ inline bool AgreeAbout(const std::vector<float>& got, const std::vector<float>& 
   return true;
 }
 
-// Every function, reduction and metric, each pair of terms once; batches of less and more than one stretch.
-inline std::vector<PairCase> PairCases() {
+// Every function, reduction and metric, each pair of terms once. The core also has batches of several blocks
+// of rows and stretches of columns, which would take a GPU's stand-in minutes.
+inline std::vector<PairCase> PairCases(bool for_core) {
   using G = PairGroup;
   using F = PairFunction;
   using R = PairReduction;
@@ -234,16 +235,21 @@ inline std::vector<PairCase> PairCases() {
                                                      {G::kNegative, F::kHinge, R::kMin}}},
                                          lifted = {{{G::kPositive, F::kLifted, R::kSum}, {}}};
   std::vector<PairCase> cases;
-  for (Metric metric : kReducedMetrics)
-    for (const auto& [n, m, dim] : {std::tuple<int64_t, int64_t, int64_t>{9, 14, 5}, {70, 300, 17}}) {
-      cases.push_back({metric, PairRows::kBatch, smooth, n, 0, dim, false});
-      cases.push_back({metric, PairRows::kApart, all, n, m, dim, true});
-      cases.push_back({metric, PairRows::kLeading, smooth, n, m, dim, false});
-    }
-  // Several blocks of rows and stretches of columns.
-  for (Metric metric : {Metric::kSqeuclidean, Metric::kCosine, Metric::kManhattan})
-    cases.push_back({metric, PairRows::kBatch, smooth, 620, 0, 3, false});
-  for (int64_t n : {1, 2, 130}) {
+  const auto add = [&](Metric metric, int64_t n, int64_t m, int64_t dim) {
+    cases.push_back({metric, PairRows::kBatch, smooth, n, 0, dim, false});
+    cases.push_back({metric, PairRows::kApart, all, n, m, dim, true});
+    cases.push_back({metric, PairRows::kLeading, smooth, n, m, dim, false});
+  };
+  for (Metric metric : kReducedMetrics) {
+    add(metric, 9, 14, 5);
+    if (for_core) add(metric, 70, 300, 17);
+  }
+  if (for_core)
+    for (Metric metric : {Metric::kSqeuclidean, Metric::kCosine, Metric::kManhattan})
+      cases.push_back({metric, PairRows::kBatch, smooth, 620, 0, 3, false});
+  else
+    add(Metric::kCosine, 66, 70, 66);  // more than one tile each way
+  for (int64_t n : {int64_t{1}, int64_t{2}, int64_t{for_core ? 130 : 66}}) {
     cases.push_back({Metric::kSqeuclidean, PairRows::kBatch, extreme, n, 0, 8, false});
     cases.push_back({Metric::kManhattan, PairRows::kApart, extreme, n, 21, 3, true});
     cases.push_back({Metric::kSqeuclidean, PairRows::kBatch, lifted, n, 0, 8, true});

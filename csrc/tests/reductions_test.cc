@@ -32,7 +32,7 @@ PairResults InCore(const PairCase& c, int threads) {
 
 TEST(Reductions, AreThoseOfPlainLoops) {
   int number = 0;
-  for (const PairCase& c : PairCases()) {
+  for (const PairCase& c : PairCases(/*for_core=*/true)) {
     SCOPED_TRACE(testing::Message() << "case " << number++ << ", "
                                     << kMetricNames[static_cast<size_t>(c.metric)] << ", rows " << c.n);
     const PairResults wanted = PlainPairs(c).Run(), got = InCore(c, 1), again = InCore(c, 3);
