@@ -176,6 +176,24 @@ def test_the_losses_of_matrices_and_pairs_are_those_of_addons():
     assert float(losses.ContrastiveLoss()(matching, distances)) == pytest.approx(np.mean(parts), rel=1e-5)
 
 
+def test_the_triplet_losses_of_addons_in_three_precisions_and_distances():
+    labels = np.repeat(np.arange(4), 3)  # where no sample is alone, as in Addons' own cases
+    for dtype in ("float32", "float16", "bfloat16"):
+        x = tf.cast(normal(9, 12, 6), dtype)
+        wide = tf.cast(x, tf.float32).numpy()
+        for name, metric in (("L2", "euclidean"), ("squared-L2", "sqeuclidean"), ("angular", "cosine")):
+            for loss, want in (
+                (losses.TripletSemiHardLoss(0.7, name), ("semihard", 0.7, metric)),
+                (losses.TripletHardLoss(0.7, name), ("hard", 0.7, metric)),
+                (losses.TripletHardLoss(0.7, name, soft=True), None),
+            ):
+                if want is None:
+                    value = oracles.soft_triplet_loss(wide, labels, metric).loss
+                else:
+                    value = oracles.triplet_loss(wide, labels, *want).loss
+                assert float(loss(labels, x)) == pytest.approx(value, rel=1e-5), (dtype, name)
+
+
 def test_the_distances_of_addons():
     x = normal(6, 5, 3)
     for squared, metric in ((False, "euclidean"), (True, "sqeuclidean")):
