@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import fuzz_ops
+import fuzz_pairs
 import numpy as np
 import oracles_adam
 import oracles_convolution
@@ -325,6 +326,8 @@ SPECS = {
     "triplet_loss": fuzz_ops.TRIPLET_LOSS,
     "mine_triplets": fuzz_ops.MINE_TRIPLETS,
     "nearest": fuzz_ops.NEAREST,
+    "pair_reductions": fuzz_pairs.PAIR_REDUCTIONS_SPEC,
+    "pair_reductions_grad": fuzz_pairs.PAIR_REDUCTIONS_GRAD_SPEC,
     "sample_episodes": fuzz_ops.SAMPLE_EPISODES,
     "permutations": fuzz_ops.PERMUTATIONS,
     "gather_images": fuzz_ops.GATHER_IMAGES,

@@ -4,8 +4,11 @@
 import numpy as np
 from inputs import normal
 
+from fslcore.pair_terms import PairTerm
+
 X, Y, LABELS = normal(0, 12, 5), normal(1, 7, 5), np.repeat(np.arange(4), 3)
 WEIGHTS = {"weights": normal(2, 5), "bias": 0.5, "activation": "sigmoid"}
+TERMS = (PairTerm("positive", "softplus", "sum"), PairTerm("negative", "linear", "logsumexp", -0.5, 0.25))
 STORE = np.random.default_rng(0).integers(0, 256, (9, 6, 6, 2)).astype(np.uint8)
 
 # A call of every function, all arguments given.
@@ -18,6 +21,16 @@ CALLS = {
     "mine_triplets": {"x": X, "labels": LABELS, "mining": "easy_positive", "metric": "cosine"},
     "mine_semihard": {"x": X, "labels": LABELS, "metric": "cosine"},
     "mine_hard": {"x": X, "labels": LABELS, "metric": "cosine"},
+    "pair_reductions": {
+        "x": X, "labels": LABELS, "terms": TERMS, "y": Y, "y_labels": LABELS[:7],
+        "metric": "weighted_manhattan", "weights": WEIGHTS["weights"], "levels": normal(4, 2, 12),
+        "leading": False,
+    },
+    "pair_reductions_grad": {
+        "x": X, "labels": LABELS, "terms": TERMS, "values": normal(5, 2, 12) + 5.0, "grad": normal(6, 2, 12),
+        "y": Y, "y_labels": LABELS[:7], "metric": "weighted_manhattan", "weights": WEIGHTS["weights"],
+        "levels": normal(4, 2, 12), "leading": False,
+    },
     "nearest": {"queries": X, "rows": Y, "k": 3, "metric": "cosine"},
     "group_labels": {"labels": LABELS},
     "sample_episodes": {

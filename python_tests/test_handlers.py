@@ -31,6 +31,14 @@ def i64(*values):
 
 METRIC = {"metric": "sqeuclidean", "activation": "none", "precision": "float32"}
 MINING = {"mining": "semihard", "metric": "sqeuclidean"}
+PAIRS = {
+    "metric": "weighted_manhattan", "rows": "apart",
+    "first_pairs": "all", "first_function": "softplus", "first_reduction": "sum",
+    "second_pairs": "all", "second_function": "hinge", "second_reduction": "sum",
+}  # fmt: skip
+PAIR_INPUTS = [
+    f32(4, 3), f32(5, 3), i64(1, 1, 2, 2), i64(1, 2, 3, 1, 2), f32(3), np.ones((2, 4), np.float32), f32(2, 4),
+]  # fmt: skip
 CONV = {"strides": 1, "pool_size": 2, "epsilon": 1e-3, "precision": "float32"}
 ADAM = {"N": 2, "learning_rate": 0.1, "beta_2": 0.9, "one_minus_beta_2": 0.1, "epsilon": 1e-3}
 CONV_INPUTS = [f32(3, 4, 4, 8), f32(3, 3, 8, 5), f32(5), f32(5)]
@@ -61,6 +69,16 @@ CALLS = {
         [f32(3, 3), f32(4, 3), np.int32(4)],
         [((3, 2), "float32"), ((3, 2), "int32")],
         {"metric": "sqeuclidean", "k": 2},
+    ),
+    "pair_reductions": (
+        PAIR_INPUTS,
+        [((2, 4), "float32"), ((2, 4), "int32"), ((2, 4), "float32")],
+        PAIRS,
+    ),
+    "pair_reductions_grad": (
+        [*PAIR_INPUTS, f32(2, 4), f32(2, 4)],
+        [((4, 3), "float32"), ((5, 3), "float32"), ((2, 4), "float32"), ((2, 2, 4), "float32")],
+        PAIRS,
     ),
     "sample_episodes": (
         [i64(0, 0, 1, 1), np.int64(0), np.int64(0)],

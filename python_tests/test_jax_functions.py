@@ -25,7 +25,8 @@ from fslcore.arguments import METRICS, MININGS, SEARCH_METRICS, TRIPLET_METRICS 
 
 FUNCTIONS = [name for name in fj.__all__ if name.islower() and name != "platforms"]
 CALLS = {name: arguments for name, arguments in NUMPY_CALLS.items() if name != "group_labels"}
-ARRAYS = ("x", "y", "queries", "rows", "grad", "weights", "bias", "labels", "store", "indices", "rotations",
+ARRAYS = ("x", "y", "queries", "rows", "grad", "weights", "bias", "labels", "y_labels", "levels", "values",
+          "store", "indices", "rotations",
           "seed", "first", "first_episode")  # fmt: skip
 
 

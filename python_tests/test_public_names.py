@@ -21,7 +21,9 @@ EXPORTED = {
     "fslcore.encoders.adversarial": "conditional_generator task_encoder",
     "fslcore.kernels": """
         Classes METRICS MININGS NearestResult SEARCH_METRICS TRIPLET_METRICS TripletResult gather_images
-        group_labels mine_hard mine_semihard mine_triplets nearest num_threads pairwise pairwise_grad
+        NO_LABEL PAIR_METRICS PairReductions PairTerm
+        group_labels mine_hard mine_semihard mine_triplets nearest num_threads pair_reductions
+        pair_reductions_grad pairwise pairwise_grad
         permutations sample_episodes set_num_threads simd_level triplet_hard triplet_loss triplet_semihard
     """,
     "fslcore.layers": """
@@ -32,8 +34,14 @@ EXPORTED = {
         Prototypical REPTILE_PRESETS Reptile ReptilePreset Siamese
     """,
     "fslcore.losses": """
-        BinaryCrossentropy TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss
-        binary_crossentropy triplet_hard_loss triplet_loss triplet_mining_loss triplet_semihard_loss
+        ArcFace BatchContrastiveLoss BinaryCrossentropy CircleLoss ContrastiveLoss CrossBatchMemory
+        InfoNCELoss LiftedStructLoss MultiSimilarityLoss NpairsLoss NpairsMultilabelLoss ProxyAnchor
+        SoftNearestNeighborLoss TripletBatchAllLoss triplet_batch_all_loss
+        TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss
+        arcface_loss batch_contrastive_loss binary_crossentropy circle_loss contrastive_loss info_nce_loss
+        lifted_struct_loss metric_learning multi_similarity_loss npairs_embeddings_loss npairs_loss
+        npairs_multilabel_loss pair_crossentropy_loss proxy_anchor_loss siglip_loss
+        soft_nearest_neighbor_loss triplet_hard_loss triplet_loss triplet_mining_loss triplet_semihard_loss
     """,
     "fslcore.metrics": """
         ActiveTriplets AnchorsWithoutPositive Collapse EffectiveDimensions MaxAsymmetry
@@ -44,12 +52,13 @@ EXPORTED = {
     "fslcore.ops": """
         AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
         conv_block fit_classifiers gather_images mine_hard mine_semihard mine_triplets native_libraries
-        nearest pairwise pairwise_grad permutations reference sample_episodes triplet_hard triplet_loss
+        PairReductions PairTerm nearest pair_reductions pair_reductions_grad pairwise pairwise_grad
+        permutations reference sample_episodes triplet_hard triplet_loss
         triplet_semihard
     """,
     "fslcore.twins": """
         AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard mine_triplets nearest
-        pairwise
+        pair_reductions pairwise
         triplet_hard triplet_hard_of_distances triplet_loss triplet_loss_of_distances triplet_semihard
         triplet_semihard_of_distances
     """,

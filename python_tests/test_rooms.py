@@ -74,6 +74,8 @@ KERNELS = [
     "mine_semihard",
     "mine_triplets",
     "nearest",
+    "pair_reductions",
+    "pair_reductions_grad",
     "pairwise",
     "pairwise_grad",
     "permutations",
@@ -88,8 +90,8 @@ def test_public_names_of_the_kernels():
     from fslcore import arguments, kernels
 
     others = [
-        *("METRICS", "MININGS", "SEARCH_METRICS", "TRIPLET_METRICS"),
-        *("Classes", "NearestResult", "TripletResult"),
+        *("METRICS", "MININGS", "PAIR_METRICS", "SEARCH_METRICS", "TRIPLET_METRICS"),
+        *("Classes", "NO_LABEL", "NearestResult", "PairReductions", "PairTerm", "TripletResult"),
         *("group_labels", "num_threads", "set_num_threads", "simd_level"),
     ]
     assert sorted(kernels.__all__) == sorted(KERNELS + others)
@@ -115,6 +117,13 @@ SIGNATURES = {
     "pairwise": "x y=None metric='sqeuclidean' weights=None bias=0.0 activation=None",
     "pairwise_grad": "x y grad metric='sqeuclidean' weights=None bias=0.0 activation=None",
     "nearest": "queries rows k metric='sqeuclidean'",
+    "pair_reductions": (
+        "x labels terms y=None y_labels=None metric='sqeuclidean' weights=None levels=None leading=False"
+    ),
+    "pair_reductions_grad": (
+        "x labels terms values grad y=None y_labels=None metric='sqeuclidean' weights=None levels=None "
+        "leading=False"
+    ),
     "mine_triplets": "x labels mining='semihard' metric='sqeuclidean'",
     "triplet_loss": "x labels mining='semihard' margin=1.0 metric='sqeuclidean'",
     "mine_semihard": "x labels metric='sqeuclidean'",

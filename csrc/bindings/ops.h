@@ -9,6 +9,7 @@
 #include "bindings/ops/images.h"
 #include "bindings/ops/pairwise.h"
 #include "bindings/ops/permutations.h"
+#include "bindings/ops/reductions.h"
 #include "bindings/ops/search.h"
 #include "bindings/ops/triplets.h"
 
@@ -20,7 +21,9 @@
   OP(MineTriplets, mine_triplets)     \
   OP(SampleEpisodes, sample_episodes) \
   OP(GatherImages, gather_images)     \
-  OP(Nearest, nearest)
+  OP(Nearest, nearest)                \
+  OP(PairReductions, pair_reductions) \
+  OP(PairReductionsGrad, pair_reductions_grad)
 
 #define FSLCORE_NUMPY_OPS(OP) \
   FSLCORE_GPU_OPS(OP)         \

@@ -10,13 +10,15 @@ void CheckCudaTriplets();
 void CheckCudaEpisodes();
 void CheckCudaImages();
 void CheckCudaSearch();
+void CheckCudaReductions();
 
 struct CudaCheck {
   const char* name;
   void (*run)();
 };
-inline constexpr CudaCheck kCudaChecks[] = {{"classes", CheckCudaClasses},   {"pairwise", CheckCudaPairwise},
-                                            {"triplets", CheckCudaTriplets}, {"episodes", CheckCudaEpisodes},
-                                            {"images", CheckCudaImages},     {"search", CheckCudaSearch}};
+inline constexpr CudaCheck kCudaChecks[] = {
+    {"classes", CheckCudaClasses},      {"pairwise", CheckCudaPairwise}, {"triplets", CheckCudaTriplets},
+    {"episodes", CheckCudaEpisodes},    {"images", CheckCudaImages},     {"search", CheckCudaSearch},
+    {"reductions", CheckCudaReductions}};
 
 }  // namespace fslcore

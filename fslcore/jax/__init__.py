@@ -24,6 +24,7 @@ from fslcore.jax.episodes import permutations, sample_episodes
 from fslcore.jax.handlers import platforms
 from fslcore.jax.images import gather_images
 from fslcore.jax.pairwise import pairwise, pairwise_grad
+from fslcore.jax.reductions import pair_reductions, pair_reductions_grad
 from fslcore.jax.search import nearest
 from fslcore.jax.triplets import (
     MinedTriplets,
@@ -34,17 +35,22 @@ from fslcore.jax.triplets import (
     triplet_loss,
     triplet_semihard,
 )
+from fslcore.pair_terms import PairReductions, PairTerm
 from fslcore.results import NearestResult, TripletResult
 
 __all__ = [
     "MinedTriplets",
     "NearestResult",
+    "PairReductions",
+    "PairTerm",
     "TripletResult",
     "gather_images",
     "mine_hard",
     "mine_semihard",
     "mine_triplets",
     "nearest",
+    "pair_reductions",
+    "pair_reductions_grad",
     "pairwise",
     "pairwise_grad",
     "permutations",

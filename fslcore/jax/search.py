@@ -100,3 +100,10 @@ _DISTANCES = {
     "manhattan": lambda x, y: jnp.sum(jnp.abs(x - y), axis=-1),
     "chebyshev": _chebyshev,
 }
+
+
+def metric_of_rows(x: Array, y: Array, metric: str, weights: Array) -> Array:
+    """The metric of rows of the same place, `weighted_manhattan` included."""
+    if metric == "weighted_manhattan":
+        return jnp.sum(weights * jnp.abs(x - y), axis=-1)
+    return _DISTANCES[metric](x, y)

@@ -10,6 +10,7 @@ from fslcore.arguments import METRICS, MININGS, SEARCH_METRICS, TRIPLET_METRICS
 from fslcore.kernels.episodes import Classes, group_labels, permutations, sample_episodes
 from fslcore.kernels.images import gather_images
 from fslcore.kernels.pairwise import pairwise, pairwise_grad
+from fslcore.kernels.reductions import pair_reductions, pair_reductions_grad
 from fslcore.kernels.search import nearest
 from fslcore.kernels.settings import num_threads, set_num_threads, simd_level
 from fslcore.kernels.triplets import (
@@ -20,15 +21,20 @@ from fslcore.kernels.triplets import (
     triplet_loss,
     triplet_semihard,
 )
+from fslcore.pair_terms import NO_LABEL, PAIR_METRICS, PairReductions, PairTerm
 from fslcore.results import NearestResult, TripletResult
 
 __all__ = [
     "METRICS",
     "MININGS",
+    "NO_LABEL",
+    "PAIR_METRICS",
     "SEARCH_METRICS",
     "TRIPLET_METRICS",
     "Classes",
     "NearestResult",
+    "PairReductions",
+    "PairTerm",
     "TripletResult",
     "gather_images",
     "group_labels",
@@ -37,6 +43,8 @@ __all__ = [
     "mine_triplets",
     "nearest",
     "num_threads",
+    "pair_reductions",
+    "pair_reductions_grad",
     "pairwise",
     "pairwise_grad",
     "permutations",

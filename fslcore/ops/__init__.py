@@ -22,6 +22,7 @@ from fslcore.ops.episodes import permutations, sample_episodes
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers
 from fslcore.ops.images import gather_images
 from fslcore.ops.pairwise import pairwise, pairwise_grad
+from fslcore.ops.reductions import pair_reductions, pair_reductions_grad
 from fslcore.ops.search import nearest
 from fslcore.ops.triplets import (
     mine_hard,
@@ -31,6 +32,7 @@ from fslcore.ops.triplets import (
     triplet_loss,
     triplet_semihard,
 )
+from fslcore.pair_terms import PairReductions, PairTerm
 from fslcore.results import NearestResult, TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
 
@@ -42,6 +44,8 @@ __all__ = [
     "FitBlock",
     "FitResult",
     "NearestResult",
+    "PairReductions",
+    "PairTerm",
     "TripletResult",
     "adam_step",
     "conv_block",
@@ -52,6 +56,8 @@ __all__ = [
     "mine_triplets",
     "native_libraries",
     "nearest",
+    "pair_reductions",
+    "pair_reductions_grad",
     "pairwise",
     "pairwise_grad",
     "permutations",

@@ -17,6 +17,8 @@ from fslcore.distance_matrix import (
 from fslcore.twins.adam import AdamStepResult, adam_step
 from fslcore.twins.convolution import ConvBlockResult, conv_block
 from fslcore.twins.pairwise import pairwise
+from fslcore.twins.reductions import pair_reductions
+from fslcore.twins.rows import metric_of_rows
 from fslcore.twins.search import nearest, values_of_nearest
 from fslcore.twins.triplets import (
     distances_of_triplets,
@@ -36,10 +38,12 @@ __all__ = [
     "conv_block",
     "distances_of_triplets",
     "loss_of_triplets",
+    "metric_of_rows",
     "mine_hard",
     "mine_semihard",
     "mine_triplets",
     "nearest",
+    "pair_reductions",
     "pairwise",
     "triplet_hard",
     "triplet_hard_of_distances",

@@ -58,3 +58,12 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "manhattan": lambda x, y: tf.reduce_sum(tf.abs(x - y), axis=-1),
     "chebyshev": chebyshev,
 }
+
+
+def metric_of_rows(x: Tensor, y: Tensor, metric: str, weights: Tensor | None = None) -> Tensor:
+    """The metric of rows of the same place, `dot` and `weighted_manhattan` included."""
+    if metric == "dot":
+        return tf.reduce_sum(x * y, axis=-1)
+    if metric == "weighted_manhattan":
+        return tf.reduce_sum(weights * tf.abs(x - y), axis=-1)
+    return DISTANCES[metric](x, y)

@@ -29,6 +29,7 @@ const PairwiseKernels& Pairwise() { return Active().pairwise; }
 const ProductGradKernels& ProductGrad() { return Active().product_grad; }
 const ManhattanKernels& Manhattan() { return Active().manhattan; }
 const SearchKernels& Search() { return Active().search; }
+const ReductionKernels& Reductions() { return Active().reductions; }
 const TripletKernels& Triplets() { return Active().triplets; }
 const ConvolutionKernels& Convolution() { return Active().convolution; }
 const FittingKernels& Fitting() { return Active().fitting; }

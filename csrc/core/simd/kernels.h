@@ -14,6 +14,7 @@
 #include "core/simd/manhattan_kernels.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/product_grad_kernels.h"
+#include "core/simd/reduction_kernels.h"
 #include "core/simd/row_kernels.h"
 #include "core/simd/search_kernels.h"
 #include "core/simd/triplet_kernels.h"
@@ -26,6 +27,7 @@ struct Kernels {
   ProductGradKernels product_grad;
   ManhattanKernels manhattan;
   SearchKernels search;
+  ReductionKernels reductions;
   TripletKernels triplets;
   ConvolutionKernels convolution;
   FittingKernels fitting;

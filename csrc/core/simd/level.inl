@@ -13,6 +13,7 @@ namespace {
 #include "core/simd/manhattan_kernels.inl"
 #include "core/simd/pairwise_kernels.inl"
 #include "core/simd/product_grad_kernels.inl"
+#include "core/simd/reduction_kernels.inl"
 #include "core/simd/row_kernels.inl"
 #include "core/simd/search_kernels.inl"
 #include "core/simd/triplet_kernels.inl"
@@ -24,6 +25,7 @@ constexpr Kernels AllKernels() {
   all.product_grad = MakeProductGradKernels();
   all.manhattan = MakeManhattanKernels();
   all.search = MakeSearchKernels();
+  all.reductions = MakeReductionKernels();
   all.triplets = MakeTripletKernels();
   all.convolution = MakeConvolutionKernels();
   all.fitting = MakeFittingKernels();

@@ -15,6 +15,7 @@
 #include "cuda/pairwise/pairwise_tiles.h"
 #include "cuda/pairwise/tensor_tile.h"
 #include "cuda/pairwise/tile.h"
+#include "cuda/pairwise/weighted_rows.h"
 
 namespace fslcore::cuda {
 
@@ -53,33 +54,6 @@ __device__ TilePlace PlaceOfBlock(const PairwiseArguments& g, int side) {
   const auto across = static_cast<unsigned>((g.cols + side - 1) / side);
   return {static_cast<int>(blockIdx.x / across), static_cast<int>(blockIdx.x % across)};
 }
-
-// Rows of y, and the weights of the step behind them.
-template <int kSide>
-class WeightedRows : public OperandByRows<kSide> {
- public:
-  __device__ WeightedRows(const PairwiseArguments& g, int64_t first_row)
-      : OperandByRows<kSide>(g.y, g.dim, first_row, g.cols, 0, g.dim, g.y_aligned),
-        weights_(g.weights),
-        left_(static_cast<int>(g.dim)) {}
-
-  __device__ void Load() {
-    OperandByRows<kSide>::Load();
-    const auto k = static_cast<int>(threadIdx.x);
-    weight_ = k < kTileDepth && k < left_ ? weights_[k] : 0.0f;
-    weights_ += kTileDepth, left_ -= kTileDepth;
-  }
-
-  __device__ void Store(float* tile) const {
-    OperandByRows<kSide>::Store(tile);
-    if (threadIdx.x < kTileDepth) tile[kOperandSize<kSide> + threadIdx.x] = weight_;
-  }
-
- private:
-  const float* weights_;
-  int left_;
-  float weight_ = 0.0f;
-};
 
 template <class Tile>
 __device__ void AddUp(const PairwiseArguments& g, TilePlace place, PairwiseMemory<Tile>& memory, Tile& tile) {

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// The pairs of a block of rows, one stretch of columns after another: their metrics and classes.
+#pragma once
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "core/arrays/scratch.h"
+#include "core/pairwise/pairwise.h"
+#include "core/reductions/pair_reduction.h"
+#include "core/simd/reduction_kernels.h"
+#include "core/simd/row_kernels.h"
+
+namespace fslcore::reductions {
+
+// Rows that meet a stretch together: their metrics take 96 KB.
+inline constexpr int64_t kTallestBlock = 96;
+
+// Equal heights, a multiple of `multiple`, at least eight blocks if there are rows enough; a function of the
+// shape alone.
+inline int64_t BlockRows(int64_t rows, int64_t multiple) {
+  const int64_t blocks = std::max<int64_t>(1, RoundUp(DivideUp(rows, kTallestBlock), 8));
+  return RoundUp(std::max<int64_t>(1, DivideUp(rows, blocks)), multiple);
+}
+inline int64_t BlockRows(int64_t rows) { return BlockRows(rows, simd::Rows().tile_rows); }
+
+// Labels as numbers in their order, the same for both sides; NaN for 0, and behind the last one up to a
+// stretch.
+class PairClasses {
+ public:
+  PairClasses(const int64_t* x, int64_t x_rows, const int64_t* y, int64_t y_rows)
+      : of_x_(x_rows + simd::kMostStretch), of_y_(y_rows + simd::kMostStretch) {
+    std::vector<int64_t> known(x, x + x_rows);
+    if (y != x) known.insert(known.end(), y, y + y_rows);
+    std::sort(known.begin(), known.end());
+    known.erase(std::unique(known.begin(), known.end()), known.end());
+    Fill(known, x, x_rows, of_x_.get());
+    Fill(known, y, y_rows, of_y_.get());
+  }
+  const float* of_x() const { return of_x_.get(); }
+  const float* of_y() const { return of_y_.get(); }
+
+ private:
+  static void Fill(const std::vector<int64_t>& known, const int64_t* labels, int64_t rows, float* classes) {
+    constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+    for (int64_t i = 0; i < rows; ++i)
+      classes[i] =
+          labels[i] == 0
+              ? kNone
+              : static_cast<float>(std::lower_bound(known.begin(), known.end(), labels[i]) - known.begin());
+    std::fill_n(classes + rows, simd::kMostStretch, kNone);
+  }
+
+  Scratch<float> of_x_, of_y_;
+};
+
+// The metrics of a block of rows with one stretch of columns after another.
+class BlockOfRows {
+ public:
+  BlockOfRows(const PairwiseParts& parts, int64_t begin, int64_t end, const float* col_classes)
+      : parts_(parts),
+        rows_(parts.PackRows(begin, end)),
+        all_classes_(col_classes),
+        metrics_((end - begin) * simd::kMostStretch),
+        classes_(simd::kMostStretch) {}
+
+  // Calls stretch(first column, columns, columns rounded up to whole panels, metrics [rows, kMostStretch],
+  // classes [kMostStretch]) for columns from `first`, the first of a panel, to `last`, at most kMostStretch.
+  // `metrics` may be overwritten.
+  template <class Stretch>
+  void Meet(int64_t first, int64_t last, const Stretch& stretch) const {
+    parts_.Compute(rows_, first, last, metrics_.get(), simd::kMostStretch);
+    std::copy_n(all_classes_ + first, simd::kMostStretch, classes_.get());
+    stretch(first, last - first, RoundUp(last - first, simd::Rows().panel), metrics_.get(), classes_.get());
+  }
+
+ private:
+  const PairwiseParts& parts_;
+  PairwiseParts::Rows rows_;
+  const float* all_classes_;
+  Scratch<float> metrics_, classes_;
+};
+
+// All columns.
+template <class Stretch>
+void ForEachStretch(const PairwiseParts& parts, int64_t begin, int64_t end, int64_t cols,
+                    const float* col_classes, const Stretch& stretch) {
+  const BlockOfRows block(parts, begin, end, col_classes);
+  for (int64_t first = 0; first < cols; first += simd::kMostStretch)
+    block.Meet(first, std::min(first + simd::kMostStretch, cols), stretch);
+}
+
+// The class of a row's own column is NaN while it lives.
+class WithoutSelf {
+ public:
+  WithoutSelf(bool excludes, int64_t row, int64_t first, int64_t cols, float* classes)
+      : own_(excludes && row >= first && row < first + cols ? classes + row - first : nullptr) {
+    if (own_ == nullptr) return;
+    saved_ = *own_;
+    *own_ = std::numeric_limits<float>::quiet_NaN();
+  }
+  ~WithoutSelf() {
+    if (own_ != nullptr) *own_ = saved_;
+  }
+  WithoutSelf(const WithoutSelf&) = delete;
+  WithoutSelf& operator=(const WithoutSelf&) = delete;
+
+ private:
+  float* own_;
+  float saved_ = 0.0f;
+};
+
+inline PairwiseKernel KernelOf(const PairProblem& problem) {
+  PairwiseKernel kernel;
+  kernel.metric = problem.metric;
+  kernel.weights = problem.weights;
+  return kernel;
+}
+
+inline PairParameters ParametersOf(const PairProblem& problem, int term) {
+  const float* p = problem.parameters + term * kPairParameters;
+  return {p[0], p[1], p[2], p[3]};
+}
+
+// Where there are levels that limit what counts.
+inline bool IsLimited(const PairProblem& problem, int term) {
+  return problem.levels != nullptr &&
+         problem.terms[static_cast<size_t>(term)].function != PairFunction::kLifted;
+}
+
+}  // namespace fslcore::reductions

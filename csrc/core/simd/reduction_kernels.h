@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// Kernels of the reductions over pairs: one row's metrics with a stretch of columns, reduced or turned into
+// coefficients of the gradient; core/reductions has the mathematics. Stretches are a multiple of the panel.
+#pragma once
+#include <cstdint>
+
+#include "core/pairwise/metric.h"
+#include "core/reductions/pair_terms.h"
+
+namespace fslcore::simd {
+
+inline constexpr int64_t kMostStretch = 256;  // columns
+
+// A class is a float, NaN for a row or column that belongs to no pair.
+struct PairStretch {
+  int64_t cols;          // a multiple of the panel
+  const float* metrics;  // [cols]; anything where there is no column
+  const float* classes;  // [cols]
+  float row_class;
+};
+
+// What a term is reduced to so far.
+struct ReducedTerm {
+  float extreme;  // of logsumexp, max, min
+  bool has_nan;
+  double sum, count;  // for logsumexp of e^(z - extreme)
+  int32_t index;
+};
+
+struct ReducedStretch {
+  PairTerm term;
+  PairParameters parameters;
+  bool has_level;
+  float level;              // of the row
+  const float* col_levels;  // [cols] for lifted
+  int64_t first_col;
+  ReducedTerm* reduced;  // in and out
+};
+
+// One side of a term's gradient: what each pair's t is multiplied with, d loss / d value, by row or by
+// column.
+struct TermSlopes {
+  PairTerm term;
+  PairParameters parameters;
+  bool has_level, of_row, of_col;
+  bool sums_both;  // what is kept in `sum` and `metric_sum`: of the row alone, or of both
+  bool is_shared;  // of logsumexp: row_value is the value of all rows
+  float row_value, row_grad, row_level;
+  const float *col_values, *col_grads, *col_levels;  // [cols]
+  double *sum, *metric_sum, *level_sum;              // in and out, of the row alone; level_sum of both sides
+};
+
+struct CoefficientStretch {
+  Metric metric;
+  PairStretch pairs;
+  TermSlopes terms[kPairTerms];
+  float* coefficients;  // [cols] d loss / d (the sum inside the metric); may be the metrics
+  double* total;        // of the coefficients, in and out
+  float* col_totals;    // [cols] the same of each column; or null
+};
+
+// dx[r] += sum over c of a[r, c] * y[c], or with signs sum of a[r, c] * sign(x[r] - y[c]), for one panel of
+// columns of x, y and dx. Mirrored, dy[c] += sum over the listed r of a[r, c] * x[r] or of -a[r, c] *
+// sign(x[r]
+// - y[c]).
+struct ReducedProduct {
+  int64_t rows, cols;
+  const float* a;  // [rows, a_stride]
+  int64_t a_stride;
+  const float *x_panel, *y_panel;  // [rows, panel], [cols, panel], packed by pack_columns
+  const uint8_t* is_zero;          // [rows]: the whole stretch of a row is 0
+  float* dx;                       // [rows, panel], in and out
+  const int32_t* listed;           // rows that are not 0
+  int64_t listed_rows;
+  float* dy;  // [cols, panel], in and out; for mirrored products
+};
+
+struct ReductionKernels {
+  void (*reduce)(const PairStretch&, const ReducedStretch&);
+  bool (*coefficients)(const CoefficientStretch&);  // whether any is not 0
+  void (*product)(const ReducedProduct&);
+  void (*signs)(const ReducedProduct&);
+  void (*mirrored_product)(const ReducedProduct&);
+  void (*mirrored_signs)(const ReducedProduct&);
+};
+
+const ReductionKernels& Reductions();  // at ActiveCpuLevel()
+
+}  // namespace fslcore::simd

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""The contrastive loss: of distances, as in TensorFlow Addons, and of all pairs of a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fslcore.arguments import as_float, check_one_of
+from fslcore.losses.batch_loss import BatchLoss
+from fslcore.losses.pairs import PairsLoss, References, reduce_pairs, refuse_function
+from fslcore.pair_terms import PairTerm
+from fslcore.tensors import real
+
+Tensor = Any
+
+_METRICS = ("sqeuclidean", "euclidean", "cosine", "manhattan")
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+def contrastive_loss(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
+    """Y d^2 + (1 - y) max(margin - d, 0)^2 of pairs at distance d (Hadsell et al., CVPR 2006, eq. 4).
+
+    Args:
+        y_true: 1 for pairs of one class, 0 for others, [pairs].
+        y_pred: Distances, [pairs].
+        margin: In units of the distance.
+
+    Returns:
+        float32 [pairs].
+    """
+    distances, margin = real("y_pred", y_pred), as_float("margin", margin)
+    matching = tf.cast(y_true, tf.float32)
+    beyond = margin - distances
+    # Not tf.maximum, which may turn NaN into 0.
+    inside = tf.where(beyond <= 0.0, 0.0, beyond)
+    return matching * tf.square(distances) + (1.0 - matching) * tf.square(inside)
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+class ContrastiveLoss(BatchLoss):
+    """`contrastive_loss`, with name, arguments and values of the TensorFlow Addons class.
+
+    Args:
+        margin: In units of the distance.
+        reduction: As for `keras.losses.Loss`.
+        name: Name of the loss.
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "contrastive_loss",
+    ) -> None:
+        super().__init__(name, reduction)
+        self.margin = as_float("margin", margin)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Losses [pairs] of pairs and their distances."""
+        return contrastive_loss(y_true, y_pred, self.margin)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "margin": self.margin}
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+def batch_contrastive_loss(
+    y_true: Tensor, y_pred: Tensor, margin: float = 1.0, metric: str = "euclidean"
+) -> Tensor:
+    """`contrastive_loss` of all pairs of two samples of a batch, without the matrix of their distances.
+
+    Args:
+        y_true: Class ids, [batch] or [batch, 1].
+        y_pred: [batch, dim] embeddings.
+        margin: In units of the distance.
+        metric: "euclidean", "sqeuclidean", "cosine" or "manhattan".
+
+    Returns:
+        float32 scalar, the mean over all pairs; 0 for a batch without pairs.
+
+    Raises:
+        ValueError: For an unknown metric, or labels that are not one class id per sample.
+    """
+    refuse_function("batch_contrastive_loss", "BatchContrastiveLoss")
+    return _batch_contrastive(y_true, y_pred, margin, metric)
+
+
+def _batch_contrastive(
+    y_true: Tensor, y_pred: Tensor, margin: float, metric: str, references: References | None = None
+) -> Tensor:
+    check_one_of("metric", metric, _METRICS)
+    margin = as_float("margin", margin)
+    terms = (
+        PairTerm("positive", "squared_hinge", "sum"),
+        PairTerm("negative", "squared_hinge", "sum", scale=-1.0, offset=margin),
+    )
+    reduced = reduce_pairs(y_true, y_pred, terms, metric, references=references)
+    return tf.math.divide_no_nan(tf.reduce_sum(reduced.values), tf.reduce_sum(reduced.counts))
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+class BatchContrastiveLoss(PairsLoss):
+    """`batch_contrastive_loss` of embeddings.
+
+    Args:
+        margin: In units of the distance.
+        metric: As for `batch_contrastive_loss`.
+        name: Name of the loss.
+        reduction: As for `keras.losses.Loss`; a batch has one loss.
+    """
+
+    function = staticmethod(_batch_contrastive)
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        metric: str = "euclidean",
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+    ) -> None:
+        check_one_of("metric", metric, _METRICS)
+        super().__init__(name, reduction, margin=as_float("margin", margin), metric=metric)

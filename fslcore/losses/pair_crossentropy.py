@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""The cross-entropy of "these two match" over all pairs, without their matrix: of classes, and of SigLIP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fslcore import ops
+from fslcore.arguments import as_bool, check_one_of
+from fslcore.losses.pairs import reduce_pairs, refuse_function
+from fslcore.pair_terms import PairTerm
+from fslcore.tensors import real
+from fslcore.xla import refuse_missing_kernels
+
+Tensor = Any
+
+_KERNELS = ("dot", "weighted_manhattan")
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+def pair_crossentropy_loss(
+    y_true: Tensor,
+    y_pred: Tensor,
+    kernel: str = "dot",
+    *,
+    weights: Tensor | None = None,
+    scale: Tensor | float = 1.0,
+    bias: Tensor | float = 0.0,
+    balanced: bool = False,
+) -> Tensor:
+    """The binary cross-entropy of all pairs of two samples, whose logits are scale * kernel + bias.
+
+    What `fslcore.losses.BinaryCrossentropy` makes of the matrix of a `GramMatrix("DenseSigmoid")`, but for
+    the pairs of a sample with itself, and without that matrix or the limits of its probabilities.
+
+    Args:
+        y_true: Class ids, [batch] or [batch, 1].
+        y_pred: [batch, dim] embeddings.
+        kernel: "dot", the product of two embeddings, or "weighted_manhattan", sum of weights |x - y|.
+        weights: [dim], for "weighted_manhattan"; differentiable, like `scale` and `bias`.
+        scale: Scalar.
+        bias: Scalar.
+        balanced: Whether matching and other pairs each make up half of the mean.
+
+    Returns:
+        float32 scalar; 0 for a batch without pairs.
+
+    Raises:
+        ValueError: For an unknown kernel, weights that do not belong to it, or labels that are not one class
+            id per sample.
+    """
+    refuse_function("pair_crossentropy_loss", "BinaryCrossentropy on the matrix,")
+    check_one_of("kernel", kernel, _KERNELS)
+    terms = (
+        PairTerm("positive", "softplus", "sum", -scale, -bias),
+        PairTerm("negative", "softplus", "sum", scale, bias),
+    )
+    reduced = reduce_pairs(y_true, y_pred, terms, kernel, weights=weights)
+    sums, counts = (tf.reduce_sum(part, axis=1) for part in (reduced.values, reduced.counts))
+    if as_bool("balanced", balanced):
+        return 0.5 * tf.reduce_sum(tf.math.divide_no_nan(sums, counts))
+    return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))
+
+
+def siglip_loss(
+    x: Tensor,
+    y: Tensor,
+    temperature: Tensor | float = 10.0,
+    bias: Tensor | float = -10.0,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """The pairwise sigmoid loss (Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023, eq. 1).
+
+    The sum over all pairs of log(1 + exp(-z (temperature * cos(x_i, y_j) + bias))), z = 1 for pairs of one
+    label and -1 for others, divided by the number of rows.
+
+    Args:
+        x: [batch, dim] embeddings, of images for example.
+        y: [batch, dim] embeddings, of their texts.
+        temperature: Scalar factor; differentiable, like `bias`. The paper trains its logarithm.
+        bias: Scalar.
+        labels: Integers [batch], of both; None if only rows of the same place match.
+
+    Returns:
+        float32 scalar; 0 for an empty batch.
+    """
+    refuse_missing_kernels("a loss over pairs")
+    x, y = real("x", x), real("y", y)
+    rows = tf.shape(x)[0]
+    ids = tf.range(tf.cast(rows, tf.int64)) if labels is None else labels
+    # The cosine is 1 - distance.
+    terms = (
+        PairTerm("positive", "softplus", "sum", temperature, -temperature - bias),
+        PairTerm("negative", "softplus", "sum", -temperature, temperature + bias),
+    )
+    sums = ops.pair_reductions(x, ids, terms, y, ids, "cosine").values
+    return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.cast(rows, tf.float32))

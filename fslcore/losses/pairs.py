@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""The base of losses over the pairs of embeddings, [batch, dim], that never hold the matrix of the pairs.
+
+Such a loss is a formula of one or two numbers for each sample, which `fslcore.ops.pair_reductions` makes of
+the pairs of the sample, and differentiates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from fslcore import ops
+from fslcore.labels import class_ids, nan_if_wrong
+from fslcore.losses.batch_loss import BatchTripletLoss
+from fslcore.pair_terms import PairReductions, PairTerm
+from fslcore.replicas import gather_batch, refuse_replicas
+from fslcore.tensors import real
+from fslcore.xla import refuse_missing_kernels
+
+Tensor = Any
+
+
+class References(NamedTuple):
+    """Rows behind those of the batch, with which its samples form pairs too; they have none of their own.
+
+    Attributes:
+        embeddings: [rows, dim].
+        labels: int64 [rows]; `fslcore.kernels.NO_LABEL` for rows that belong to no pair.
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+
+
+def reduce_pairs(
+    y_true: Tensor,
+    y_pred: Tensor,
+    terms: Sequence[PairTerm],
+    metric: str,
+    *,
+    levels: Tensor | None = None,
+    references: References | None = None,
+    weights: Tensor | None = None,
+) -> PairReductions:
+    """`ops.pair_reductions` of a batch with itself and what stands behind it, NaN for wrong labels."""
+    refuse_missing_kernels("a loss over pairs")
+    embeddings, ids = checked_batch(y_true, y_pred)
+    options: dict[str, Any] = {"metric": metric, "levels": levels, "weights": weights}
+    if references is not None:
+        options["y"] = tf.concat([embeddings, references.embeddings], axis=0)
+        options["y_labels"] = tf.concat([ids, references.labels], axis=0)
+        options["leading"] = True
+    reduced = ops.pair_reductions(embeddings, ids, terms, **options)
+    return reduced._replace(values=nan_if_wrong(reduced.values, y_true))
+
+
+def checked_batch(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings [batch, dim] and class ids [batch], or a ValueError."""
+    embeddings = real("y_pred", y_pred)
+    if embeddings.shape.rank != 2:
+        raise ValueError(f"y_pred must be embeddings [batch, dim], received shape {embeddings.shape}")
+    return embeddings, class_ids(y_true, embeddings)
+
+
+def mean_where(values: Tensor, counts: Tensor) -> Tensor:
+    """The mean of the values that count; 0, with gradient 0, if none does."""
+    total = tf.reduce_sum(tf.where(counts, values, 0.0))
+    return tf.math.divide_no_nan(total, tf.math.count_nonzero(counts, dtype=tf.float32))
+
+
+def refuse_function(function: str, of_class: str) -> None:
+    """Refuses several replicas, as Keras would not scale what a function returns."""
+    refuse_replicas(f"the function {function}, unlike the class {of_class},")
+
+
+class PairsLoss(BatchTripletLoss):
+    """A loss over the pairs of embeddings.
+
+    Under a `tf.distribute` strategy the pairs are those of the whole batch, as on one device.
+
+    Args:
+        name: Name of the loss.
+        reduction: As for `keras.losses.Loss`; a batch has one loss.
+        options: The arguments of the function, which become attributes and the config.
+    """
+
+    # The loss of labels, embeddings, the options, and by keyword `references`.
+    function: Callable[..., Tensor]
+
+    def __init__(self, name: str | None, reduction: str | None, **options: Any) -> None:
+        super().__init__(name, reduction)
+        self._options = options
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The loss of a batch, as for any `keras.losses.Loss`."""
+        return super().__call__(*gather_batch(y_true, y_pred), sample_weight)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The loss of class ids and embeddings."""
+        return self.with_references(y_true, y_pred, None)
+
+    def with_references(self, y_true: Tensor, y_pred: Tensor, references: References | None) -> Tensor:
+        """The loss of a batch whose samples also form pairs with `references`."""
+        return type(self).function(y_true, y_pred, **self._options, references=references)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), **self._options}
