@@ -7,6 +7,7 @@
 #include "bindings/ops/episodes.h"
 #include "bindings/ops/fitting.h"
 #include "bindings/ops/images.h"
+#include "bindings/ops/norms.h"
 #include "bindings/ops/pairwise.h"
 #include "bindings/ops/permutations.h"
 #include "bindings/ops/search.h"
@@ -20,7 +21,9 @@
   OP(MineTriplets, mine_triplets)     \
   OP(SampleEpisodes, sample_episodes) \
   OP(GatherImages, gather_images)     \
-  OP(Nearest, nearest)
+  OP(Nearest, nearest)                \
+  OP(PairwiseNorms, pairwise_norms)   \
+  OP(PairwiseNormsGrad, pairwise_norms_grad)
 
 #define FSLCORE_NUMPY_OPS(OP) \
   FSLCORE_GPU_OPS(OP)         \

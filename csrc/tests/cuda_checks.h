@@ -10,6 +10,7 @@ void CheckCudaTriplets();
 void CheckCudaEpisodes();
 void CheckCudaImages();
 void CheckCudaSearch();
+void CheckCudaNorms();
 
 struct CudaCheck {
   const char* name;
@@ -17,6 +18,7 @@ struct CudaCheck {
 };
 inline constexpr CudaCheck kCudaChecks[] = {{"classes", CheckCudaClasses},   {"pairwise", CheckCudaPairwise},
                                             {"triplets", CheckCudaTriplets}, {"episodes", CheckCudaEpisodes},
-                                            {"images", CheckCudaImages},     {"search", CheckCudaSearch}};
+                                            {"images", CheckCudaImages},     {"search", CheckCudaSearch},
+                                            {"norms", CheckCudaNorms}};
 
 }  // namespace fslcore

@@ -23,6 +23,7 @@ except ImportError as error:
 from fslcore.jax.episodes import permutations, sample_episodes
 from fslcore.jax.handlers import platforms
 from fslcore.jax.images import gather_images
+from fslcore.jax.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.jax.pairwise import pairwise, pairwise_grad
 from fslcore.jax.search import nearest
 from fslcore.jax.triplets import (
@@ -34,11 +35,12 @@ from fslcore.jax.triplets import (
     triplet_loss,
     triplet_semihard,
 )
-from fslcore.results import NearestResult, TripletResult
+from fslcore.results import NearestResult, NormsGradient, TripletResult
 
 __all__ = [
     "MinedTriplets",
     "NearestResult",
+    "NormsGradient",
     "TripletResult",
     "gather_images",
     "mine_hard",
@@ -47,6 +49,8 @@ __all__ = [
     "nearest",
     "pairwise",
     "pairwise_grad",
+    "pairwise_norms",
+    "pairwise_norms_grad",
     "permutations",
     "platforms",
     "sample_episodes",

@@ -6,9 +6,10 @@ arrays. `num_threads()` threads share the work with the GIL released; the bits o
 their number.
 """
 
-from fslcore.arguments import METRICS, MININGS, SEARCH_METRICS, TRIPLET_METRICS
+from fslcore.arguments import METRICS, MININGS, MIXED_NORMS, NORMS, SEARCH_METRICS, TRIPLET_METRICS
 from fslcore.kernels.episodes import Classes, group_labels, permutations, sample_episodes
 from fslcore.kernels.images import gather_images
+from fslcore.kernels.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.kernels.pairwise import pairwise, pairwise_grad
 from fslcore.kernels.search import nearest
 from fslcore.kernels.settings import num_threads, set_num_threads, simd_level
@@ -20,15 +21,18 @@ from fslcore.kernels.triplets import (
     triplet_loss,
     triplet_semihard,
 )
-from fslcore.results import NearestResult, TripletResult
+from fslcore.results import NearestResult, NormsGradient, TripletResult
 
 __all__ = [
     "METRICS",
     "MININGS",
+    "MIXED_NORMS",
+    "NORMS",
     "SEARCH_METRICS",
     "TRIPLET_METRICS",
     "Classes",
     "NearestResult",
+    "NormsGradient",
     "TripletResult",
     "gather_images",
     "group_labels",
@@ -39,6 +43,8 @@ __all__ = [
     "num_threads",
     "pairwise",
     "pairwise_grad",
+    "pairwise_norms",
+    "pairwise_norms_grad",
     "permutations",
     "sample_episodes",
     "set_num_threads",

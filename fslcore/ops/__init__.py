@@ -21,6 +21,7 @@ from fslcore.ops.convolution import conv_block
 from fslcore.ops.episodes import permutations, sample_episodes
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers
 from fslcore.ops.images import gather_images
+from fslcore.ops.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.ops.pairwise import pairwise, pairwise_grad
 from fslcore.ops.search import nearest
 from fslcore.ops.triplets import (
@@ -31,7 +32,7 @@ from fslcore.ops.triplets import (
     triplet_loss,
     triplet_semihard,
 )
-from fslcore.results import NearestResult, TripletResult
+from fslcore.results import NearestResult, NormsGradient, TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "FitBlock",
     "FitResult",
     "NearestResult",
+    "NormsGradient",
     "TripletResult",
     "adam_step",
     "conv_block",
@@ -54,6 +56,8 @@ __all__ = [
     "nearest",
     "pairwise",
     "pairwise_grad",
+    "pairwise_norms",
+    "pairwise_norms_grad",
     "permutations",
     "reference",
     "sample_episodes",

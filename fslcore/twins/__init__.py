@@ -16,6 +16,7 @@ from fslcore.distance_matrix import (
 )
 from fslcore.twins.adam import AdamStepResult, adam_step
 from fslcore.twins.convolution import ConvBlockResult, conv_block
+from fslcore.twins.norms import norms_of_pairs, pairwise_norms
 from fslcore.twins.pairwise import pairwise
 from fslcore.twins.search import nearest, values_of_nearest
 from fslcore.twins.triplets import (
@@ -40,7 +41,9 @@ __all__ = [
     "mine_semihard",
     "mine_triplets",
     "nearest",
+    "norms_of_pairs",
     "pairwise",
+    "pairwise_norms",
     "triplet_hard",
     "triplet_hard_of_distances",
     "triplet_loss",

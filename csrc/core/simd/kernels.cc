@@ -26,6 +26,7 @@ const Kernels& Active() {
 
 const RowKernels& Rows() { return Active().rows; }
 const PairwiseKernels& Pairwise() { return Active().pairwise; }
+const NormsKernels& OfNorms() { return Active().norms; }
 const SearchKernels& Search() { return Active().search; }
 const TripletKernels& Triplets() { return Active().triplets; }
 const ConvolutionKernels& Convolution() { return Active().convolution; }

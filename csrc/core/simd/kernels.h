@@ -11,6 +11,7 @@
 #include "core/simd/fitting_kernels.h"
 #include "core/simd/image_kernels.h"
 #include "core/simd/limit_kernels.h"
+#include "core/simd/norms_kernels.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/row_kernels.h"
 #include "core/simd/search_kernels.h"
@@ -21,6 +22,7 @@ namespace fslcore::simd {
 struct Kernels {
   RowKernels rows;
   PairwiseKernels pairwise;
+  NormsKernels norms;
   SearchKernels search;
   TripletKernels triplets;
   ConvolutionKernels convolution;

@@ -9,6 +9,7 @@ namespace {
 #include "core/simd/fitting_kernels.inl"
 #include "core/simd/image_kernels.inl"
 #include "core/simd/limit_kernels.inl"
+#include "core/simd/norms_kernels.inl"
 #include "core/simd/pairwise_grad_kernels.inl"
 #include "core/simd/pairwise_kernels.inl"
 #include "core/simd/row_kernels.inl"
@@ -19,6 +20,7 @@ constexpr Kernels AllKernels() {
   Kernels all = {};
   all.rows = MakeRowKernels();
   all.pairwise = MakePairwiseKernels();
+  all.norms = MakeNormsKernels();
   all.search = MakeSearchKernels();
   all.triplets = MakeTripletKernels();
   all.convolution = MakeConvolutionKernels();
