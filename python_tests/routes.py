@@ -115,7 +115,7 @@ NATIVE = ("numpy", "eager", "graph", "unknown_batch", "xla", *_gpu_backends())
 # What is an array or a tensor in a call; everything else is a Python value, fixed when a graph is traced.
 ARRAYS = {
     "x", "y", "queries", "rows", "grad", "weights", "bias", "labels", "store", "indices", "rotations", "seed",
-    "first_episode", "first",
+    "first_episode", "first", "hidden", "hidden_bias", "mixing",
 }  # fmt: skip
 # Arrays whose first axis is the batch, unknown to the traced graph of `unknown_batch`.
 BATCHED = {"x", "y", "queries", "rows", "labels", "store", "indices"}

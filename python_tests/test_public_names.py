@@ -17,20 +17,26 @@ EXPORTED = {
     "fslcore.encoders": "BasicCNN KochNet VinyalsNet adversarial conv4 conv4_classifier",
     "fslcore.encoders.adversarial": "conditional_generator task_encoder",
     "fslcore.kernels": """
-        Classes METRICS MININGS NearestResult SEARCH_METRICS TRIPLET_METRICS TripletResult gather_images
+        Classes METRICS MININGS MIXED_NORMS NORMS NearestResult NormsGradient SEARCH_METRICS
+        TRIPLET_METRICS TripletResult gather_images
         group_labels mine_hard mine_semihard mine_triplets nearest num_threads pairwise pairwise_grad
-        permutations sample_episodes set_num_threads simd_level triplet_hard triplet_loss triplet_semihard
+        pairwise_norms pairwise_norms_grad permutations sample_episodes set_num_threads simd_level
+        triplet_hard triplet_loss triplet_semihard
     """,
     "fslcore.layers": """
-        CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix UpsampledConv2D
+        CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix LearntNorms MixedNorms
+        PairFunction UpsampledConv2D
     """,
     "fslcore.learners": """
         AdaptiveLearner EmbeddingLearner EpisodicLearner INNER_OPTIMIZERS InnerAdam InnerSGD MAML MetaGAN
         Prototypical REPTILE_PRESETS Reptile ReptilePreset Siamese
     """,
     "fslcore.losses": """
-        BinaryCrossentropy TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss
-        binary_crossentropy triplet_hard_loss triplet_loss triplet_mining_loss triplet_semihard_loss
+        BinaryCrossentropy ClassConsistencyLoss ClippedBinaryCrossentropy MaxBinaryCrossentropy
+        MeanScoreClassificationLoss Percentile PercentileBinaryCrossentropy StdBinaryCrossentropy
+        TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss
+        binary_crossentropy class_consistency_loss clipped_binary_crossentropy mean_score_classification_loss
+        triplet_hard_loss triplet_loss triplet_mining_loss triplet_semihard_loss
     """,
     "fslcore.metrics": """
         ActiveTriplets AnchorsWithoutPositive MinEigenvalue classification_accuracy min_eigenvalue
@@ -38,12 +44,13 @@ EXPORTED = {
     "fslcore.ops": """
         AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
         conv_block fit_classifiers gather_images mine_hard mine_semihard mine_triplets native_libraries
-        nearest pairwise pairwise_grad permutations reference sample_episodes triplet_hard triplet_loss
+        nearest pairwise pairwise_grad pairwise_norms pairwise_norms_grad permutations reference
+        sample_episodes triplet_hard triplet_loss
         triplet_semihard
     """,
     "fslcore.twins": """
         AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard mine_triplets nearest
-        pairwise
+        norms_of_pairs pairwise pairwise_norms
         triplet_hard triplet_hard_of_distances triplet_loss triplet_loss_of_distances triplet_semihard
         triplet_semihard_of_distances
     """,
@@ -93,7 +100,10 @@ OF_VERSION_0_1_0 = {
 
 # Registered names, by which saved models find their classes and functions.
 REGISTERED = """
-    BinaryCrossentropy CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix MinEigenvalue
+    BinaryCrossentropy CentroidsMatrix ClassConsistencyLoss ClippedBinaryCrossentropy ConvBlock DenseSigmoid
+    FusedBatchNormalization GramMatrix LearntNorms MaxBinaryCrossentropy MeanScoreClassificationLoss
+    MinEigenvalue MixedNorms PairFunction Percentile PercentileBinaryCrossentropy StdBinaryCrossentropy
+    class_consistency_loss clipped_binary_crossentropy mean_score_classification_loss
     TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss UpsampledConv2D binary_crossentropy
     classification_accuracy classification_accuracy_ascending min_eigenvalue triplet_hard_loss triplet_loss
     triplet_mining_loss triplet_semihard_loss

@@ -76,6 +76,8 @@ KERNELS = [
     "nearest",
     "pairwise",
     "pairwise_grad",
+    "pairwise_norms",
+    "pairwise_norms_grad",
     "permutations",
     "sample_episodes",
     "triplet_hard",
@@ -88,8 +90,8 @@ def test_public_names_of_the_kernels():
     from fslcore import arguments, kernels
 
     others = [
-        *("METRICS", "MININGS", "SEARCH_METRICS", "TRIPLET_METRICS"),
-        *("Classes", "NearestResult", "TripletResult"),
+        *("METRICS", "MININGS", "MIXED_NORMS", "NORMS", "SEARCH_METRICS", "TRIPLET_METRICS"),
+        *("Classes", "NearestResult", "NormsGradient", "TripletResult"),
         *("group_labels", "num_threads", "set_num_threads", "simd_level"),
     ]
     assert sorted(kernels.__all__) == sorted(KERNELS + others)
@@ -114,6 +116,10 @@ def test_ops_take_the_arguments_of_the_kernels(function):
 SIGNATURES = {
     "pairwise": "x y=None metric='sqeuclidean' weights=None bias=0.0 activation=None",
     "pairwise_grad": "x y grad metric='sqeuclidean' weights=None bias=0.0 activation=None",
+    "pairwise_norms": "x y=None norms=('product', 'sum', 'absolute', 'squared') hidden hidden_bias mixing "
+    "weights bias=0.0 activation=None unit='row'",
+    "pairwise_norms_grad": "x y grad norms=('product', 'sum', 'absolute', 'squared') hidden hidden_bias "
+    "mixing weights bias=0.0 activation=None unit='row'",
     "nearest": "queries rows k metric='sqeuclidean'",
     "mine_triplets": "x labels mining='semihard' metric='sqeuclidean'",
     "triplet_loss": "x labels mining='semihard' margin=1.0 metric='sqeuclidean'",

@@ -160,7 +160,7 @@ def mean_score_classification_loss(y_true: Tensor, y_pred: Tensor, leave_one_out
     scores = square_matrix(y_pred)
     matching = same_class(y_true, scores)
     classes = _classes(matching)
-    counts = _of_classes(tf.ones_like(scores[0]), classes)
+    counts = _of_classes(tf.ones(tf.shape(scores)[:1]), classes)
     means = tf.math.divide_no_nan(tf.transpose(_of_classes(tf.transpose(scores), classes)), counts)
     own = tf.one_hot(classes, tf.shape(scores)[0], on_value=True, off_value=False, dtype=tf.bool)
     is_alone = tf.gather(counts, classes) < 2.0
@@ -196,6 +196,12 @@ class MeanScoreClassificationLoss(BatchLoss):
     ) -> None:
         super().__init__(name, reduction)
         self.leave_one_out = as_bool("leave_one_out", leave_one_out)
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The loss of a batch, as for any `keras.losses.Loss`; 0 for an empty one."""
+        loss = super().__call__(y_true, y_pred, sample_weight)
+        is_whole = self.reduction not in (None, "none")
+        return tf.reduce_sum(loss) if is_whole and loss.shape.rank == 1 else loss  # Keras reduces no [0]
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Losses [batch] of labels and a Gram matrix."""
@@ -259,7 +265,7 @@ class ClassConsistencyLoss(BatchLoss):
 def _class_consistency(y_true: Tensor, y_pred: Tensor) -> Tensor:
     scores = square_matrix(y_pred)
     classes = _classes(same_class(y_true, scores))
-    counts = _of_classes(tf.ones_like(scores[0]), classes)
+    counts = _of_classes(tf.ones(tf.shape(scores)[:1]), classes)
     sums = _of_classes(tf.transpose(_of_classes(scores, classes)), classes)
     means = tf.math.divide_no_nan(tf.transpose(sums), counts[:, None] * counts)
     losses = crossentropy_of_scores(means, tf.eye(tf.shape(scores)[0], dtype=tf.bool))
