@@ -110,15 +110,16 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("mode", [MODES[0], MODES[2], MODES[3]], ids=name)
+@pytest.mark.parametrize("mode", [MODES[0], MODES[2]], ids=name)
 def test_degenerate_batches_have_finite_values_and_gradients(mode):
     losses = [case[0] for key, case in CASES.items() if key != "function"]  # which needs two samples
 
     def total(scores, labels):
         return tf.add_n([loss(labels, scores) for loss in losses])
 
+    run = mode(with_gradient(total))
     for labels, scores in SMALL.values():
-        value, grad = mode(with_gradient(total))(scores, labels)
+        value, grad = run(scores, labels)
         assert np.isfinite(value)
         assert np.all(np.isfinite(grad))
         if len(labels) == 0:
