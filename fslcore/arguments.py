@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ SEARCH_METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "che
 MININGS = ("semihard", "hard", "easy_positive")
 PAIR_MININGS = ("semihard",)
 ACTIVATIONS = (None, "sigmoid")
+# What `pairwise_norms` makes of a coordinate of two rows, in the order of csrc/core/norms/norm.h; and those
+# that keras-fsl's MixedNorms takes by default.
+NORMS = ("first", "second", "product", "sum", "absolute", "squared", "unit_product", "softmax")
+MIXED_NORMS = ("product", "sum", "absolute", "squared")
+NORM_UNITS = ("row", "batch")
 PRECISIONS = ("float32", "tf32", "3xtf32", "bfloat16")
 CONV_PRECISIONS = ("float32", "bfloat16")
 
@@ -118,6 +124,27 @@ def check_image_shape(argument: str, shape: Any, least: int) -> None:
             f"must be a height and a width of at least {least} pixels, or nothing is left to embed",
             shape,
         )
+
+
+def check_norms(norms: Sequence[str], unit: str, activation: str | None) -> tuple[str, ...]:
+    """The norms as a tuple, or an ArgumentError if they are not different names, or another is unknown."""
+    names = tuple(norms) if isinstance(norms, (tuple, list)) else ()
+    known = all(isinstance(name, str) and name in NORMS for name in names)
+    if not names or not known or len(set(names)) < len(names):
+        raise ArgumentError("norms", f"must be a list of different names among {', '.join(NORMS)}", norms)
+    check_one_of("unit", unit, NORM_UNITS)
+    check_activation(activation)
+    return names
+
+
+def norms_as_bits(norms: tuple[str, ...]) -> int:
+    """The set of norms as the compiled core has it, a bit for each."""
+    return sum(1 << NORMS.index(name) for name in norms)
+
+
+def order_of_norms(norms: tuple[str, ...]) -> list[int]:
+    """The positions of the norms in the order in which the compiled core has them."""
+    return sorted(range(len(norms)), key=lambda position: NORMS.index(norms[position]))
 
 
 def check_pairwise(metric: str, weights_given: bool, bias_given: bool, activation: str | None) -> None:

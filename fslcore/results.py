@@ -30,3 +30,25 @@ class TripletResult(NamedTuple):
     loss: Any
     grad: Any
     num_pairs: Any
+
+
+class NormsGradient(NamedTuple):
+    """What `pairwise_norms_grad` returns: the gradient with respect to each argument, in its shape.
+
+    Attributes:
+        x: float32 [n, dim].
+        y: float32 [m, dim].
+        hidden: float32 [filters, norms].
+        hidden_bias: float32 [filters].
+        mixing: float32 [filters].
+        weights: float32 [dim].
+        bias: A scalar.
+    """
+
+    x: Any
+    y: Any
+    hidden: Any
+    hidden_bias: Any
+    mixing: Any
+    weights: Any
+    bias: Any

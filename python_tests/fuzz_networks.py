@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import fuzz_norms
 import fuzz_ops
 import fuzz_pairs
 import numpy as np
@@ -323,6 +324,8 @@ FIT_CLASSIFIERS = Spec(
 SPECS = {
     "pairwise": fuzz_ops.PAIRWISE,
     "pairwise_grad": fuzz_ops.PAIRWISE_GRAD,
+    "pairwise_norms": fuzz_norms.PAIRWISE_NORMS,
+    "pairwise_norms_grad": fuzz_norms.PAIRWISE_NORMS_GRAD,
     "triplet_loss": fuzz_ops.TRIPLET_LOSS,
     "mine_triplets": fuzz_ops.MINE_TRIPLETS,
     "nearest": fuzz_ops.NEAREST,

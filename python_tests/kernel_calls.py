@@ -9,12 +9,18 @@ from fslcore.pair_terms import PairTerm
 X, Y, LABELS = normal(0, 12, 5), normal(1, 7, 5), np.repeat(np.arange(4), 3)
 WEIGHTS = {"weights": normal(2, 5), "bias": 0.5, "activation": "sigmoid"}
 TERMS = (PairTerm("positive", "softplus", "sum"), PairTerm("negative", "linear", "logsumexp", -0.5, 0.25))
+NETWORK = {
+    "norms": ("absolute", "first", "softmax"), "hidden": normal(4, 6, 3), "hidden_bias": normal(5, 6),
+    "mixing": normal(6, 6), "weights": normal(2, 5), "bias": 0.5, "activation": "sigmoid", "unit": "row",
+}  # fmt: skip
 STORE = np.random.default_rng(0).integers(0, 256, (9, 6, 6, 2)).astype(np.uint8)
 
 # A call of every function, all arguments given.
 CALLS = {
     "pairwise": {"x": X, "y": Y, "metric": "weighted_manhattan", **WEIGHTS},
     "pairwise_grad": {"x": X, "y": Y, "grad": normal(3, 12, 7), "metric": "weighted_manhattan", **WEIGHTS},
+    "pairwise_norms": {"x": X, "y": Y, **NETWORK},
+    "pairwise_norms_grad": {"x": X, "y": Y, "grad": normal(3, 12, 7), **NETWORK},
     "triplet_loss": {"x": X, "labels": LABELS, "mining": "hard", "margin": 0.5, "metric": "cosine"},
     "triplet_semihard": {"x": X, "labels": LABELS, "margin": 0.5, "metric": "euclidean"},
     "triplet_hard": {"x": X, "labels": LABELS, "margin": 0.5, "metric": "euclidean"},

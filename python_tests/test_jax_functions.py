@@ -27,7 +27,7 @@ FUNCTIONS = [name for name in fj.__all__ if name.islower() and name != "platform
 CALLS = {name: arguments for name, arguments in NUMPY_CALLS.items() if name != "group_labels"}
 ARRAYS = ("x", "y", "queries", "rows", "grad", "weights", "bias", "labels", "y_labels", "levels", "values",
           "store", "indices", "rotations",
-          "seed", "first", "first_episode")  # fmt: skip
+          "seed", "first", "first_episode", "hidden", "hidden_bias", "mixing")  # fmt: skip
 
 
 def call(function, **changes):

@@ -20,28 +20,33 @@ EXPORTED = {
     """,
     "fslcore.encoders.adversarial": "conditional_generator task_encoder",
     "fslcore.kernels": """
-        Classes METRICS MININGS NearestResult SEARCH_METRICS TRIPLET_METRICS TripletResult gather_images
-        NO_LABEL PAIR_METRICS PairReductions PairTerm
+        Classes METRICS MININGS MIXED_NORMS NORMS NO_LABEL NearestResult NormsGradient PAIR_METRICS
+        PairReductions PairTerm SEARCH_METRICS TRIPLET_METRICS TripletResult gather_images
         group_labels mine_hard mine_semihard mine_triplets nearest num_threads pair_reductions
-        pair_reductions_grad pairwise pairwise_grad
+        pair_reductions_grad pairwise pairwise_grad pairwise_norms pairwise_norms_grad
         permutations sample_episodes set_num_threads simd_level triplet_hard triplet_loss triplet_semihard
     """,
     "fslcore.layers": """
-        CentroidsMatrix ConvBlock DenseSigmoid DropBlock FusedBatchNormalization GramMatrix UpsampledConv2D
+        CentroidsMatrix ConvBlock DenseSigmoid DropBlock FusedBatchNormalization GramMatrix LearntNorms
+        MixedNorms PairFunction UpsampledConv2D
     """,
     "fslcore.learners": """
         AdaptiveLearner EmbeddingLearner EpisodicLearner INNER_OPTIMIZERS InnerAdam InnerSGD MAML MetaGAN
         Prototypical REPTILE_PRESETS Reptile ReptilePreset Siamese
     """,
     "fslcore.losses": """
-        ArcFace BatchContrastiveLoss BinaryCrossentropy CircleLoss ContrastiveLoss CrossBatchMemory
-        InfoNCELoss LiftedStructLoss MultiSimilarityLoss NpairsLoss NpairsMultilabelLoss ProxyAnchor
-        SoftNearestNeighborLoss TripletBatchAllLoss triplet_batch_all_loss
-        TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss
-        arcface_loss batch_contrastive_loss binary_crossentropy circle_loss contrastive_loss info_nce_loss
-        lifted_struct_loss metric_learning multi_similarity_loss npairs_embeddings_loss npairs_loss
+        ArcFace BatchContrastiveLoss BinaryCrossentropy CircleLoss ClassConsistencyLoss
+        ClippedBinaryCrossentropy ContrastiveLoss CrossBatchMemory InfoNCELoss LiftedStructLoss
+        MaxBinaryCrossentropy MeanScoreClassificationLoss MultiSimilarityLoss NpairsLoss
+        NpairsMultilabelLoss Percentile PercentileBinaryCrossentropy ProxyAnchor
+        SoftNearestNeighborLoss StdBinaryCrossentropy TripletBatchAllLoss TripletHardLoss
+        TripletLoss TripletMiningLoss TripletSemiHardLoss arcface_loss batch_contrastive_loss
+        binary_crossentropy circle_loss class_consistency_loss clipped_binary_crossentropy
+        contrastive_loss info_nce_loss lifted_struct_loss mean_score_classification_loss
+        metric_learning multi_similarity_loss npairs_embeddings_loss npairs_loss
         npairs_multilabel_loss pair_crossentropy_loss proxy_anchor_loss siglip_loss
-        soft_nearest_neighbor_loss triplet_hard_loss triplet_loss triplet_mining_loss triplet_semihard_loss
+        soft_nearest_neighbor_loss triplet_batch_all_loss triplet_hard_loss triplet_loss
+        triplet_mining_loss triplet_semihard_loss
     """,
     "fslcore.metrics": """
         ActiveTriplets AnchorsWithoutPositive Collapse EffectiveDimensions MaxAsymmetry
@@ -53,12 +58,13 @@ EXPORTED = {
         AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
         conv_block fit_classifiers gather_images mine_hard mine_semihard mine_triplets native_libraries
         PairReductions PairTerm nearest pair_reductions pair_reductions_grad pairwise pairwise_grad
-        permutations reference sample_episodes triplet_hard triplet_loss
+        pairwise_norms pairwise_norms_grad permutations reference sample_episodes triplet_hard
+        triplet_loss
         triplet_semihard
     """,
     "fslcore.twins": """
         AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard mine_triplets nearest
-        pair_reductions pairwise
+        norms_of_pairs pair_reductions pairwise pairwise_norms
         triplet_hard triplet_hard_of_distances triplet_loss triplet_loss_of_distances triplet_semihard
         triplet_semihard_of_distances
     """,
@@ -108,7 +114,10 @@ OF_VERSION_0_1_0 = {
 
 # Registered names, by which saved models find their classes and functions.
 REGISTERED = """
-    BinaryCrossentropy CentroidsMatrix ConvBlock DenseSigmoid FusedBatchNormalization GramMatrix MinEigenvalue
+    BinaryCrossentropy CentroidsMatrix ClassConsistencyLoss ClippedBinaryCrossentropy ConvBlock DenseSigmoid
+    FusedBatchNormalization GramMatrix LearntNorms MaxBinaryCrossentropy MeanScoreClassificationLoss
+    MinEigenvalue MixedNorms PairFunction Percentile PercentileBinaryCrossentropy StdBinaryCrossentropy
+    class_consistency_loss clipped_binary_crossentropy mean_score_classification_loss
     TripletHardLoss TripletLoss TripletMiningLoss TripletSemiHardLoss UpsampledConv2D binary_crossentropy
     classification_accuracy classification_accuracy_ascending min_eigenvalue triplet_hard_loss triplet_loss
     triplet_mining_loss triplet_semihard_loss

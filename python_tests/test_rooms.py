@@ -78,6 +78,8 @@ KERNELS = [
     "pair_reductions_grad",
     "pairwise",
     "pairwise_grad",
+    "pairwise_norms",
+    "pairwise_norms_grad",
     "permutations",
     "sample_episodes",
     "triplet_hard",
@@ -90,8 +92,9 @@ def test_public_names_of_the_kernels():
     from fslcore import arguments, kernels
 
     others = [
-        *("METRICS", "MININGS", "PAIR_METRICS", "SEARCH_METRICS", "TRIPLET_METRICS"),
-        *("Classes", "NO_LABEL", "NearestResult", "PairReductions", "PairTerm", "TripletResult"),
+        *("METRICS", "MININGS", "MIXED_NORMS", "NORMS", "PAIR_METRICS", "SEARCH_METRICS", "TRIPLET_METRICS"),
+        *("Classes", "NO_LABEL", "NearestResult", "NormsGradient", "PairReductions", "PairTerm"),
+        "TripletResult",
         *("group_labels", "num_threads", "set_num_threads", "simd_level"),
     ]
     assert sorted(kernels.__all__) == sorted(KERNELS + others)
@@ -116,6 +119,10 @@ def test_ops_take_the_arguments_of_the_kernels(function):
 SIGNATURES = {
     "pairwise": "x y=None metric='sqeuclidean' weights=None bias=0.0 activation=None",
     "pairwise_grad": "x y grad metric='sqeuclidean' weights=None bias=0.0 activation=None",
+    "pairwise_norms": "x y=None norms=('product', 'sum', 'absolute', 'squared') hidden hidden_bias mixing "
+    "weights bias=0.0 activation=None unit='row'",
+    "pairwise_norms_grad": "x y grad norms=('product', 'sum', 'absolute', 'squared') hidden hidden_bias "
+    "mixing weights bias=0.0 activation=None unit='row'",
     "nearest": "queries rows k metric='sqeuclidean'",
     "pair_reductions": (
         "x labels terms y=None y_labels=None metric='sqeuclidean' weights=None levels=None leading=False"

@@ -28,7 +28,7 @@ FAMILIES = (
     {"threads"},
     {"simd", "random"},
     {"pairwise", "episodes", "images"},
-    {"triplets", "convolution", "reductions", "search"},
+    {"triplets", "convolution", "norms", "reductions", "search"},
     {"fitting"},
 )
 LAYER = {family: layer for layer, families in enumerate(FAMILIES) for family in families}

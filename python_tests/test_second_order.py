@@ -22,6 +22,12 @@ IMAGES, KERNEL, ONES = (
     normal(2, 27, 4).reshape(3, 3, 3, 4),
     np.ones(4),
 )
+NETWORK = {
+    "hidden": normal(4, 3, 4),
+    "hidden_bias": normal(5, 3),
+    "mixing": normal(6, 3),
+    "weights": normal(7, 4),
+}
 
 
 def of_penalty(function):
@@ -151,6 +157,11 @@ RIGHT = [
 REFUSED = [
     ("fslcore_pairwise", of_penalty(lambda x: tf.reduce_sum(ops.pairwise(x, metric="cosine") ** 2))),
     ("fslcore_pairwise_grad", gradient_of(lambda x: ops.pairwise_grad(x, x, tf.ones((12, 12)))[0])),
+    ("fslcore_pairwise_norms", of_penalty(lambda x: tf.reduce_sum(ops.pairwise_norms(x, **NETWORK) ** 2))),
+    (
+        "fslcore_pairwise_norms_grad",
+        gradient_of(lambda x: ops.pairwise_norms_grad(x, x, tf.ones((12, 12)), **NETWORK).hidden),
+    ),
     (
         "fslcore_conv_block",
         of_penalty(

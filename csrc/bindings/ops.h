@@ -7,6 +7,7 @@
 #include "bindings/ops/episodes.h"
 #include "bindings/ops/fitting.h"
 #include "bindings/ops/images.h"
+#include "bindings/ops/norms.h"
 #include "bindings/ops/pairwise.h"
 #include "bindings/ops/permutations.h"
 #include "bindings/ops/reductions.h"
@@ -14,16 +15,18 @@
 #include "bindings/ops/triplets.h"
 
 // With a kernel for GPUs.
-#define FSLCORE_GPU_OPS(OP)           \
-  OP(Pairwise, pairwise)              \
-  OP(PairwiseGrad, pairwise_grad)     \
-  OP(TripletLoss, triplet_loss)       \
-  OP(MineTriplets, mine_triplets)     \
-  OP(SampleEpisodes, sample_episodes) \
-  OP(GatherImages, gather_images)     \
-  OP(Nearest, nearest)                \
-  OP(PairReductions, pair_reductions) \
-  OP(PairReductionsGrad, pair_reductions_grad)
+#define FSLCORE_GPU_OPS(OP)                    \
+  OP(Pairwise, pairwise)                       \
+  OP(PairwiseGrad, pairwise_grad)              \
+  OP(TripletLoss, triplet_loss)                \
+  OP(MineTriplets, mine_triplets)              \
+  OP(SampleEpisodes, sample_episodes)          \
+  OP(GatherImages, gather_images)              \
+  OP(Nearest, nearest)                         \
+  OP(PairReductions, pair_reductions)          \
+  OP(PairReductionsGrad, pair_reductions_grad) \
+  OP(PairwiseNorms, pairwise_norms)            \
+  OP(PairwiseNormsGrad, pairwise_norms_grad)
 
 #define FSLCORE_NUMPY_OPS(OP) \
   FSLCORE_GPU_OPS(OP)         \

@@ -11,14 +11,15 @@ void CheckCudaEpisodes();
 void CheckCudaImages();
 void CheckCudaSearch();
 void CheckCudaReductions();
+void CheckCudaNorms();
 
 struct CudaCheck {
   const char* name;
   void (*run)();
 };
 inline constexpr CudaCheck kCudaChecks[] = {
-    {"classes", CheckCudaClasses},      {"pairwise", CheckCudaPairwise}, {"triplets", CheckCudaTriplets},
-    {"episodes", CheckCudaEpisodes},    {"images", CheckCudaImages},     {"search", CheckCudaSearch},
-    {"reductions", CheckCudaReductions}};
+    {"classes", CheckCudaClasses},       {"pairwise", CheckCudaPairwise}, {"triplets", CheckCudaTriplets},
+    {"episodes", CheckCudaEpisodes},     {"images", CheckCudaImages},     {"search", CheckCudaSearch},
+    {"reductions", CheckCudaReductions}, {"norms", CheckCudaNorms}};
 
 }  // namespace fslcore

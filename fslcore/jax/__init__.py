@@ -23,6 +23,7 @@ except ImportError as error:
 from fslcore.jax.episodes import permutations, sample_episodes
 from fslcore.jax.handlers import platforms
 from fslcore.jax.images import gather_images
+from fslcore.jax.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.jax.pairwise import pairwise, pairwise_grad
 from fslcore.jax.reductions import pair_reductions, pair_reductions_grad
 from fslcore.jax.search import nearest
@@ -36,11 +37,12 @@ from fslcore.jax.triplets import (
     triplet_semihard,
 )
 from fslcore.pair_terms import PairReductions, PairTerm
-from fslcore.results import NearestResult, TripletResult
+from fslcore.results import NearestResult, NormsGradient, TripletResult
 
 __all__ = [
     "MinedTriplets",
     "NearestResult",
+    "NormsGradient",
     "PairReductions",
     "PairTerm",
     "TripletResult",
@@ -53,6 +55,8 @@ __all__ = [
     "pair_reductions_grad",
     "pairwise",
     "pairwise_grad",
+    "pairwise_norms",
+    "pairwise_norms_grad",
     "permutations",
     "platforms",
     "sample_episodes",

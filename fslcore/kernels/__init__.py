@@ -6,9 +6,10 @@ arrays. `num_threads()` threads share the work with the GIL released; the bits o
 their number.
 """
 
-from fslcore.arguments import METRICS, MININGS, SEARCH_METRICS, TRIPLET_METRICS
+from fslcore.arguments import METRICS, MININGS, MIXED_NORMS, NORMS, SEARCH_METRICS, TRIPLET_METRICS
 from fslcore.kernels.episodes import Classes, group_labels, permutations, sample_episodes
 from fslcore.kernels.images import gather_images
+from fslcore.kernels.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.kernels.pairwise import pairwise, pairwise_grad
 from fslcore.kernels.reductions import pair_reductions, pair_reductions_grad
 from fslcore.kernels.search import nearest
@@ -22,17 +23,20 @@ from fslcore.kernels.triplets import (
     triplet_semihard,
 )
 from fslcore.pair_terms import NO_LABEL, PAIR_METRICS, PairReductions, PairTerm
-from fslcore.results import NearestResult, TripletResult
+from fslcore.results import NearestResult, NormsGradient, TripletResult
 
 __all__ = [
     "METRICS",
     "MININGS",
+    "MIXED_NORMS",
+    "NORMS",
     "NO_LABEL",
     "PAIR_METRICS",
     "SEARCH_METRICS",
     "TRIPLET_METRICS",
     "Classes",
     "NearestResult",
+    "NormsGradient",
     "PairReductions",
     "PairTerm",
     "TripletResult",
@@ -47,6 +51,8 @@ __all__ = [
     "pair_reductions_grad",
     "pairwise",
     "pairwise_grad",
+    "pairwise_norms",
+    "pairwise_norms_grad",
     "permutations",
     "sample_episodes",
     "set_num_threads",

@@ -11,12 +11,17 @@ import tensorflow as tf
 
 from fslcore import ops, xla
 from fslcore.arguments import METRICS, ArgumentError, check_at_least
-from fslcore.layers.heads import HEADS, DenseSigmoid, embedding_size
+from fslcore.layers.heads import HEADS, PairFunction, embedding_size, is_registered
 from fslcore.layers.predicting import predict_in_one_batch
 from fslcore.layers.row_blocks import pairwise_in_blocks
 
 Tensor = Any
 
+
+# (1 + cosine) / 2, from 0 to 1; the metric is 1 - cosine.
+COSINE_SIMILARITY = "cosine_similarity"
+# A subclass may call something else.
+_COMPILED = frozenset(head for head, _ in HEADS.values())
 
 predict_in_one_batch()
 
@@ -59,17 +64,12 @@ class PairwiseLayer(keras.Layer):
         """
         if not self.built:
             self.build_kernel(x.shape)
+        if self.kernel == COSINE_SIMILARITY:
+            return 1.0 - 0.5 * ops.pairwise(x, y, "cosine")
         if isinstance(self.kernel, str):
             return ops.pairwise(x, y, self.kernel)
-        if type(self.kernel) is DenseSigmoid:
-            return ops.pairwise(
-                x,
-                y,
-                "weighted_manhattan",
-                weights=self.kernel.kernel,
-                bias=0.0 if self.kernel.bias is None else self.kernel.bias,
-                activation=self.kernel.activation,
-            )
+        if type(self.kernel) in _COMPILED:
+            return self.kernel.matrix(x, y)
         x = tf.cast(x, tf.float32)
         y = x if y is None else tf.cast(y, tf.float32)
         return pairwise_in_blocks(self.kernel, x, y, self.pairs_per_block, training)
@@ -113,11 +113,14 @@ def _kernel(kernel: Any) -> str | keras.Layer:
     if isinstance(name, str) and name in HEADS:
         head, defaults = HEADS[name]
         return head(**{"dtype": "float32", **defaults, **init})
-    if isinstance(name, str) and name in METRICS and not init:
+    if isinstance(name, str) and name in (*METRICS, COSINE_SIMILARITY) and not init:
         return name
-    names, heads = ", ".join(sorted({*METRICS, *HEADS})), " and ".join(HEADS)
+    if is_registered(name) and not init:
+        return PairFunction(name, dtype="float32")
+    names, heads = ", ".join(sorted({*METRICS, *HEADS, COSINE_SIMILARITY})), ", ".join(HEADS)
     requirement = (
-        f"must be one of {names}, a mapping of the keys name and init (arguments, for {heads}), or a Keras "
-        "layer with two inputs"
+        f"must be one of {names}, a mapping of the keys name and init (arguments, for {heads}), a Keras "
+        "layer with two inputs, or a function of two inputs that is registered with "
+        "keras.saving.register_keras_serializable"
     )
     raise ArgumentError("kernel", requirement, kernel)

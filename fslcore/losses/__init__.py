@@ -3,10 +3,14 @@
 
 On a Gram matrix of match probabilities, or a matrix of distances or similarities, [batch, batch]:
 
-    binary_crossentropy         BinaryCrossentropy
-    triplet_loss                TripletLoss
-    npairs_loss                 NpairsLoss
-    npairs_multilabel_loss      NpairsMultilabelLoss
+    binary_crossentropy                BinaryCrossentropy, with `reduction=`
+        MaxBinaryCrossentropy, StdBinaryCrossentropy, PercentileBinaryCrossentropy
+    clipped_binary_crossentropy        ClippedBinaryCrossentropy: pairs neither almost right nor hopeless
+    mean_score_classification_loss     MeanScoreClassificationLoss: samples classified by mean scores
+    class_consistency_loss             ClassConsistencyLoss: the mean scores of classes are compared
+    triplet_loss                       TripletLoss
+    npairs_loss                        NpairsLoss
+    npairs_multilabel_loss             NpairsMultilabelLoss
 
 On embeddings, [batch, dim]; the matrix is never held:
 
@@ -57,6 +61,17 @@ from fslcore.losses.contrastive import (
     contrastive_loss,
 )
 from fslcore.losses.crossentropy import BinaryCrossentropy, binary_crossentropy
+from fslcore.losses.gram_matrix import (
+    ClassConsistencyLoss,
+    ClippedBinaryCrossentropy,
+    MaxBinaryCrossentropy,
+    MeanScoreClassificationLoss,
+    PercentileBinaryCrossentropy,
+    StdBinaryCrossentropy,
+    class_consistency_loss,
+    clipped_binary_crossentropy,
+    mean_score_classification_loss,
+)
 from fslcore.losses.info_nce import (
     InfoNCELoss,
     SoftNearestNeighborLoss,
@@ -74,6 +89,7 @@ from fslcore.losses.npairs import (
     npairs_multilabel_loss,
 )
 from fslcore.losses.pair_crossentropy import pair_crossentropy_loss, siglip_loss
+from fslcore.losses.reductions import Percentile
 from fslcore.losses.similarities import (
     CircleLoss,
     MultiSimilarityLoss,
@@ -88,15 +104,22 @@ __all__ = [
     "BatchContrastiveLoss",
     "BinaryCrossentropy",
     "CircleLoss",
+    "ClassConsistencyLoss",
+    "ClippedBinaryCrossentropy",
     "ContrastiveLoss",
     "CrossBatchMemory",
     "InfoNCELoss",
     "LiftedStructLoss",
+    "MaxBinaryCrossentropy",
+    "MeanScoreClassificationLoss",
     "MultiSimilarityLoss",
     "NpairsLoss",
     "NpairsMultilabelLoss",
+    "Percentile",
+    "PercentileBinaryCrossentropy",
     "ProxyAnchor",
     "SoftNearestNeighborLoss",
+    "StdBinaryCrossentropy",
     "TripletBatchAllLoss",
     "TripletHardLoss",
     "TripletLoss",
@@ -106,9 +129,12 @@ __all__ = [
     "batch_contrastive_loss",
     "binary_crossentropy",
     "circle_loss",
+    "class_consistency_loss",
+    "clipped_binary_crossentropy",
     "contrastive_loss",
     "info_nce_loss",
     "lifted_struct_loss",
+    "mean_score_classification_loss",
     "metric_learning",
     "multi_similarity_loss",
     "npairs_embeddings_loss",

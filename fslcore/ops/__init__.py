@@ -21,6 +21,7 @@ from fslcore.ops.convolution import conv_block
 from fslcore.ops.episodes import permutations, sample_episodes
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers
 from fslcore.ops.images import gather_images
+from fslcore.ops.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.ops.pairwise import pairwise, pairwise_grad
 from fslcore.ops.reductions import pair_reductions, pair_reductions_grad
 from fslcore.ops.search import nearest
@@ -33,7 +34,7 @@ from fslcore.ops.triplets import (
     triplet_semihard,
 )
 from fslcore.pair_terms import PairReductions, PairTerm
-from fslcore.results import NearestResult, TripletResult
+from fslcore.results import NearestResult, NormsGradient, TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "FitBlock",
     "FitResult",
     "NearestResult",
+    "NormsGradient",
     "PairReductions",
     "PairTerm",
     "TripletResult",
@@ -60,6 +62,8 @@ __all__ = [
     "pair_reductions_grad",
     "pairwise",
     "pairwise_grad",
+    "pairwise_norms",
+    "pairwise_norms_grad",
     "permutations",
     "reference",
     "sample_episodes",

@@ -33,9 +33,14 @@ def matrix(name: str, value: Any) -> Tensor:
     return _with_axes(name, real(name, value), 2)
 
 
+def vector(name: str, value: Any) -> Tensor:
+    """The value as a float32 tensor of one axis."""
+    return _with_axes(name, real(name, value), 1)
+
+
 def weights_of_metric(value: Any) -> Tensor:
     """The weights of `weighted_manhattan`, float32 of one axis; empty for None."""
-    return _NO_WEIGHTS if value is None else _with_axes("weights", real("weights", value), 1)
+    return _NO_WEIGHTS if value is None else vector("weights", value)
 
 
 def integers(name: str, value: Any, dtype: tf.DType = tf.int64) -> Tensor:

@@ -16,6 +16,7 @@ from fslcore.distance_matrix import (
 )
 from fslcore.twins.adam import AdamStepResult, adam_step
 from fslcore.twins.convolution import ConvBlockResult, conv_block
+from fslcore.twins.norms import norms_of_pairs, pairwise_norms
 from fslcore.twins.pairwise import pairwise
 from fslcore.twins.reductions import pair_reductions
 from fslcore.twins.rows import metric_of_rows
@@ -43,8 +44,10 @@ __all__ = [
     "mine_semihard",
     "mine_triplets",
     "nearest",
+    "norms_of_pairs",
     "pair_reductions",
     "pairwise",
+    "pairwise_norms",
     "triplet_hard",
     "triplet_hard_of_distances",
     "triplet_loss",

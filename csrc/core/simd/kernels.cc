@@ -28,6 +28,7 @@ const RowKernels& Rows() { return Active().rows; }
 const PairwiseKernels& Pairwise() { return Active().pairwise; }
 const ProductGradKernels& ProductGrad() { return Active().product_grad; }
 const ManhattanKernels& Manhattan() { return Active().manhattan; }
+const NormsKernels& OfNorms() { return Active().norms; }
 const SearchKernels& Search() { return Active().search; }
 const ReductionKernels& Reductions() { return Active().reductions; }
 const TripletKernels& Triplets() { return Active().triplets; }

@@ -12,6 +12,7 @@
 #include "core/simd/image_kernels.h"
 #include "core/simd/limit_kernels.h"
 #include "core/simd/manhattan_kernels.h"
+#include "core/simd/norms_kernels.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/product_grad_kernels.h"
 #include "core/simd/reduction_kernels.h"
@@ -26,6 +27,7 @@ struct Kernels {
   PairwiseKernels pairwise;
   ProductGradKernels product_grad;
   ManhattanKernels manhattan;
+  NormsKernels norms;
   SearchKernels search;
   ReductionKernels reductions;
   TripletKernels triplets;

@@ -11,6 +11,7 @@ namespace {
 #include "core/simd/limit_kernels.inl"
 #include "core/simd/manhattan_grad_kernels.inl"
 #include "core/simd/manhattan_kernels.inl"
+#include "core/simd/norms_kernels.inl"
 #include "core/simd/pairwise_kernels.inl"
 #include "core/simd/product_grad_kernels.inl"
 #include "core/simd/reduction_kernels.inl"
@@ -24,6 +25,7 @@ constexpr Kernels AllKernels() {
   all.pairwise = MakePairwiseKernels();
   all.product_grad = MakeProductGradKernels();
   all.manhattan = MakeManhattanKernels();
+  all.norms = MakeNormsKernels();
   all.search = MakeSearchKernels();
   all.reductions = MakeReductionKernels();
   all.triplets = MakeTripletKernels();
