@@ -127,9 +127,6 @@ class TripletBatchAllLoss(PairsLoss):
         reduction: str | None = "sum_over_batch_size",
     ) -> None:
         _check(positives, distance_metric)
-        options = {"positives": int(positives), "margin": as_float("margin", margin)}
-        options |= {
-            "distance_metric": distance_metric,
-            "active_only": as_bool("active_only", active_only),
-        }
+        options: dict[str, Any] = {"positives": int(positives), "margin": as_float("margin", margin)}
+        options |= {"distance_metric": distance_metric, "active_only": as_bool("active_only", active_only)}
         super().__init__(name, reduction, **options)
