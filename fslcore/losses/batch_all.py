@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -78,9 +79,8 @@ def _batch_all(
     for k in range(positives):
         at = start + k + tf.cast(start + k >= place, tf.int32)
         valid.append(at < start + size)
-        # Gathered along axis 1: along axis 0 the gradient would be IndexedSlices.
-        other = tf.gather(embeddings[None], tf.gather(order, tf.where(valid[k], at, place)), axis=1)[0]
-        reach.append(metric_of_rows(embeddings, other, metric) + margin)
+        other = tf.gather(order, tf.where(valid[k], at, place))
+        reach.append(_distance_to(embeddings, other, metric) + margin)
     # A negative counts if it is nearer than the reach: the sum of reach - d is count * reach + sum of -d.
     term = PairTerm("negative", "linear", "sum", scale=-1.0)
     total = active = tf.constant(0.0)
@@ -95,6 +95,26 @@ def _batch_all(
     count = active if as_bool("active_only", active_only) else tf.reduce_sum(tf.cast(triplets, tf.float32))
     wrong = tf.reduce_any(tf.math.is_nan(embeddings)) | ~fits
     return tf.math.divide_no_nan(total, count) + tf.where(wrong, float("nan"), 0.0)
+
+
+def _distance_to(embeddings: Tensor, others: Tensor, metric: str) -> Tensor:
+    """From each row to another one, [batch]; the gradient gathers the rows again instead of keeping them."""
+
+    def distance(rows: Tensor) -> Tensor:
+        # Gathered along axis 1: along axis 0 the gradient would be IndexedSlices.
+        return metric_of_rows(rows, tf.gather(rows[None], others, axis=1)[0], metric)
+
+    @tf.custom_gradient
+    def recomputed(rows: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def gradient(upstream: Tensor) -> Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(rows)
+                value = distance(rows)
+            return tape.gradient(value, rows, output_gradients=upstream)
+
+        return distance(rows), gradient
+
+    return recomputed(embeddings)
 
 
 def _check(positives: Any, distance_metric: str) -> None:
@@ -127,9 +147,6 @@ class TripletBatchAllLoss(PairsLoss):
         reduction: str | None = "sum_over_batch_size",
     ) -> None:
         _check(positives, distance_metric)
-        options = {"positives": int(positives), "margin": as_float("margin", margin)}
-        options |= {
-            "distance_metric": distance_metric,
-            "active_only": as_bool("active_only", active_only),
-        }
+        options: dict[str, Any] = {"positives": int(positives), "margin": as_float("margin", margin)}
+        options |= {"distance_metric": distance_metric, "active_only": as_bool("active_only", active_only)}
         super().__init__(name, reduction, **options)

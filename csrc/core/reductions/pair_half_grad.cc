@@ -117,7 +117,7 @@ void HalfGradient(const Executor& executor, const PairProblem& problem, const Te
     std::vector<int32_t> listed(static_cast<size_t>(height));
     for (int64_t index = row_share; index < blocks; index += shares.of_rows) {
       const int64_t begin = index * height, end = std::min(begin + height, rows);
-      const BlockOfRows block(parts, begin, end, classes.of_x());
+      const BlockOfRows block(problem, parts, begin, end, classes.of_x(), classes.of_x());
       const auto kept_of = [&](int64_t row) { return &kept[static_cast<size_t>(col_share * rows + row)]; };
       for (int64_t p = 0; p < panels; ++p)
         std::fill_n(to_rows + (p * rows + begin) * panel, (end - begin) * panel, 0.0f);

@@ -123,7 +123,7 @@ void ReduceWhole(const Executor& executor, const Reducing& all, const ReducedPai
     std::vector<simd::ReducedTerm> reduced(static_cast<size_t>(kPairTerms * (end - begin)), kNothing);
     const auto of = [&](int64_t row) { return &reduced[static_cast<size_t>(kPairTerms * (row - begin))]; };
     ForEachStretch(
-        all.parts, begin, end, all.y.rows, all.classes.of_y(),
+        all.problem, all.parts, begin, end, all.y.rows, all.classes.of_x(), all.classes.of_y(),
         [&](int64_t first, int64_t cols, int64_t padded, const float* metrics, float* col_classes) {
           for (int64_t row = begin; row < end; ++row) {
             const WithoutSelf without(excludes_self, row, first, cols, col_classes);
@@ -175,7 +175,7 @@ void ReduceHalf(const Executor& executor, const Reducing& all, const ReducedPair
     const Scratch<float> transposed(simd::kMostStretch * height);
     for (int64_t index = share; index < blocks; index += shares) {
       const int64_t begin = index * height, end = std::min(begin + height, rows);
-      const BlockOfRows block(all.parts, begin, end, all.classes.of_y());
+      const BlockOfRows block(all.problem, all.parts, begin, end, all.classes.of_x(), all.classes.of_y());
       const auto reduce_rows = [&](int64_t first, int64_t cols, int64_t padded, const float* metrics,
                                    float* col_classes) {
         for (int64_t row = begin; row < end; ++row) {

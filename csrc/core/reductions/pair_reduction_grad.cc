@@ -37,7 +37,7 @@ void GradientOf(const Executor& executor, const PairProblem& problem, const Term
     std::vector<KeptOfRow> kept(static_cast<size_t>(rows));
     std::vector<uint8_t> is_zero(static_cast<size_t>(rows));
     ForEachStretch(
-        parts, begin, end, side.other.rows, side.other_classes,
+        problem, parts, begin, end, side.other.rows, side.own_classes, side.other_classes,
         [&](int64_t first, int64_t cols, int64_t padded, float* metrics, float* col_classes) {
           bool any = false;
           for (int64_t r = 0; r < rows; ++r) {

@@ -55,10 +55,20 @@ class PairClasses {
 };
 
 // The metrics of a block of rows with one stretch of columns after another.
+//
+// Where all terms are of positive pairs, stretches without a column of the rows' classes are left out, as far
+// as the least and the greatest class tell: in a batch that is sorted by class, nearly all.
 class BlockOfRows {
  public:
-  BlockOfRows(const PairwiseParts& parts, int64_t begin, int64_t end, const float* col_classes)
+  BlockOfRows(const PairProblem& problem, const PairwiseParts& parts, int64_t begin, int64_t end,
+              const float* row_classes, const float* col_classes)
       : parts_(parts),
+        of_rows_(row_classes + begin, end - begin),
+        skips_(std::all_of(problem.terms.begin(), problem.terms.end(),
+                           [](const PairTerm& term) {
+                             return term.reduction == PairReduction::kNone ||
+                                    term.pairs == PairGroup::kPositive;
+                           })),
         rows_(parts.PackRows(begin, end)),
         all_classes_(col_classes),
         metrics_((end - begin) * simd::kMostStretch),
@@ -69,13 +79,28 @@ class BlockOfRows {
   // `metrics` may be overwritten.
   template <class Stretch>
   void Meet(int64_t first, int64_t last, const Stretch& stretch) const {
+    if (skips_ && !of_rows_.Meets(Range(all_classes_ + first, last - first))) return;
     parts_.Compute(rows_, first, last, metrics_.get(), simd::kMostStretch);
     std::copy_n(all_classes_ + first, simd::kMostStretch, classes_.get());
     stretch(first, last - first, RoundUp(last - first, simd::Rows().panel), metrics_.get(), classes_.get());
   }
 
  private:
+  struct Range {  // of classes; NaN counts for nothing
+    float least = std::numeric_limits<float>::infinity(), greatest = -least;
+
+    Range(const float* classes, int64_t count) {
+      for (int64_t i = 0; i < count; ++i) {
+        if (classes[i] < least) least = classes[i];
+        if (classes[i] > greatest) greatest = classes[i];
+      }
+    }
+    bool Meets(const Range& other) const { return least <= other.greatest && other.least <= greatest; }
+  };
+
   const PairwiseParts& parts_;
+  Range of_rows_;
+  bool skips_;
   PairwiseParts::Rows rows_;
   const float* all_classes_;
   Scratch<float> metrics_, classes_;
@@ -83,9 +108,10 @@ class BlockOfRows {
 
 // All columns.
 template <class Stretch>
-void ForEachStretch(const PairwiseParts& parts, int64_t begin, int64_t end, int64_t cols,
-                    const float* col_classes, const Stretch& stretch) {
-  const BlockOfRows block(parts, begin, end, col_classes);
+void ForEachStretch(const PairProblem& problem, const PairwiseParts& parts, int64_t begin, int64_t end,
+                    int64_t cols, const float* row_classes, const float* col_classes,
+                    const Stretch& stretch) {
+  const BlockOfRows block(problem, parts, begin, end, row_classes, col_classes);
   for (int64_t first = 0; first < cols; first += simd::kMostStretch)
     block.Meet(first, std::min(first + simd::kMostStretch, cols), stretch);
 }
