@@ -14,7 +14,7 @@ from fslcore.cli import doctor
 def test_doctor_finds_this_machine_well():
     findings = {finding.subject: finding for finding in doctor.diagnose()}
     assert {finding.state for finding in findings.values()} <= {"ok", "missing"}
-    assert findings["SIMD level"].detail.split()[0] in ("avx512bf16", "avx512", "avx2", "portable")
+    assert findings["SIMD level"].detail.split()[0] in ("avx512bf16", "avx512", "avx2", "neon", "portable")
     assert {"python", "tensorflow", "threads", "library core", "XLA", "CUDA kernels"} <= set(findings)
 
 

@@ -284,7 +284,7 @@ def test_an_unknown_instruction_set_is_told(value):
     script = "import fslcore.kernels as k; print(k.simd_level() == k.settings._core.best_simd_level())"
     code, out, err = run(script, FSLCORE_SIMD=value)
     assert (code, out) == (0, "True")
-    assert err.startswith("fslcore: FSLCORE_SIMD must be portable, avx2, avx512 or avx512bf16, received")
+    assert err.startswith("fslcore: FSLCORE_SIMD must be portable, avx2, avx512, avx512bf16 or neon, rec")
     assert f"'{value}'" in err
 
 

@@ -7,6 +7,7 @@ FSLCORE_SIMD and FSLCORE_NUM_THREADS are read once per process, so these tests s
 import functools
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 import threading
@@ -19,7 +20,9 @@ from inputs import normal
 from fslcore import kernels
 
 HERE = pathlib.Path(__file__).parent
-LEVELS = ("portable", "avx2", "avx512", "avx512bf16")  # each includes those before it
+ARM = platform.machine() in ("aarch64", "arm64")
+# Each includes those before it.
+LEVELS = ("portable", "neon") if ARM else ("portable", "avx2", "avx512", "avx512bf16")
 MARK = "each_level"
 SUITES = [path for path in sorted(HERE.glob("test_*.py")) if f"mark.{MARK}" in path.read_text()]
 CPUINFO = pathlib.Path("/proc/cpuinfo")
@@ -74,6 +77,7 @@ def test_a_level_that_this_cpu_lacks_is_lowered_to_its_best(best_level):
     assert ask("k.simd_level()", FSLCORE_SIMD=LEVELS[-1]) == best_level
 
 
+@pytest.mark.skipif(ARM, reason="every such CPU has NEON")
 @pytest.mark.skipif(not CPUINFO.exists(), reason="no /proc/cpuinfo to compare with")
 def test_the_best_level_is_what_the_cpu_has(best_level):
     lines = CPUINFO.read_text().splitlines()

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -50,6 +51,29 @@ TEST(Pairwise, AllSizes) {
   for (Metric metric : AllMetrics())
     for (int64_t rows : EdgeSizes())
       for (int64_t dim : {0, 1, 5, 16, 37, 64, 65, 127, 128, 129, 257}) CheckPairwiseOf(metric, rows, dim);
+}
+
+// Threads share the rows of y where those of x are few. Pairs do not depend on what else is computed.
+TEST(Pairwise, FewRowsMeetMany) {
+  const int64_t dim = 300, cols = 3001, most = 49;  // 49 rows go the way of many
+  const auto x = Integers(most * dim, 1), y = Integers(cols * dim, 2), w = Integers(dim, 3);
+  for (Metric metric : AllMetrics()) {
+    PairwiseKernel kernel = {metric};
+    if (metric == Metric::kWeightedManhattan) kernel = {metric, Activation::kNone, {w.data(), dim}, 2.0f};
+    Guarded all(most * cols);
+    Pairwise(Threads(2), kernel, {x.data(), most, dim}, {y.data(), cols, dim}, all.get());
+    for (int64_t rows : {1, 7}) {
+      Guarded few(rows * cols);
+      Pairwise(Threads(3), kernel, {x.data(), rows, dim}, {y.data(), cols, dim}, few.get());
+      EXPECT_TRUE(few.intact());
+      EXPECT_TRUE(std::equal(few.get(), few.get() + rows * cols, all.get()))
+          << kMetricNames[static_cast<size_t>(metric)] << ", rows " << rows;
+    }
+    if (metric == Metric::kCosine || metric == Metric::kEuclidean) continue;  // not exact on integers
+    for (int64_t i : {int64_t{0}, cols / 2, cols - 1})
+      EXPECT_EQ(all.get()[i],
+                SumsOfPair(metric, x.data(), y.data() + i * dim, dim, w.data()).sum + kernel.bias);
+  }
 }
 
 // Blocks of rows on either side of the diagonal and their mirror images give what the same rows give as a

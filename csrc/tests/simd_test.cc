@@ -16,29 +16,12 @@
 #include <string_view>
 #include <vector>
 
-#include "core/simd/cpu_level.h"
-#include "core/simd/kernels.h"
 #include "tests/distance_rows.h"
 #include "tests/inputs.h"
+#include "tests/levels.h"
 
 namespace fslcore {
 namespace {
-
-struct Level {
-  CpuLevel level;
-  const simd::Kernels* kernels;
-};
-
-std::vector<Level> Levels() {
-  std::vector<Level> levels = {{CpuLevel::kPortable, &simd::portable::kKernels}};
-#if defined(__x86_64__)
-  for (const Level& level : {Level{CpuLevel::kAvx2, &simd::avx2::kKernels},
-                             {CpuLevel::kAvx512, &simd::avx512::kKernels},
-                             {CpuLevel::kAvx512Bf16, &simd::avx512bf16::kKernels}})
-    if (BestCpuLevel() >= level.level) levels.push_back(level);
-#endif
-  return levels;
-}
 
 class SimdTest : public testing::TestWithParam<Level> {
  protected:

@@ -14,7 +14,7 @@ _MOST_THREADS = 1 << 16  # beyond what any system starts for a process
 
 
 def simd_level() -> str:
-    """The instruction set in use: "avx512bf16", "avx512", "avx2" or "portable".
+    """The instruction set in use: "avx512bf16", "avx512" or "avx2" (x86), "neon" (ARM) or "portable".
 
     The environment variable FSLCORE_SIMD selects a lower one than the CPU has; it is read once per process.
     """

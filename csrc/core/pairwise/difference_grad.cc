@@ -8,7 +8,6 @@
 #include <numeric>
 #include <vector>
 
-#include "core/simd/manhattan_forms.h"
 #include "core/simd/manhattan_kernels.h"
 #include "core/simd/row_kernels.h"
 
@@ -62,21 +61,12 @@ struct Side {
 };
 
 // Adds the copies up, and applies the factors that the blocks leave out.
-void Finish(const Executor& executor, const PairwiseKernel& kernel, const Side& side, int64_t panels,
-            float* out) {
-  const int64_t panel = simd::Rows().panel, dim = side.rows.cols;
-  const float scale = 1.0f / simd::Manhattan().sign_unit;
+void Finish(const Executor& executor, const PairwiseKernel& kernel, const Side& side, float* out) {
+  const int64_t dim = side.rows.cols;
+  const float* weights = kernel.metric == Metric::kWeightedManhattan ? kernel.weights.data : nullptr;
   ParallelFor(executor, side.rows.rows, RowsWorthAThread(side.copies * dim), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      float* to = out + row * dim;
-      std::fill(to, to + dim, 0.0f);
-      for (int64_t copy = 0; copy < side.copies; ++copy)
-        for (int64_t p = 0; p < panels; ++p)
-          simd::Rows().axpy(scale, side.gradient.get() + side.At(copy * panels + p, row), to + p * panel,
-                            std::min(panel, dim - p * panel));
-      if (kernel.metric == Metric::kWeightedManhattan)
-        for (int64_t d = 0; d < dim; ++d) to[d] *= kernel.weights.data[d];
-    }
+    simd::Manhattan().finish_signs({end - begin, dim, side.copies, side.gradient.get() + side.At(0, begin),
+                                    side.At(1, 0), weights, out + begin * dim});
   });
 }
 
@@ -85,7 +75,6 @@ void SignGradient(const Executor& executor, const PairwiseKernel& kernel, Matrix
                   const PairwiseGradients& gradients) {
   const int64_t panel = simd::Rows().panel;
   const simd::ManhattanKernels& kernels = simd::Manhattan();
-  const auto fast_sign_grad = kernels.fast_sign_grad[simd::FastestManhattanForms().spread_signs ? 1 : 0];
   const Shares shares(x.rows, x.cols);
   const Side sx(executor, x, shares.panels, y.rows > 0 ? 1 : 0),
       sy(executor, y, shares.panels, shares.chunks);
@@ -110,19 +99,27 @@ void SignGradient(const Executor& executor, const PairwiseKernel& kernel, Matrix
           finite &= sum - sum == 0.0f;
           if (group == 0) sums[static_cast<size_t>(row + r)] += sum;
         }
+        const auto dy_of = [&](int64_t p, int64_t c) {
+          return sy.gradient.get() + sy.At(chunk * shares.panels + p, c);
+        };
         for (int64_t p = first_panel; p < last_panel; ++p) {
           const bool fast = finite && sx.fit[static_cast<size_t>(p)] && sy.fit[static_cast<size_t>(p)];
-          (fast ? fast_sign_grad : kernels.sign_grad)(
+          const bool last = p + 1 == last_panel, ends = last && col + cols == y.rows;
+          const int64_t next_panel = last ? first_panel : p + 1, next_col = ends   ? 0
+                                                                            : last ? col + cols
+                                                                                   : col;
+          (fast ? kernels.fast_sign_grad : kernels.sign_grad)(
               {rows, cols, block.get(), kBlockStride, sx.panels.get() + sx.At(p, row),
                sy.panels.get() + sy.At(p, col), col == 0, row == begin, sx.gradient.get() + sx.At(p, row),
-               sy.gradient.get() + sy.At(chunk * shares.panels + p, col),
-               gradients.dweights ? abs_differences.data() + chunk * padded + p * panel : nullptr});
+               dy_of(p, col),
+               gradients.dweights ? abs_differences.data() + chunk * padded + p * panel : nullptr,
+               sy.panels.get() + sy.At(next_panel, next_col), dy_of(next_panel, next_col)});
         }
       }
   });
 
-  Finish(executor, kernel, sx, shares.panels, gradients.dx);
-  Finish(executor, kernel, sy, shares.panels, gradients.dy);
+  Finish(executor, kernel, sx, gradients.dx);
+  Finish(executor, kernel, sy, gradients.dy);
   if (gradients.dweights) {
     FlushDenormals flush;
     std::fill(gradients.dweights, gradients.dweights + x.cols, 0.0f);

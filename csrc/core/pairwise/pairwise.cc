@@ -6,7 +6,7 @@
 #include <limits>
 #include <utility>
 
-#include "core/simd/manhattan_forms.h"
+#include "core/simd/manhattan_kernels.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/row_kernels.h"
 
@@ -22,6 +22,9 @@ constexpr int64_t kTallestBlock = 192, kSymmetricBlock = 128;
 // Columns of a symmetric block that are computed before they are mirrored, 256 KB: they are still in the
 // cache.
 constexpr int64_t kMirroredColumns = 512;
+// Few rows of x meet the rows of y by blocks of this many floats, half a megabyte: the thread that needs
+// their panels packs them into its cache.
+constexpr int64_t kWideBlock = 1 << 17;
 // Outputs of this size and above bypass the caches, which saves reading memory that is about to be
 // overwritten.
 constexpr int64_t kStreamedOutput = 16 << 20;
@@ -127,6 +130,7 @@ PairwiseParts::PairwiseParts(const Executor& executor, const PairwiseKernel& ker
       x_(x),
       y_(y),
       y_is_x_(Same(x, y)),
+      max_by_fma_(kernel.metric == Metric::kManhattan && simd::MaxByFma()),
       unit_x_(kernel.metric == Metric::kCosine ? x.rows * x.cols : 0),
       unit_y_(kernel.metric == Metric::kCosine && !y_is_x_ ? y.rows * y.cols : 0),
       x_scales_(UsesScales(kernel.metric) && !y_is_x_ ? 2 * x.rows : 0),
@@ -153,7 +157,7 @@ PairwiseParts::PairwiseParts(const Executor& executor, const PairwiseKernel& ker
 PairwiseParts::Rows PairwiseParts::PackRows(int64_t begin, int64_t end) const {
   Rows rows = {begin, end, Scratch<float>((end - begin) * x_.cols),
                Scratch<float>((end - begin) * simd::Rows().panel)};
-  simd::Pairwise().pack_tiles(x_.row(begin), end - begin, x_.cols, rows.tiles.get());
+  simd::Pairwise().pack_tiles(x_.row(begin), end - begin, x_.cols, max_by_fma_, rows.tiles.get());
   return rows;
 }
 
@@ -177,7 +181,7 @@ simd::PairwiseBlock PairwiseParts::Block(const Rows& rows, int64_t first, int64_
   }
   block.weights = kernel_.weights.data;
   block.bias = kernel_.bias;
-  block.max_by_fma = kernel_.metric == Metric::kManhattan && simd::FastestManhattanForms().max_by_fma;
+  block.max_by_fma = max_by_fma_;
   block.sums = rows.sums.get();
   return block;
 }
@@ -191,8 +195,27 @@ void PairwiseParts::Compute(const Rows& rows, int64_t first, int64_t last, float
   simd::Pairwise().block(block);
 }
 
+namespace {
+
+// Threads take different rows of y. What is prepared of x is prepared for each block, which has many more
+// rows.
+void PairwiseOfFew(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
+                   Matrix<const float> y, int64_t block, float* out) {
+  ParallelFor(executor, y.rows, block, [&](int64_t begin, int64_t end) {
+    const PairwiseParts parts({}, kernel, x, {y.row(begin), end - begin, y.cols});
+    parts.Compute(parts.PackRows(0, x.rows), 0, end - begin, out + begin, y.rows);
+  });
+}
+
+}  // namespace
+
 void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<const float> x,
               Matrix<const float> y, float* out) {
+  // Blocks of rows of y give more threads work than blocks of rows of x would, or as many.
+  const int64_t wide = RoundUp(std::max(4 * x.rows, kWideBlock / (x.cols + 1)), simd::Rows().panel);
+  if (!Same(x, y) && x.rows <= kTallestBlock &&
+      DivideUp(y.rows, wide) >= std::min<int64_t>(8, DivideUp(x.rows, simd::Rows().tile_rows)))
+    return PairwiseOfFew(executor, kernel, x, y, wide, out);
   const PairwiseParts parts(executor, kernel, x, y);
   const int64_t cols = y.rows, work_of_row = cols * x.cols;
   if (Same(x, y)) {

@@ -76,7 +76,7 @@ class PairwiseParts {
  private:
   PairwiseKernel kernel_;
   Matrix<const float> x_, y_;
-  bool y_is_x_;
+  bool y_is_x_, max_by_fma_;
   Scratch<float> unit_x_, unit_y_;  // normalised copies (cosine)
   Scratch<float> x_scales_,
       y_scales_;  // the scales of PairwiseBlock, then the sums; x has its own unless y is x

@@ -11,7 +11,7 @@
 #include "core/search/keys.h"
 #include "core/search/limits.h"
 #include "core/search/nearest_lists.h"
-#include "core/simd/manhattan_forms.h"
+#include "core/simd/manhattan_kernels.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/row_kernels.h"
 #include "core/simd/search_kernels.h"
@@ -152,10 +152,10 @@ class Searcher {
     if (PairOf(metric_) == Pair::kProduct)
       simd::Search().squares(rows.data, rows.rows, rows.cols, squares_.get());
     JudgeRows(rows);
-    simd::Pairwise().pack_tiles(rows.data, rows.rows, rows.cols, tiles_.get());
     simd::SearchBlock block = {};
     block.pair = PairOf(metric_);
-    block.max_by_fma = block.pair == Pair::kAbsolute && simd::FastestManhattanForms().max_by_fma;
+    block.max_by_fma = block.pair == Pair::kAbsolute && simd::MaxByFma();
+    simd::Pairwise().pack_tiles(rows.data, rows.rows, rows.cols, block.max_by_fma, tiles_.get());
     block.rows = rows.rows;
     block.dim = rows.cols;
     block.tiles = tiles_.get();

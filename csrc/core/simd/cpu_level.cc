@@ -1,23 +1,48 @@
 // SPDX-License-Identifier: MIT
 #include "core/simd/cpu_level.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
 namespace fslcore {
+namespace {
+
+constexpr CpuLevel kLevels[] = {CpuLevel::kPortable, CpuLevel::kAvx2, CpuLevel::kAvx512,
+                                CpuLevel::kAvx512Bf16, CpuLevel::kNeon};
+
+}  // namespace
+
+bool HasCpuLevel([[maybe_unused]] CpuLevel level) {
+#if defined(__x86_64__) && !defined(FSLCORE_PORTABLE)
+  switch (level) {
+    case CpuLevel::kPortable:
+      return true;
+    case CpuLevel::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case CpuLevel::kAvx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    case CpuLevel::kAvx512Bf16:
+      // Zen 4 multiplies twice as many bfloat16 as floats (110 against 55 a ns), Sapphire Rapids half as many
+      // (42 against 87).
+      return HasCpuLevel(CpuLevel::kAvx512) && __builtin_cpu_supports("avx512bf16") &&
+             __builtin_cpu_is("amd");
+    case CpuLevel::kNeon:
+      return false;
+  }
+  return false;
+#elif defined(__aarch64__) && !defined(FSLCORE_PORTABLE)
+  return level == CpuLevel::kPortable || level == CpuLevel::kNeon;
+#else
+  return level == CpuLevel::kPortable;
+#endif
+}
 
 CpuLevel BestCpuLevel() {
-#if defined(__x86_64__) && !defined(FSLCORE_PORTABLE)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-    // Zen 4 multiplies twice as many bfloat16 as floats (110 against 55 a ns), Sapphire Rapids half as many
-    // (42 against 87).
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd") ? CpuLevel::kAvx512Bf16
-                                                                           : CpuLevel::kAvx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return CpuLevel::kAvx2;
-#endif
-  return CpuLevel::kPortable;
+  CpuLevel best = CpuLevel::kPortable;
+  for (CpuLevel level : kLevels)
+    if (HasCpuLevel(level)) best = level;
+  return best;
 }
 
 CpuLevel ActiveCpuLevel() {
@@ -26,18 +51,17 @@ CpuLevel ActiveCpuLevel() {
     const CpuLevel best = BestCpuLevel();
     if (!asked || !*asked) return best;
     const std::string_view best_name = CpuLevelName(best);
-    for (CpuLevel candidate :
-         {CpuLevel::kPortable, CpuLevel::kAvx2, CpuLevel::kAvx512, CpuLevel::kAvx512Bf16})
+    for (CpuLevel candidate : kLevels)
       if (CpuLevelName(candidate) == asked) {
-        if (candidate > best)
-          std::fprintf(stderr,
-                       "fslcore: FSLCORE_SIMD=%s is beyond the best level for this CPU, which is used: %s\n",
-                       asked, best_name.data());
-        return std::min(candidate, best);
+        if (HasCpuLevel(candidate)) return candidate;
+        std::fprintf(stderr,
+                     "fslcore: FSLCORE_SIMD=%s is beyond the best level for this CPU, which is used: %s\n",
+                     asked, best_name.data());
+        return best;
       }
     std::fprintf(
         stderr,
-        "fslcore: FSLCORE_SIMD must be portable, avx2, avx512 or avx512bf16, received '%s'; the best "
+        "fslcore: FSLCORE_SIMD must be portable, avx2, avx512, avx512bf16 or neon, received '%s'; the best "
         "level for this CPU is used: %s\n",
         asked, best_name.data());
     return best;
@@ -47,6 +71,8 @@ CpuLevel ActiveCpuLevel() {
 
 std::string_view CpuLevelName(CpuLevel level) {
   switch (level) {
+    case CpuLevel::kNeon:
+      return "neon";
     case CpuLevel::kAvx512Bf16:
       return "avx512bf16";
     case CpuLevel::kAvx512:

@@ -7,15 +7,20 @@ namespace fslcore::simd {
 namespace {
 
 const Kernels& Active() {
-#if defined(__x86_64__) && !defined(FSLCORE_PORTABLE)
+#if !defined(FSLCORE_PORTABLE)
   switch (ActiveCpuLevel()) {
+#if defined(__x86_64__)
     case CpuLevel::kAvx512Bf16:
       return avx512bf16::kKernels;
     case CpuLevel::kAvx512:
       return avx512::kKernels;
     case CpuLevel::kAvx2:
       return avx2::kKernels;
-    case CpuLevel::kPortable:
+#elif defined(__aarch64__)
+    case CpuLevel::kNeon:
+      return neon::kKernels;
+#endif
+    default:
       break;
   }
 #endif

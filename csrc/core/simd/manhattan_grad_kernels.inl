@@ -5,14 +5,11 @@
 #include "core/simd/manhattan_kernels.inl"
 #include "core/simd/row_kernels.inl"
 
-void AbsoluteTileByAdd(const AbsoluteTile& t) {
-  AccumulateDifferences<kTileRows, Pair::kAbsolute>({t.depth, t.tile, 1, kTileRows, t.panel, nullptr, false},
-                                                    false, t.sums);
-}
-
-void AbsoluteTileByFma(const AbsoluteTile& t) {
-  AccumulateDifferences<kTileRows, Pair::kAbsolute>({t.depth, t.tile, 1, kTileRows, t.panel, nullptr, true},
-                                                    false, t.sums);
+template <int kHeight, bool kMaxByFma>
+int64_t AbsoluteTileOf(const AbsoluteTile& t) {
+  AccumulateDifferences<kHeight, Pair::kAbsolute>({t.depth, t.tile, 1, kHeight, t.panel, nullptr, kMaxByFma},
+                                                  false, t.sums);
+  return kHeight;
 }
 
 // Sign(d) is right for what differences of these are: no NaN; never -0, which a difference becomes only if
@@ -40,99 +37,116 @@ bool PackSigns(const float* y, int64_t rows, int64_t dim, int64_t first, float* 
   return ordinary;
 }
 
-// One vector of columns. The rows of x and their gradients stay in registers while all of y passes.
-template <int kHeight, bool kTotals>
-inline void SignTile(const SignGradBlock& g, int64_t row, int v) {
-  Vec x[kHeight], dx[kHeight], totals = Set(0.0f);
-  for (int r = 0; r < kHeight; ++r) {
-    const int64_t at = (row + r) * kPanel + v * kLanes;
-    x[r] = Load(g.x_panel + at);
-    dx[r] = g.first_of_dx ? Set(0.0f) : Load(g.dx + at);
-  }
-  const bool first_of_dy = g.first_of_dy && row == 0;
-  for (int64_t c = 0; c < g.cols; ++c) {
-    const int64_t at = c * kPanel + v * kLanes;
-    const Vec y = Load(g.y_panel + at);
-    Vec dy = first_of_dy ? Set(0.0f) : Load(g.dy + at);
-    for (int r = 0; r < kHeight; ++r) {
-      const Vec difference = Sub(x[r], y);
-      const Vec signed_a = Signed(Set(g.a[(row + r) * g.a_stride + c]), difference);
-      const Vec term = Mul(Set(kSignUnit), signed_a);
-      dx[r] = Add(dx[r], term);
-      dy = Sub(dy, term);
-      if constexpr (kTotals) totals = Fma(signed_a, difference, totals);
-    }
-    Store(g.dy + at, dy);
-  }
-  for (int r = 0; r < kHeight; ++r) Store(g.dx + (row + r) * kPanel + v * kLanes, dx[r]);
-  if constexpr (kTotals) {
-    float* out = g.abs_differences + v * kLanes;
-    Store(out, Add(Load(out), totals));
-  }
-}
+// Rows of x, their gradients, subtracted from zero, and what they give to the gradient of the weights; in one
+// vector of columns, in registers while all of y passes.
+template <int kHeight>
+struct SignRows {
+  Vec x[kHeight], less_dx[kHeight], totals[kHeight];
+};
 
-template <bool kTotals>
-void SignTiles(const SignGradBlock& g) {
-  ForEachTile(g.rows, [&](auto height, int64_t row) {
-    for (int v = 0; v < kVecs; ++v) SignTile<height.value, kTotals>(g, row, v);
-  });
-}
-
-void SignGrad(const SignGradBlock& g) { g.abs_differences ? SignTiles<true>(g) : SignTiles<false>(g); }
-
-// Four instructions a pair and vector: the difference, its sign, and a multiply-add for either gradient.
-// Where multiply-adds (and the sign) have units of their own, these would do three of the four; with
-// additions in place of the multiply-adds of two rows in three, or of all rows if the totals are wanted too,
-// both kinds of units have nearly the same number. Products with a sign are exact, so that all forms have the
-// same bits.
-template <int kHeight, bool kTotals, bool kSpread>
-inline void FastSignTile(const SignGradBlock& g, int64_t row, int v) {
-  Vec x[kHeight], less_dx[kHeight], totals = Set(0.0f);
-  for (int r = 0; r < kHeight; ++r) {
-    const int64_t at = (row + r) * kPanel + v * kLanes;
-    x[r] = Load(g.x_panel + at);
-    less_dx[r] = g.first_of_dx ? Set(0.0f) : Sub(Set(0.0f), Load(g.dx + at));
+// Rows of x meet `kCols` rows of y, from row `c` on. The fast form takes four instructions a pair and vector:
+// the difference, its sign, and a multiply-add for either gradient; one for |x - y| and one for its product
+// with the coefficient in addition. Products with a sign are exact, so that both forms have the same bits.
+// Two rows of y at a time: the additions to the gradient of one wait for each other, those to two overlap.
+template <int kHeight, int kCols, bool kTotals, bool kFast>
+inline void MeetColumns(const SignGradBlock& g, const float* a, int64_t c, int v, bool first_of_dy,
+                        SignRows<kHeight>& rows) {
+  Vec y[kCols], dy[kCols];
+  for (int i = 0; i < kCols; ++i) {
+    const int64_t at = (c + i) * kPanel + v * kLanes;
+    y[i] = Load(g.y_panel + at);
+    dy[i] = first_of_dy ? Set(0.0f) : Load(g.dy + at);
   }
-  const bool first_of_dy = g.first_of_dy && row == 0;
-  for (int64_t c = 0; c < g.cols; ++c) {
-    const int64_t at = c * kPanel + v * kLanes;
-    const Vec y = Load(g.y_panel + at);
-    Vec dy = first_of_dy ? Set(0.0f) : Load(g.dy + at);
-    for (int r = 0; r < kHeight; ++r) {
-      const Vec a = Set(g.a[(row + r) * g.a_stride + c]);
-      const Vec difference = Sub(y, x[r]), sign = Sign(difference);
-      if (kSpread && (kTotals || r % 3 != 0)) {
-        const Vec term = Mul(a, sign);
-        less_dx[r] = Add(less_dx[r], term);
-        dy = Add(dy, term);
+  for (int r = 0; r < kHeight; ++r)
+    for (int i = 0; i < kCols; ++i) {
+      const Vec coefficient = Set(a[r * g.a_stride + c + i]), difference = Sub(y[i], rows.x[r]);
+      if constexpr (kFast) {
+        const Vec sign = Sign(difference);
+        rows.less_dx[r] = Fma(coefficient, sign, rows.less_dx[r]);
+        dy[i] = Fma(coefficient, sign, dy[i]);
+        if constexpr (kTotals) rows.totals[r] = Fma(coefficient, Abs(difference), rows.totals[r]);
       } else {
-        less_dx[r] = Fma(a, sign, less_dx[r]);
-        dy = Fma(a, sign, dy);
+        const Vec signed_a = Signed(coefficient, difference), term = Mul(Set(kSignUnit), signed_a);
+        rows.less_dx[r] = Add(rows.less_dx[r], term);
+        dy[i] = Add(dy[i], term);
+        if constexpr (kTotals) rows.totals[r] = Fma(signed_a, difference, rows.totals[r]);
       }
-      if constexpr (kTotals) totals = Fma(a, Abs(difference), totals);
     }
-    Store(g.dy + at, dy);
+  for (int i = 0; i < kCols; ++i) Store(g.dy + (c + i) * kPanel + v * kLanes, dy[i]);
+}
+
+template <int kHeight, bool kTotals, bool kFast>
+void SignTile(const SignGradBlock& block, int64_t row, int v) {
+  const SignGradBlock g = block;  // stores of vectors might change the original, for all the compiler knows
+  float* dx = g.dx + row * kPanel + v * kLanes;
+  SignRows<kHeight> rows;
+  for (int r = 0; r < kHeight; ++r) {
+    rows.x[r] = Load(g.x_panel + (row + r) * kPanel + v * kLanes);
+    rows.less_dx[r] = g.first_of_dx ? Set(0.0f) : Sub(Set(0.0f), Load(dx + r * kPanel));
+    rows.totals[r] = Set(0.0f);
   }
-  for (int r = 0; r < kHeight; ++r) Store(g.dx + (row + r) * kPanel + v * kLanes, Sub(Set(0.0f), less_dx[r]));
+  const float* a = g.a + row * g.a_stride;
+  const bool first_of_dy = g.first_of_dy && row == 0;
+  int64_t c = 0;
+  for (; c + 2 <= g.cols; c += 2) MeetColumns<kHeight, 2, kTotals, kFast>(g, a, c, v, first_of_dy, rows);
+  if (c < g.cols) MeetColumns<kHeight, 1, kTotals, kFast>(g, a, c, v, first_of_dy, rows);
+  for (int r = 0; r < kHeight; ++r) Store(dx + r * kPanel, Sub(Set(0.0f), rows.less_dx[r]));
   if constexpr (kTotals) {
-    float* out = g.abs_differences + v * kLanes;
-    Store(out, Add(Load(out), totals));
+    Vec totals = Load(g.abs_differences + v * kLanes);
+    for (int r = 0; r < kHeight; ++r) totals = Add(totals, rows.totals[r]);
+    Store(g.abs_differences + v * kLanes, totals);
   }
 }
 
-template <bool kTotals, bool kSpread>
-void FastSignTiles(const SignGradBlock& g) {
-  ForEachTile(g.rows, [&](auto height, int64_t row) {
-    for (int v = 0; v < kVecs; ++v) FastSignTile<height.value, kTotals, kSpread>(g, row, v);
-  });
+// The coefficients of the next tile, and a share of the rows of y that the next block needs.
+template <int kHeight>
+inline void PrefetchSigns(const SignGradBlock& g, int64_t row) {
+  for (int64_t r = row + kHeight; r < g.rows && r < row + 2 * kHeight; ++r)
+    Prefetch({g.a + r * g.a_stride, g.cols});
+  if (g.next_y_panel == nullptr) return;
+  const int64_t begin = g.cols * row / g.rows, rows = g.cols * (row + kHeight) / g.rows - begin;
+  Prefetch({g.next_y_panel + begin * kPanel, rows * kPanel});
+  Prefetch({g.next_dy + begin * kPanel, rows * kPanel});
+}
+
+template <int kHeight, bool kTotals, bool kFast>
+inline int64_t SignTilesOf(const SignGradBlock& g, int64_t row) {
+  for (; row + kHeight <= g.rows; row += kHeight) {
+    PrefetchSigns<kHeight>(g, row);
+    for (int v = 0; v < kVecs; ++v) SignTile<kHeight, kTotals, kFast>(g, row, v);
+  }
+  return row;
+}
+
+template <bool kTotals, bool kFast>
+void SignTiles(const SignGradBlock& g) {
+  SignTilesOf<1, kTotals, kFast>(g, SignTilesOf<4, kTotals, kFast>(g, 0));
+}
+
+void SignGrad(const SignGradBlock& g) {
+  g.abs_differences ? SignTiles<true, false>(g) : SignTiles<false, false>(g);
 }
 
 void FastSignGrad(const SignGradBlock& g) {
-  g.abs_differences ? FastSignTiles<true, false>(g) : FastSignTiles<false, false>(g);
+  g.abs_differences ? SignTiles<true, true>(g) : SignTiles<false, true>(g);
 }
 
-void SpreadSignGrad(const SignGradBlock& g) {
-  g.abs_differences ? FastSignTiles<true, true>(g) : FastSignTiles<false, true>(g);
+void FinishSigns(const SignGradRows& g) {
+  const Vec scale = Set(1.0f / kSignUnit);
+  const int64_t panels = (g.dim + kPanel - 1) / kPanel;
+  for (int64_t r = 0; r < g.rows; ++r)
+    for (int64_t p = 0; p < panels; ++p)
+      for (int v = 0; v < kVecs; ++v) {
+        const int64_t column = p * kPanel + v * kLanes, left = g.dim - column;
+        if (left <= 0) break;
+        Vec sum = Set(0.0f);
+        for (int64_t copy = 0; copy < g.copies; ++copy)
+          sum = Add(sum, Load(g.gradient + (copy * panels + p) * g.panel_stride + r * kPanel + v * kLanes));
+        sum = Mul(sum, scale);
+        if (g.weights != nullptr)
+          sum = Mul(sum, left >= kLanes ? Load(g.weights + column) : LoadPartial(g.weights + column, left));
+        StoreColumns(g.out + r * g.dim + column, sum, left);
+      }
 }
 
 float Slopes(Activation activation, const float* grad, const float* out, int64_t n, float* slopes) {
@@ -184,13 +198,13 @@ void LargestGrad(const LargestGradBlock& g) {
 
 constexpr ManhattanKernels MakeManhattanKernels() {
   ManhattanKernels k = {};
-  k.absolute_tile[0] = AbsoluteTileByAdd;
-  k.absolute_tile[1] = AbsoluteTileByFma;
+  k.absolute_tile[0] = AbsoluteTileOf<kTileRows, false>;
+  k.absolute_tile[1] = AbsoluteTileOf < kVecs == 2 ? kTileRows - 1 : kTileRows, true > ;
   k.sign_unit = kSignUnit;
   k.pack_signs = PackSigns;
   k.sign_grad = SignGrad;
-  k.fast_sign_grad[0] = FastSignGrad;
-  k.fast_sign_grad[1] = SpreadSignGrad;
+  k.fast_sign_grad = FastSignGrad;
+  k.finish_signs = FinishSigns;
   k.slopes = Slopes;
   k.largest_grad = LargestGrad;
   return k;

@@ -12,27 +12,29 @@ inline Vec SumOfNothing() {
   return kPair == Pair::kLargestAbsolute ? SetBits(kLargestBits) : Set(0.0f);
 }
 
-// sums[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of what is there unless `first`. Of
-// |x - y| it sums max(x, y), and 2 max(x, y) - x - y is made of that later: two operations instead of three.
-// sum + 1 * max has the bits of sum + max. It is for CPUs whose units for max are those for additions, and
-// whose multiply-adds run elsewhere (AMD since Zen 3): each of the two kinds of units then has one operation.
+// sums[r, c] = the sum over k of the pair (a(r, k), panel[k, c]), on top of what is there unless `first`; a
+// is packed by pack_tiles. Of |x - y| it sums max(x, y), and 2 max(x, y) - x - y is made of that later: two
+// operations instead of three. sum + 1 * max has the bits of sum + max. It is for CPUs whose units for max
+// are those for additions, and whose multiply-adds run elsewhere (AMD since Zen 3): each of the two kinds of
+// units then has one operation.
 template <int kHeight, Pair kPair, bool kMaxByFma>
 __attribute__((noinline)) void AccumulateDifferences(const Operands& o, bool first, float* sums) {
   Vec tile[kHeight][kVecs];
   for (int r = 0; r < kHeight; ++r)
     for (int v = 0; v < kVecs; ++v)
       tile[r][v] = first ? SumOfNothing<kPair>() : Load(sums + r * kPanel + v * kLanes);
-  const float* panel = o.panel;
-  const Vec one = Set(1.0f);
-  for (int64_t k = 0; k < o.depth; ++k, panel += kPanel) {
+  const float *panel = o.panel, *a = o.a;
+  const Vec one = Opaque(Set(1.0f));  // or the compiler makes an addition of the multiply-add
+  for (int64_t k = 0; k < o.depth; ++k, panel += kPanel, a += kHeight) {
     Vec b[kVecs];
     for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
     const Vec weight = Set(kPair == Pair::kWeightedAbsolute ? o.weights[k] : 0.0f);
     for (int r = 0; r < kHeight; ++r) {
-      const Vec x = Set(o.a[r * o.a_row + k * o.a_k]);
+      const Vec x = Set(a[r]);
       for (int v = 0; v < kVecs; ++v) {
         if constexpr (kPair == Pair::kAbsolute)
-          tile[r][v] = kMaxByFma ? Fma(Max(x, b[v]), one, tile[r][v]) : Add(tile[r][v], Max(x, b[v]));
+          tile[r][v] = kMaxByFma ? Fma(MaxOfNumbers(x, b[v]), one, tile[r][v])
+                                 : Add(tile[r][v], MaxOfNumbers(x, b[v]));
         if constexpr (kPair == Pair::kWeightedAbsolute)
           tile[r][v] = Fma(weight, Abs(Sub(x, b[v])), tile[r][v]);
         if constexpr (kPair == Pair::kLargestAbsolute)

@@ -22,7 +22,7 @@ struct PairwiseBlock {
   const float *x_scales, *y_scales;  // sums of squares (sqeuclidean, euclidean) or of magnitudes (manhattan)
   const float* weights;              // [dim] (weighted_manhattan)
   float bias;
-  bool max_by_fma;  // ManhattanForms
+  bool max_by_fma;  // the form of ManhattanKernels::absolute_tile
   float* sums;      // [rows, panel] workspace; out may be the same if it is one panel wide
   float* out;       // [rows, out_stride]
   int64_t out_stride;
@@ -31,7 +31,7 @@ struct PairwiseBlock {
 
 struct PairwiseKernels {
   // The tiles of x [rows, dim] that `block` reads; out [rows, dim].
-  void (*pack_tiles)(const float* x, int64_t rows, int64_t dim, float* out);
+  void (*pack_tiles)(const float* x, int64_t rows, int64_t dim, bool max_by_fma, float* out);
   // The sum of the entries, and of their magnitudes.
   void (*sums)(const float* x, int64_t n, float* sum, float* magnitude);
 

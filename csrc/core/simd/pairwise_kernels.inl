@@ -151,12 +151,15 @@ inline void TransposeNarrow(const float* in, int64_t in_stride, int64_t cols, fl
 // The rows of x tile by tile, each chunk of kDepth columns of a tile transposed: one stream instead of
 // kTileRows, which the hardware fetches ahead. The chunk that begins at column k is at out + rows * k, the
 // tile that begins at row r there at r * (columns of the chunk).
-void PackTiles(const float* x, int64_t rows, int64_t dim, float* out) {
+void PackTiles(const float* x, int64_t rows, int64_t dim, bool max_by_fma, float* out) {
   for (int64_t k = 0; k < dim; k += kDepth) {
     const int64_t depth = dim - k < kDepth ? dim - k : kDepth;
-    ForEachTile(rows, [&](auto height, int64_t row) {
-      TransposeNarrow<height.value>(x + row * dim + k, dim, depth, out + rows * k + row * depth);
-    });
+    ForEachTile(
+        rows,
+        [&](auto height, int64_t row) {
+          TransposeNarrow<height.value>(x + row * dim + k, dim, depth, out + rows * k + row * depth);
+        },
+        TallestTile(max_by_fma));
   }
 }
 
@@ -167,7 +170,7 @@ void Panels(const PairwiseBlock& g) {
       const int64_t depth = g.dim - k < kDepth ? g.dim - k : kDepth;
       const float* panel = g.panels + col * g.dim + k * kPanel;
       const float* weights = PairOf(kMetric) == Pair::kWeightedAbsolute ? g.weights + k : nullptr;
-      ForEachTile(g.rows, [&](auto height, int64_t row) {
+      const auto tile = [&](auto height, int64_t row) {
         constexpr int kHeight = height.value;
         const bool last = k + depth >= g.dim;
         if (last && !g.stream)
@@ -181,7 +184,8 @@ void Panels(const PairwiseBlock& g) {
           FinishTile<kMetric, kHeight>(g, o, k == 0, row, col);
         else
           Accumulate<kHeight, PairOf(kMetric)>(o, k == 0, g.sums + row * kPanel);
-      });
+      };
+      ForEachTile(g.rows, tile, TallestTile(g.max_by_fma));
     }
   if (g.stream) Fence();
 }

@@ -13,7 +13,7 @@ namespace fslcore::simd {
 // What holds a NaN is a candidate.
 struct SearchBlock {
   Pair pair;        // not kWeightedAbsolute
-  bool max_by_fma;  // ManhattanForms
+  bool max_by_fma;  // the form of ManhattanKernels::absolute_tile
   int64_t rows, queries, dim;
   const float* tiles;             // the rows packed by pack_tiles
   const float* panel;             // the queries packed by pack_rows

@@ -54,7 +54,7 @@ int64_t SearchTiles(const SearchBlock& b) {
     const int64_t depth = b.dim - k < kDepth ? b.dim - k : kDepth;
     const float* panel = b.panel + k * kPanel;
     const bool last = k + depth >= b.dim;
-    ForEachTile(b.rows, [&](auto height, int64_t row) {
+    const auto tile = [&](auto height, int64_t row) {
       constexpr int kHeight = height.value;
       // The next part of the panels, a share with each tile.
       const int64_t share = depth * kPanel / b.rows;
@@ -64,7 +64,8 @@ int64_t SearchTiles(const SearchBlock& b) {
           b.sums + row * kPanel);
       if (last)
         for (int r = 0; r < kHeight; ++r) CompareRow<kPair>(b, row + r, limits, found);
-    });
+    };
+    ForEachTile(b.rows, tile, TallestTile(b.max_by_fma));
   }
   return found.count;
 }

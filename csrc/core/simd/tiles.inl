@@ -31,8 +31,8 @@ inline void WithHeight(int64_t height, const Visit& visit) {
 // Splits the rows into tiles of nearly equal height (7 rows are 4 + 3, not 6 + 1), the taller ones first:
 // visit(Height, first row, number of tiles) for those of one height.
 template <class Visit>
-inline void ForEachRun(int64_t rows, const Visit& visit) {
-  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+inline void ForEachRun(int64_t rows, const Visit& visit, int64_t tallest = kTileRows) {
+  const int64_t tiles = (rows + tallest - 1) / tallest;
   if (tiles == 0) return;
   const int64_t low = rows / tiles, taller = rows % tiles;
   for (int64_t low_ones = taller == 0; low_ones < 2; ++low_ones)
@@ -43,11 +43,19 @@ inline void ForEachRun(int64_t rows, const Visit& visit) {
 
 // visit(Height, first row) for each tile.
 template <class Visit>
-inline void ForEachTile(int64_t rows, const Visit& visit) {
-  ForEachRun(rows, [&](auto height, int64_t row, int64_t tiles) {
-    for (int64_t t = 0; t < tiles; ++t) visit(height, row + t * height.value);
-  });
+inline void ForEachTile(int64_t rows, const Visit& visit, int64_t tallest = kTileRows) {
+  ForEachRun(
+      rows,
+      [&](auto height, int64_t row, int64_t tiles) {
+        for (int64_t t = 0; t < tiles; ++t) visit(height, row + t * height.value);
+      },
+      tallest);
 }
+
+// The tallest tile of max(x, y) by multiply-adds (ManhattanKernels::absolute_tile), and of all others. The
+// one that it multiplies by takes a register: with 16 of them, a tile of 6 x 2 would push a sum into memory,
+// where it takes three times as long to add to it.
+inline int64_t TallestTile(bool max_by_fma) { return max_by_fma && kVecs == 2 ? kTileRows - 1 : kTileRows; }
 
 // Memory that is needed soon.
 struct Ahead {
@@ -66,5 +74,5 @@ struct Operands {
   int64_t a_row, a_k;
   const float* panel;
   const float* weights;  // [depth], for kWeightedAbsolute
-  bool max_by_fma;       // for kAbsolute: ManhattanKernels::tile
+  bool max_by_fma;       // for kAbsolute: the form of ManhattanKernels::absolute_tile
 };

@@ -27,6 +27,10 @@ inline void StoreTruncated(int32_t* p, Vec v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_cvttps_epi32(v));
 }
 inline Vec Set(float s) { return _mm256_set1_ps(s); }
+inline Vec Opaque(Vec v) {  // v, of which the compiler knows nothing
+  asm("" : "+x"(v));
+  return v;
+}
 inline Vec Add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 inline Vec Sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 inline Vec Mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
@@ -39,7 +43,8 @@ inline Mask And(Mask a, Mask b) { return _mm256_and_ps(a, b); }
 inline Vec Select(Mask m, Vec a, Vec b) { return _mm256_blendv_ps(b, a, m); }
 inline Vec Min(Vec a, Vec b) { return _mm256_min_ps(a, b); }  // b when either is NaN
 inline Vec MinWhere(Mask m, Vec a, Vec b) { return Min(Select(m, a, b), b); }
-inline Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+inline Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }           // b when either is NaN
+inline Vec MaxOfNumbers(Vec a, Vec b) { return _mm256_max_ps(a, b); }  // any of the two, or NaN, for a NaN
 inline Vec Abs(Vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 inline Vec SetBits(uint32_t bits) { return _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(bits))); }
 inline Vec LoadBits(const uint32_t* p) {

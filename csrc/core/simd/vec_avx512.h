@@ -22,6 +22,10 @@ inline void Stream(float* p, Vec v) { _mm512_stream_ps(p, v); }  // p aligned to
 inline void Fence() { _mm_sfence(); }
 inline void StoreTruncated(int32_t* p, Vec v) { _mm512_storeu_si512(p, _mm512_cvttps_epi32(v)); }
 inline Vec Set(float s) { return _mm512_set1_ps(s); }
+inline Vec Opaque(Vec v) {  // v, of which the compiler knows nothing
+  asm("" : "+v"(v));
+  return v;
+}
 inline Vec Add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 inline Vec Sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 inline Vec Mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
@@ -34,7 +38,8 @@ inline Mask And(Mask a, Mask b) { return static_cast<Mask>(a & b); }
 inline Vec Select(Mask m, Vec a, Vec b) { return _mm512_mask_blend_ps(m, b, a); }
 inline Vec Min(Vec a, Vec b) { return _mm512_min_ps(a, b); }                          // b when either is NaN
 inline Vec MinWhere(Mask m, Vec a, Vec b) { return _mm512_mask_min_ps(b, m, a, b); }  // b elsewhere
-inline Vec Max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+inline Vec Max(Vec a, Vec b) { return _mm512_max_ps(a, b); }                          // b when either is NaN
+inline Vec MaxOfNumbers(Vec a, Vec b) { return _mm512_max_ps(a, b); }  // any of the two, or NaN, for a NaN
 inline Vec Abs(Vec a) { return _mm512_abs_ps(a); }
 inline Vec SetBits(uint32_t bits) { return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(bits))); }
 inline Vec LoadBits(const uint32_t* p) { return _mm512_castsi512_ps(_mm512_loadu_si512(p)); }

@@ -37,6 +37,12 @@ inline void StoreTruncated(int32_t* p, Vec v) {
   for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int32_t>(v[i]);
 }
 inline Vec Set(float s) { return Vec{s, s, s, s}; }
+inline Vec Opaque(Vec v) {  // v, of which the compiler knows nothing
+#if defined(__x86_64__)
+  asm("" : "+x"(v));
+#endif
+  return v;
+}
 inline Vec Add(Vec a, Vec b) { return a + b; }
 inline Vec Sub(Vec a, Vec b) { return a - b; }
 inline Vec Mul(Vec a, Vec b) { return a * b; }
@@ -50,6 +56,7 @@ inline Vec Select(Mask m, Vec a, Vec b) { return m ? a : b; }
 inline Vec Min(Vec a, Vec b) { return a < b ? a : b; }  // b when either is NaN, as in SSE
 inline Vec MinWhere(Mask m, Vec a, Vec b) { return Min(Select(m, a, b), b); }
 inline Vec Max(Vec a, Vec b) { return a > b ? a : b; }
+inline Vec MaxOfNumbers(Vec a, Vec b) { return Max(a, b); }  // any of the two, or NaN, for a NaN
 inline Vec Abs(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<Mask>(a) & 0x7fffffff); }
 inline Unsigned AsBits(Vec v) { return reinterpret_cast<Unsigned>(v); }
 inline Vec SetBits(uint32_t bits) { return reinterpret_cast<Vec>(Unsigned{bits, bits, bits, bits}); }

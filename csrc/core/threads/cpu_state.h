@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The floating-point mode of the calling thread, and the hint that it spins. Nothing on CPUs other than x86.
+// The floating-point mode of the calling thread, and the hint that it spins. Nothing on CPUs other than x86
+// and ARM.
 #pragma once
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
+#elif defined(__aarch64__)
+#include <cstdint>
 #endif
 
 namespace fslcore {
@@ -18,6 +21,15 @@ class FlushDenormals {
 
  private:
   unsigned saved_;
+#elif defined(__aarch64__)
+  FlushDenormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("msr fpcr, %0" : : "r"(saved_ | uint64_t{1} << 24));  // FZ: arguments and results
+  }
+  ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(saved_)); }
+
+ private:
+  uint64_t saved_;
 #endif
 };
 
@@ -25,6 +37,8 @@ class FlushDenormals {
 inline void Pause() {
 #if defined(__x86_64__)
   _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");
 #endif
 }
 
