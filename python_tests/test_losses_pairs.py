@@ -246,13 +246,12 @@ def table_model(layer):
     return keras.Model([images, labels], layer([keras.layers.Dense(3)(images), labels]))
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "compiled"])
-def test_layers_with_tables_and_memories_are_trained_and_saved(tmp_path, jit_compile):
+def test_layers_with_tables_and_memories_are_trained_and_saved(tmp_path):
     x, labels = normal(0, 16, 4), np.arange(16) % 4
-    for layer in (
-        losses.ArcFace(4, 8.0, 0.2),
-        losses.ProxyAnchor(4),
-        losses.CrossBatchMemory(losses.InfoNCELoss(0.5), 12),
+    for layer, jit_compile in (
+        (losses.ArcFace(4, 8.0, 0.2), False),
+        (losses.ProxyAnchor(4), True),
+        (losses.CrossBatchMemory(losses.InfoNCELoss(0.5), 12), True),
     ):
         model = table_model(layer)
         model.compile(keras.optimizers.Adam(0.05), jit_compile=jit_compile)
@@ -261,7 +260,7 @@ def test_layers_with_tables_and_memories_are_trained_and_saved(tmp_path, jit_com
         assert history[-1] < history[2 if isinstance(layer, losses.CrossBatchMemory) else 0]
         model.save(tmp_path / "model.keras")
         again = keras.models.load_model(tmp_path / "model.keras")
-        again.compile(jit_compile=jit_compile)
+        again.compile(jit_compile=False)
         got = [m.evaluate([x, labels], batch_size=16, verbose=0) for m in (again, model)]
         assert got[0] == pytest.approx(got[1], rel=1e-5)
         for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
