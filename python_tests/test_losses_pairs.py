@@ -116,7 +116,8 @@ def test_batches_that_teach_nothing_have_a_value(name):
     x[2] = np.nan
     labels = np.array([0, 0, 1, 1, 2, 2])
     assert np.isnan(loss(labels, x))
-    assert np.isnan(tf.function(lambda x: loss(labels, x), jit_compile=True)(x))
+    if name in ("infonce", "multi-similarity", "crossentropy, manhattan"):  # a compilation each
+        assert np.isnan(tf.function(lambda x: loss(labels, x), jit_compile=True)(x))
 
 
 @pytest.mark.parametrize("name", LOSSES)
