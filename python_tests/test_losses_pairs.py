@@ -74,7 +74,8 @@ LOSSES = {
     ),
 }
 OF_PAIRS = [name for name, (loss, _) in LOSSES.items() if isinstance(loss, losses.pairs.PairsLoss)]
-MODE_OF = dict(zip(LOSSES, itertools.cycle(MODES[1:]), strict=False))
+# Each mode for some of them: test_pair_reductions.py runs what they are made of in all.
+MODE_OF = dict(zip([*LOSSES][::2], itertools.cycle(MODES[1:]), strict=False))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -89,7 +90,7 @@ def test_value_and_gradient_are_those_of_loops(name):
     else:
         of_x = oracles_pairs.numerical_gradient(lambda x: loops(x, LABELS), at)
     function = with_gradient(lambda x: loss(LABELS, x))
-    for mode in (eager, MODE_OF[name]):
+    for mode in {eager, MODE_OF.get(name, eager)}:
         value, gradient = mode(function)(x)
         assert float(value) == pytest.approx(want, rel=1e-5, abs=1e-6)
         np.testing.assert_allclose(gradient, of_x, rtol=1e-3, atol=1e-4)
