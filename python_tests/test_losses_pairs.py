@@ -74,7 +74,8 @@ LOSSES = {
     ),
 }
 OF_PAIRS = [name for name, (loss, _) in LOSSES.items() if isinstance(loss, losses.pairs.PairsLoss)]
-MODE_OF = dict(zip(LOSSES, itertools.cycle(MODES[1:]), strict=False))
+# Each mode for some of them: test_pair_reductions.py runs what they are made of in all.
+MODE_OF = dict(zip([*LOSSES][::2], itertools.cycle(MODES[1:]), strict=False))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -89,7 +90,7 @@ def test_value_and_gradient_are_those_of_loops(name):
     else:
         of_x = oracles_pairs.numerical_gradient(lambda x: loops(x, LABELS), at)
     function = with_gradient(lambda x: loss(LABELS, x))
-    for mode in (eager, MODE_OF[name]):
+    for mode in {eager, MODE_OF.get(name, eager)}:
         value, gradient = mode(function)(x)
         assert float(value) == pytest.approx(want, rel=1e-5, abs=1e-6)
         np.testing.assert_allclose(gradient, of_x, rtol=1e-3, atol=1e-4)
@@ -116,7 +117,8 @@ def test_batches_that_teach_nothing_have_a_value(name):
     x[2] = np.nan
     labels = np.array([0, 0, 1, 1, 2, 2])
     assert np.isnan(loss(labels, x))
-    assert np.isnan(tf.function(lambda x: loss(labels, x), jit_compile=True)(x))
+    if name in ("infonce", "multi-similarity", "crossentropy, manhattan"):  # a compilation each
+        assert np.isnan(tf.function(lambda x: loss(labels, x), jit_compile=True)(x))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -246,13 +248,12 @@ def table_model(layer):
     return keras.Model([images, labels], layer([keras.layers.Dense(3)(images), labels]))
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "compiled"])
-def test_layers_with_tables_and_memories_are_trained_and_saved(tmp_path, jit_compile):
+def test_layers_with_tables_and_memories_are_trained_and_saved(tmp_path):
     x, labels = normal(0, 16, 4), np.arange(16) % 4
-    for layer in (
-        losses.ArcFace(4, 8.0, 0.2),
-        losses.ProxyAnchor(4),
-        losses.CrossBatchMemory(losses.InfoNCELoss(0.5), 12),
+    for layer, jit_compile in (
+        (losses.ArcFace(4, 8.0, 0.2), False),
+        (losses.ProxyAnchor(4), True),
+        (losses.CrossBatchMemory(losses.InfoNCELoss(0.5), 12), True),
     ):
         model = table_model(layer)
         model.compile(keras.optimizers.Adam(0.05), jit_compile=jit_compile)
@@ -261,7 +262,7 @@ def test_layers_with_tables_and_memories_are_trained_and_saved(tmp_path, jit_com
         assert history[-1] < history[2 if isinstance(layer, losses.CrossBatchMemory) else 0]
         model.save(tmp_path / "model.keras")
         again = keras.models.load_model(tmp_path / "model.keras")
-        again.compile(jit_compile=jit_compile)
+        again.compile(jit_compile=False)
         got = [m.evaluate([x, labels], batch_size=16, verbose=0) for m in (again, model)]
         assert got[0] == pytest.approx(got[1], rel=1e-5)
         for a, b in zip(again.get_weights(), model.get_weights(), strict=True):

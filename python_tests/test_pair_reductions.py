@@ -156,7 +156,7 @@ GRADIENTS = [
 ]
 
 
-@pytest.mark.each_level
+# The C++ tests run gradients at each level.
 @pytest.mark.parametrize("metric", PAIR_METRICS)
 def test_gradients_are_those_of_loops(metric):
     for rows, terms in GRADIENTS:

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from fslcore import ops
 from fslcore.arguments import ArgumentError, as_bool, as_float, as_int64, check_at_least, check_one_of
 from fslcore.losses.pairs import PairsLoss, References, checked_batch, reduce_pairs, refuse_function
 from fslcore.pair_terms import PairTerm
-from fslcore.twins import metric_of_rows
 
 Tensor = Any
 
@@ -98,23 +97,11 @@ def _batch_all(
 
 
 def _distance_to(embeddings: Tensor, others: Tensor, metric: str) -> Tensor:
-    """From each row to another one, [batch]; the gradient gathers the rows again instead of keeping them."""
-
-    def distance(rows: Tensor) -> Tensor:
-        # Gathered along axis 1: along axis 0 the gradient would be IndexedSlices.
-        return metric_of_rows(rows, tf.gather(rows[None], others, axis=1)[0], metric)
-
-    @tf.custom_gradient
-    def recomputed(rows: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        def gradient(upstream: Tensor) -> Tensor:
-            with tf.GradientTape() as tape:
-                tape.watch(rows)
-                value = distance(rows)
-            return tape.gradient(value, rows, output_gradients=upstream)
-
-        return distance(rows), gradient
-
-    return recomputed(embeddings)
+    """From each row to another one, [batch]: a row and its other have a label of their own."""
+    # Gathered along axis 1: along axis 0 the gradient would be IndexedSlices.
+    rows = tf.gather(embeddings[None], others, axis=1)[0]
+    number = tf.range(tf.shape(embeddings, tf.int64)[0])
+    return ops.pair_reductions(embeddings, number, [PairTerm("positive")], rows, number, metric).values[0]
 
 
 def _check(positives: Any, distance_metric: str) -> None:
