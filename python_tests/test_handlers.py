@@ -43,6 +43,9 @@ CONV = {"strides": 1, "pool_size": 2, "epsilon": 1e-3, "precision": "float32"}
 ADAM = {"N": 2, "learning_rate": 0.1, "beta_2": 0.9, "one_minus_beta_2": 0.1, "epsilon": 1e-3}
 CONV_INPUTS = [f32(3, 4, 4, 8), f32(3, 3, 8, 5), f32(5), f32(5)]
 
+NETWORK = [f32(2, 3), f32(2), f32(2), f32(3), np.float32(0)]
+NORMS = {"norms": 0b1100001, "activation": "sigmoid"}  # first, squared, unit_product
+
 # op: (inputs, shapes and types of the results, attributes)
 CALLS = {
     "pairwise": (
@@ -54,6 +57,16 @@ CALLS = {
         [f32(4, 3), f32(5, 3), f32(0), np.float32(0), f32(4, 5), f32(4, 5)],
         [((4, 3), "float32"), ((5, 3), "float32"), ((0,), "float32"), ((), "float32")],
         METRIC,
+    ),
+    "pairwise_norms": (
+        [f32(4, 3), f32(5, 3), f32(4), f32(5), *NETWORK],
+        [((4, 5), "float32")],
+        NORMS,
+    ),
+    "pairwise_norms_grad": (
+        [f32(4, 3), f32(5, 3), f32(4), f32(5), *NETWORK, f32(4, 5), f32(4, 5)],
+        [(np.shape(array), "float32") for array in (f32(4, 3), f32(5, 3), f32(4), f32(5), *NETWORK)],
+        NORMS,
     ),
     "triplet_loss": (
         [f32(4, 3), i64(0, 0, 1, 1), np.int32(4)],

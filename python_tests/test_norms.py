@@ -75,7 +75,6 @@ def tolerance(want):
     return 32 * np.sqrt(19 * 11 * 6 * 5) * UNIT * max(1.0, np.abs(want).max(initial=0.0))
 
 
-@pytest.mark.each_level
 @pytest.mark.parametrize("case", ROUNDED, ids=["all norms", "those of the notebooks"])
 def test_numbers_are_those_of_the_loops(any_backend, case):
     norms, unit, activation = case
