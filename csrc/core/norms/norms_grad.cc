@@ -71,9 +71,8 @@ void PairwiseNormsGrad(const Executor& executor, const NormNetwork& network, con
       for (int64_t p = group * shares.panels_of_group; p < last; ++p) {
         const int64_t first = p * panel, at = row * cols + first, of_chunk = chunk * padded + first;
         std::fill_n(coefficients.get(), panel, 0.0f);
-        totals[sums_of_task] +=
-            simd::Manhattan().slopes(network.activation, grad + at, out + at, std::min(panel, cols - first),
-                                     coefficients.get());
+        totals[sums_of_task] += simd::Manhattan().slopes(network.activation, grad + at, out + at,
+                                                         std::min(panel, cols - first), coefficients.get());
         simd::OfNorms().grad({PairOfRow(network, packed, x, row, panels, p), coefficients.get(),
                               scratch.get(), dx.get() + (group * rows + row) * dim, dy.get() + of_chunk * dim,
                               dx_scales.get() + group * rows + row, dy_scales.get() + of_chunk,

@@ -2,10 +2,9 @@
 #include "core/pairwise/pairwise.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <utility>
 
+#include "core/arrays/pages.h"
 #include "core/simd/manhattan_kernels.h"
 #include "core/simd/pairwise_kernels.h"
 #include "core/simd/row_kernels.h"
@@ -28,6 +27,8 @@ constexpr int64_t kWideBlock = 1 << 17;
 // Outputs of this size and above bypass the caches, which saves reading memory that is about to be
 // overwritten.
 constexpr int64_t kStreamedOutput = 16 << 20;
+// Columns that are computed before they are streamed, where rows of the output are not aligned: 192 KB.
+constexpr int64_t kStagedColumns = 256;
 
 bool Same(Matrix<const float> x, Matrix<const float> y) { return x.data == y.data && x.rows == y.rows; }
 
@@ -44,20 +45,13 @@ bool UsesScales(Metric metric) {
   return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean || metric == Metric::kManhattan;
 }
 
-// The sums and scales that finish the sums of pairs (PairwiseBlock); zero beyond the last row, up to `padded`
-// rows.
-void RowScales(const Executor& executor, Metric metric, Matrix<const float> x, int64_t padded, float* sums,
-               float* scales) {
-  std::fill(sums + x.rows, sums + padded, 0.0f);
-  std::fill(scales + x.rows, scales + padded, 0.0f);
-  ParallelFor(executor, x.rows, RowsWorthAThread(x.cols), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (metric == Metric::kManhattan)
-        simd::Pairwise().sums(x.row(i), x.cols, sums + i, scales + i);
-      else
-        scales[i] = simd::Rows().dot(x.row(i), x.row(i), x.cols);
-    }
-  });
+// The sums and scales of rows `begin` to `end`, which finish the sums of pairs (PairwiseBlock).
+void RowScales(Metric metric, Matrix<const float> x, int64_t begin, int64_t end, float* sums, float* scales) {
+  for (int64_t i = begin; i < end; ++i)
+    if (metric == Metric::kManhattan)
+      simd::Pairwise().sums(x.row(i), x.cols, sums + i, scales + i);
+    else
+      scales[i] = simd::Rows().dot(x.row(i), x.row(i), x.cols);
 }
 
 }  // namespace
@@ -96,18 +90,8 @@ std::string CheckPairwiseGrad(Metric metric, Activation activation, const Sizes&
 void NormaliseRows(const Executor& executor, Matrix<const float> x, float* unit, float* norms) {
   ParallelFor(executor, x.rows, RowsWorthAThread(x.cols), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      // Scaled by the largest entry first, so that neither tiny nor huge rows under- or overflow when
-      // squared. The reciprocal of an entry above 2^126 would be subnormal, and flushed: such rows are halved
-      // twice before. A row of subnormal entries counts as zeros.
-      float largest = 0.0f;
-      for (int64_t d = 0; d < x.cols; ++d) largest = std::max(largest, std::fabs(x.row(i)[d]));
-      const float down = largest > 0x1p126f ? 0.25f : 1.0f;
-      const float scale = largest >= std::numeric_limits<float>::min() ? 1.0f / (largest * down) : 1.0f;
-      float* u = unit + i * x.cols;
-      for (int64_t d = 0; d < x.cols; ++d) u[d] = x.row(i)[d] * down * scale;
-      const float length = std::sqrt(simd::Rows().dot(u, u, x.cols));
-      for (int64_t d = 0; d < x.cols; ++d) u[d] = length == 0.0f ? u[d] : u[d] / length;
-      if (norms) norms[i] = length / scale / down;
+      const float length = simd::Rows().normalise(x.row(i), x.cols, unit + i * x.cols);
+      if (norms) norms[i] = length;
     }
   });
 }
@@ -136,21 +120,36 @@ PairwiseParts::PairwiseParts(const Executor& executor, const PairwiseKernel& ker
       x_scales_(UsesScales(kernel.metric) && !y_is_x_ ? 2 * x.rows : 0),
       y_scales_(UsesScales(kernel.metric) ? 2 * RoundUp(y.rows, simd::Rows().panel) : 0),
       panels_(RoundUp(y.rows, simd::Rows().panel) * y.cols) {
-  const int64_t panel = simd::Rows().panel;
-  if (kernel.metric == Metric::kCosine) {
-    NormaliseRows(executor, x, unit_x_.get(), nullptr);
-    if (!y_is_x_) NormaliseRows(executor, y, unit_y_.get(), nullptr);
+  const int64_t panel = simd::Rows().panel, padded = RoundUp(y.rows, panel);
+  const bool unit = kernel.metric == Metric::kCosine, scaled = UsesScales(kernel.metric);
+  if (unit) {
     x_.data = unit_x_.get();
     y_.data = y_is_x_ ? unit_x_.get() : unit_y_.get();
   }
-  const int64_t padded = RoundUp(y.rows, panel);
-  if (UsesScales(kernel.metric)) {
-    RowScales(executor, kernel.metric, y_, padded, y_scales_.get() + padded, y_scales_.get());
-    if (!y_is_x_) RowScales(executor, kernel.metric, x_, x.rows, x_scales_.get() + x.rows, x_scales_.get());
-  }
-  ParallelFor(executor, padded / panel, RowsWorthAThread(panel * y.cols), [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p)
-      simd::Rows().pack_rows(y_.data, y.rows, y.cols, p * panel, panels_.get() + p * panel * y.cols);
+  if (scaled)  // beyond the last row
+    for (float* beyond : {y_scales_.get() + y.rows, y_scales_.get() + padded + y.rows})
+      std::fill(beyond, beyond + padded - y.rows, 0.0f);
+  // All that a row needs while it is in the cache.
+  const auto prepare = [&](Matrix<const float> given, Matrix<const float> used, int64_t begin, int64_t end,
+                           float* to, float* sums, float* scales) {
+    for (int64_t i = begin; unit && i < end; ++i)
+      simd::Rows().normalise(given.row(i), given.cols, to + i * given.cols);
+    if (scaled) RowScales(kernel.metric, used, begin, end, sums, scales);
+  };
+  const int64_t y_blocks = padded / panel;
+  const int64_t x_blocks = y_is_x_ || !(unit || scaled) ? 0 : DivideUp(x.rows, panel);
+  ParallelFor(executor, y_blocks + x_blocks, RowsWorthAThread(panel * y.cols), [&](int64_t from, int64_t to) {
+    for (int64_t block = from; block < to; ++block) {
+      const int64_t begin = (block < y_blocks ? block : block - y_blocks) * panel;
+      if (block < y_blocks) {
+        prepare(y, y_, begin, std::min(begin + panel, y.rows), (y_is_x_ ? unit_x_ : unit_y_).get(),
+                y_scales_.get() + padded, y_scales_.get());
+        simd::Rows().pack_rows(y_.data, y.rows, y.cols, begin, panels_.get() + begin * y.cols);
+      } else {
+        prepare(x, x_, begin, std::min(begin + panel, x.rows), unit_x_.get(), x_scales_.get() + x.rows,
+                x_scales_.get());
+      }
+    }
   });
 }
 
@@ -217,7 +216,8 @@ void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<con
       DivideUp(y.rows, wide) >= std::min<int64_t>(8, DivideUp(x.rows, simd::Rows().tile_rows)))
     return PairwiseOfFew(executor, kernel, x, y, wide, out);
   const PairwiseParts parts(executor, kernel, x, y);
-  const int64_t cols = y.rows, work_of_row = cols * x.cols;
+  const int64_t cols = y.rows, work_of_row = cols * x.cols, bytes = x.rows * cols * int64_t{sizeof(float)};
+  AdviseHugePages(out, bytes);
   if (Same(x, y)) {
     // Each block of rows from its own diagonal on; what is to the right of that is mirrored.
     ParallelFor(executor, cols, BlockRows(cols, x.cols, kSymmetricBlock, simd::Rows().panel, work_of_row),
@@ -233,12 +233,24 @@ void Pairwise(const Executor& executor, const PairwiseKernel& kernel, Matrix<con
                 });
     return;
   }
-  const int64_t alignment = simd::Rows().lanes * static_cast<int64_t>(sizeof(float));
-  const bool stream = x.rows * cols * static_cast<int64_t>(sizeof(float)) >= kStreamedOutput &&
-                      cols % simd::Rows().lanes == 0 && reinterpret_cast<uintptr_t>(out) % alignment == 0;
+  const int64_t alignment = simd::Rows().lanes * int64_t{sizeof(float)};
+  const bool past_caches = bytes >= kStreamedOutput;
+  const bool aligned = cols % simd::Rows().lanes == 0 && reinterpret_cast<uintptr_t>(out) % alignment == 0;
   ParallelFor(executor, x.rows, BlockRows(x.rows, x.cols, kTallestBlock, simd::Rows().tile_rows, work_of_row),
               [&](int64_t begin, int64_t end) {
-                parts.Compute(parts.PackRows(begin, end), 0, cols, out + begin * cols, cols, stream);
+                const PairwiseParts::Rows rows = parts.PackRows(begin, end);
+                float* to = out + begin * cols;
+                if (!past_caches || aligned) return parts.Compute(rows, 0, cols, to, cols, past_caches);
+                // Vectors must not be streamed to where they cross lines: columns are staged in the cache.
+                const Scratch<float> staged((end - begin) * kStagedColumns);
+                for (int64_t first = 0; first < cols; first += kStagedColumns) {
+                  const int64_t last = std::min(first + kStagedColumns, cols);
+                  parts.Compute(rows, first, last, staged.get(), kStagedColumns);
+                  for (int64_t r = 0; r < end - begin; ++r)
+                    simd::Rows().stream(staged.get() + r * kStagedColumns, last - first,
+                                        to + r * cols + first);
+                }
+                simd::Rows().end_stream();
               });
 }
 

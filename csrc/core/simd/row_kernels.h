@@ -20,6 +20,12 @@ struct RowKernels {
   // out[k * panel + c] = y[k, first + c]; columns beyond `dim` are zero.
   void (*pack_columns)(const float* y, int64_t rows, int64_t dim, int64_t first, float* out);
 
+  // unit = x scaled to length 1, zeros if x is zero; returns the length.
+  float (*normalise)(const float* x, int64_t n, float* unit);
+  // to = from, past the caches except for lines that are not written whole.
+  void (*stream)(const float* from, int64_t n, float* to);
+  void (*end_stream)();  // before another thread reads what was streamed
+
   float (*dot)(const float* x, const float* y, int64_t n);
   void (*axpy)(float a, const float* x, float* y, int64_t n);  // y += a * x
 };

@@ -54,6 +54,47 @@ float Dot(const float* x, const float* y, int64_t n) {
   return Sum(sum);
 }
 
+// Scaled by the largest entry first, so that neither tiny nor huge rows under- or overflow when squared. The
+// reciprocal of an entry above 2^126 would be subnormal, and flushed: such rows are halved twice before. A
+// row of subnormal entries counts as zeros.
+float Normalise(const float* x, int64_t n, float* unit) {
+  const auto load = [n](const float* from, int64_t i) {
+    return n - i >= kLanes ? Load(from + i) : LoadPartial(from + i, n - i);
+  };
+  Vec most = Set(0.0f);
+  for (int64_t i = 0; i < n; i += kLanes) most = Max(Abs(load(x, i)), most);  // a NaN is left out
+  float values[kLanes], largest = 0.0f;
+  Store(values, most);
+  for (float value : values) largest = value > largest ? value : largest;
+
+  const float down = largest > 0x1p126f ? 0.25f : 1.0f;
+  const float scale = largest >= 0x1p-126f ? 1.0f / (largest * down) : 1.0f;
+  Vec squares = Set(0.0f);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Vec scaled = Mul(Mul(load(x, i), Set(down)), Set(scale));
+    squares = Fma(scaled, scaled, squares);
+    StoreColumns(unit + i, scaled, n - i);
+  }
+  Vec root = Sqrt(Set(Sum(squares)));
+  Store(values, root);
+  const float length = values[0];
+  if (length != 0.0f)
+    for (int64_t i = 0; i < n; i += kLanes) StoreColumns(unit + i, Div(load(unit, i), root), n - i);
+  return length / scale / down;
+}
+
+void StreamRow(const float* from, int64_t n, float* to) {
+  constexpr uintptr_t kLine = 64;
+  constexpr int64_t kFloats = kLine / sizeof(float);
+  int64_t i = 0;
+  for (; i < n && reinterpret_cast<uintptr_t>(to + i) % kLine != 0; ++i) to[i] = from[i];
+  for (; i + kFloats <= n; i += kFloats)
+    for (int64_t v = 0; v < kFloats; v += kLanes) Stream(to + i + v, Load(from + i + v));
+  for (; i < n; ++i) to[i] = from[i];
+}
+
+void EndStream() { Fence(); }
+
 float SquaredDistance(const float* x, const float* y, int64_t n) {
   Vec sum = Set(0.0f);
   int64_t i = 0;
@@ -92,6 +133,9 @@ constexpr RowKernels MakeRowKernels() {
   k.transpose = TransposeRows;
   k.pack_rows = PackRows;
   k.pack_columns = PackColumns;
+  k.normalise = Normalise;
+  k.stream = StreamRow;
+  k.end_stream = EndStream;
   k.dot = Dot;
   k.axpy = Axpy;
   return k;
