@@ -46,6 +46,7 @@ def cases() -> dict[str, Callable[[], Any]]:
         UpsampledConv2D,
         WithinClassWhitening,
     )
+    from fslcore.layers.upsampling import Conv2D
 
     def fitted(stack: list[Any], loss: Any, x: np.ndarray = X, **options: Any) -> keras.Model:
         model = keras.Sequential([keras.Input(x.shape[1:]), *stack])
@@ -60,8 +61,8 @@ def cases() -> dict[str, Callable[[], Any]]:
         return lambda: fitted([keras.layers.Dense(4)], loss, **options)
 
     def layers_on_images() -> keras.Model:
-        stack = [UpsampledConv2D(3), ConvBlock(4, 1, 2), FusedBatchNormalization(), DropBlock(0.2, 2)]
-        stack.append(ConvBlock(4))
+        stack = [UpsampledConv2D(16), Conv2D(3, 3, padding="same"), ConvBlock(4, 1, 2)]
+        stack += [FusedBatchNormalization(), DropBlock(0.2, 2), ConvBlock(4)]
         dense = keras.layers.Dense(4, kernel_regularizer=Float32L2(0.01))
         return fitted([*stack, keras.layers.Flatten(), dense], losses.TripletSemiHardLoss(), IMAGES)
 
