@@ -153,6 +153,11 @@ class _PairAccuracy:
         """The arguments of the constructor."""
         return {"margin": self.margin}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> _PairAccuracy:
+        """The function that `get_config` describes."""
+        return cls(**config)
+
 
 @keras.saving.register_keras_serializable(package="fslcore")
 def min_eigenvalue(y_true: Tensor, y_pred: Tensor) -> Tensor:  # noqa: ARG001
