@@ -75,7 +75,7 @@ struct ManhattanKernels {
 const ManhattanKernels& Manhattan();  // at ActiveCpuLevel()
 
 // Whether the multiply-add is the faster form of absolute_tile on this CPU. Measured at the first call, in
-// about a tenth of a millisecond.
+// about four milliseconds.
 bool MaxByFma();
 
 }  // namespace fslcore::simd

@@ -20,17 +20,22 @@ inline Vec SumOfNothing() {
 template <int kHeight, Pair kPair, bool kMaxByFma>
 __attribute__((noinline)) void AccumulateDifferences(const Operands& o, bool first, float* sums) {
   Vec tile[kHeight][kVecs];
+#pragma GCC unroll 8  // an array of vectors stays in registers if all loops over it are unrolled early
   for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v)
       tile[r][v] = first ? SumOfNothing<kPair>() : Load(sums + r * kPanel + v * kLanes);
   const float *panel = o.panel, *a = o.a;
   const Vec one = Opaque(Set(1.0f));  // or the compiler makes an addition of the multiply-add
   for (int64_t k = 0; k < o.depth; ++k, panel += kPanel, a += kHeight) {
     Vec b[kVecs];
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
     const Vec weight = Set(kPair == Pair::kWeightedAbsolute ? o.weights[k] : 0.0f);
+#pragma GCC unroll 8
     for (int r = 0; r < kHeight; ++r) {
       const Vec x = Set(a[r]);
+#pragma GCC unroll 8
       for (int v = 0; v < kVecs; ++v) {
         if constexpr (kPair == Pair::kAbsolute)
           tile[r][v] = kMaxByFma ? Fma(MaxOfNumbers(x, b[v]), one, tile[r][v])
@@ -42,7 +47,9 @@ __attribute__((noinline)) void AccumulateDifferences(const Operands& o, bool fir
       }
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) Store(sums + r * kPanel + v * kLanes, tile[r][v]);
 }
 

@@ -11,7 +11,7 @@
 namespace fslcore::simd {
 namespace {
 
-constexpr int kRounds = 7;
+constexpr int kRounds = 250;     // CPUs reach the full rate of multiply-adds only after a millisecond or two
 constexpr int kTiles = 16;       // of a round: some microseconds, long beside the resolution of the clock
 constexpr int64_t kDepth = 128;  // the operands stay in the L1 cache
 
