@@ -23,8 +23,20 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 X, LABELS = numbers(12, 5), np.repeat(np.arange(N_WAY), 4)
+SEVERAL, SAME = np.eye(N_WAY, dtype=np.float32)[LABELS], (LABELS == 0).astype(np.float32)
 IMAGES = numbers(12, *SHAPE)
 EPISODE = (numbers(N_WAY, 1, *SHAPE), numbers(N_WAY, 3, *SHAPE))
+
+
+def of_user() -> Callable[[Any, Any], Any]:
+    """A function of two embeddings as a user registers it."""
+    import keras
+
+    @keras.saving.register_keras_serializable("user")
+    def product(a: Any, b: Any) -> Any:
+        return keras.ops.sum(a * b, axis=-1)
+
+    return product
 
 
 def cases() -> dict[str, Callable[[], Any]]:
@@ -42,16 +54,19 @@ def cases() -> dict[str, Callable[[], Any]]:
         DropBlock,
         FusedBatchNormalization,
         GramMatrix,
+        PairFunction,
         Standardization,
         UpsampledConv2D,
         WithinClassWhitening,
     )
     from fslcore.layers.upsampling import Conv2D
 
-    def fitted(stack: list[Any], loss: Any, x: np.ndarray = X, **options: Any) -> keras.Model:
+    def fitted(
+        stack: list[Any], loss: Any, x: np.ndarray = X, y: np.ndarray = LABELS, **options: Any
+    ) -> keras.Model:
         model = keras.Sequential([keras.Input(x.shape[1:]), *stack])
         model.compile(keras.optimizers.Adam(0.01), loss, **options)
-        model.fit(x, LABELS, batch_size=12, epochs=2, verbose=0)
+        model.fit(x, y, batch_size=12, epochs=2, verbose=0)
         return model
 
     def on_matrix(kernel: Any, loss: Any, **options: Any) -> Callable[[], keras.Model]:
@@ -59,6 +74,34 @@ def cases() -> dict[str, Callable[[], Any]]:
 
     def on_embeddings(loss: Any, **options: Any) -> Callable[[], keras.Model]:
         return lambda: fitted([keras.layers.Dense(4)], loss, **options)
+
+    def on_outputs(head: Any, *several: Any) -> Callable[[], keras.Model]:
+        """One output for each loss, all of the same embeddings."""
+
+        def make() -> keras.Model:
+            inputs = keras.Input(X.shape[1:])
+            output = head(keras.layers.Dense(4)(inputs))
+            outputs = [keras.layers.Activation("linear")(output) for _ in several]
+            model = keras.Model(inputs, outputs)
+            model.compile(keras.optimizers.Adam(0.01), list(several))
+            model.fit(X, [LABELS] * len(several), batch_size=12, epochs=2, verbose=0)
+            return model
+
+        return make
+
+    def tables() -> keras.Model:
+        inputs, labels = keras.Input(X.shape[1:]), keras.Input((), dtype="int64")
+        embeddings = keras.layers.Dense(4)(inputs)
+        for layer in (
+            losses.ArcFace(N_WAY),
+            losses.ProxyAnchor(N_WAY),
+            losses.CrossBatchMemory(losses.CircleLoss(), 20),
+        ):
+            embeddings = layer([embeddings, labels])
+        model = keras.Model([inputs, labels], embeddings)
+        model.compile("adam")
+        model.fit([X, LABELS], batch_size=12, epochs=2, verbose=0)
+        return model
 
     def layers_on_images() -> keras.Model:
         stack = [UpsampledConv2D(16), Conv2D(3, 3, padding="same"), ConvBlock(4, 1, 2)]
@@ -150,6 +193,36 @@ def cases() -> dict[str, Callable[[], Any]]:
         "hard, function": on_embeddings(losses.triplet_hard_loss),
         "mining": on_embeddings(losses.TripletMiningLoss("easy_positive", 0.5)),
         "mining, function": on_embeddings(losses.triplet_mining_loss),
+        "embeddings": on_outputs(
+            keras.layers.Identity(),
+            *(losses.BatchContrastiveLoss(0.5), losses.InfoNCELoss(0.2), losses.SoftNearestNeighborLoss()),
+            *(losses.LiftedStructLoss(), losses.MultiSimilarityLoss(), losses.CircleLoss()),
+            losses.TripletBatchAllLoss(3),
+        ),
+        "embeddings, function": on_outputs(
+            keras.layers.Identity(),
+            *(losses.batch_contrastive_loss, losses.info_nce_loss, losses.soft_nearest_neighbor_loss),
+            *(losses.lifted_struct_loss, losses.multi_similarity_loss, losses.circle_loss),
+            losses.pair_crossentropy_loss,
+        ),
+        "matrices": on_outputs(
+            GramMatrix("MixedNorms"),
+            losses.BinaryCrossentropy(reduction=losses.Percentile(30)),
+            *(losses.MaxBinaryCrossentropy(), losses.StdBinaryCrossentropy()),
+            *(losses.PercentileBinaryCrossentropy(70), losses.ClippedBinaryCrossentropy(0.1, 0.9)),
+            *(losses.MeanScoreClassificationLoss(), losses.ClassConsistencyLoss(), losses.NpairsLoss()),
+        ),
+        "matrices, function": on_outputs(
+            GramMatrix("LearntNorms"),
+            *(losses.clipped_binary_crossentropy, losses.mean_score_classification_loss),
+            *(losses.class_consistency_loss, losses.npairs_loss),
+        ),
+        "own function": on_matrix(PairFunction(of_user()), losses.TripletLoss()),
+        "several labels": on_matrix("dot", losses.NpairsMultilabelLoss(), y=SEVERAL),
+        "several labels, function": on_matrix("dot", losses.npairs_multilabel_loss, y=SEVERAL),
+        "distances": lambda: fitted([keras.layers.Dense(1)], losses.ContrastiveLoss(0.5), y=SAME),
+        "distances, function": lambda: fitted([keras.layers.Dense(1)], losses.contrastive_loss, y=SAME),
+        "tables": tables,
         "images": layers_on_images,
         "images, prepared": lambda: fitted(
             [PretrainedInput(None, "torch"), keras.layers.Flatten(), keras.layers.Dense(4)],
@@ -172,9 +245,17 @@ def cases() -> dict[str, Callable[[], Any]]:
     }
 
 
-def state(model: Any, inputs: Any) -> dict[str, np.ndarray]:
+def targets_of(name: str, model: Any) -> Any:
+    if name.startswith("several labels"):
+        return SEVERAL
+    if name.startswith("distances"):
+        return SAME
+    return [LABELS] * len(model.outputs) if len(model.outputs) > 1 else LABELS
+
+
+def state(name: str, model: Any) -> dict[str, np.ndarray]:
     """Outputs, weights, and the state of the optimizers and of what was compiled."""
-    optimizers = getattr(model, "optimizers", [model.optimizer])
+    inputs, optimizers = inputs_of(name), getattr(model, "optimizers", [model.optimizer])
     values = {
         "outputs": np.asarray(model(inputs)),
         **{f"weight {i}": np.asarray(v) for i, v in enumerate(model.variables)},
@@ -185,13 +266,17 @@ def state(model: Any, inputs: Any) -> dict[str, np.ndarray]:
         },
     }
     if not hasattr(model, "encoder") and not hasattr(model, "network"):
-        results = model.evaluate(inputs, LABELS, batch_size=12, verbose=0, return_dict=True)
+        targets = targets_of(name, model)
+        results = model.evaluate(inputs, targets, batch_size=12, verbose=0, return_dict=True)
         values |= {f"result {name}": np.asarray(value) for name, value in results.items()}
-        assert len(results) == 1 + len(model._compile_metrics.metrics if model._compile_metrics else ())
+        measured = len(model._compile_metrics.metrics if model._compile_metrics else ())
+        assert len(results) == 1 + measured + (len(targets) if isinstance(targets, list) else 0)
     return values
 
 
 def inputs_of(name: str) -> Any:
+    if name == "tables":
+        return [X, LABELS]
     if name == "centroids":
         return [X, np.eye(N_WAY, dtype=np.float32)[LABELS]]
     return IMAGES if name.startswith("images") or name[0].isupper() else X
@@ -206,7 +291,7 @@ def save(folder: Path) -> None:
         model.save_weights(folder / f"{i}.weights.h5")
         if "function" not in name:
             model.export(folder / f"{i}", verbose=False)
-        np.savez(folder / f"{i}.npz", **state(model, inputs_of(name)))
+        np.savez(folder / f"{i}.npz", **state(name, model))
     (folder / "names.json").write_text(json.dumps(names))
 
 
@@ -215,12 +300,13 @@ def check(folder: Path) -> None:
     import keras
     import tensorflow as tf
 
+    of_user()
     for i, name in enumerate(json.loads((folder / "names.json").read_text())):
         inputs = inputs_of(name)
         with np.load(folder / f"{i}.npz") as expected:
             model = keras.models.load_model(folder / f"{i}.keras")
             assert model.compiled, name
-            loaded = state(model, inputs)
+            loaded = state(name, model)
             assert loaded.keys() == set(expected.files), name
             for key in expected.files:
                 np.testing.assert_array_equal(loaded[key], expected[key], f"{name}: {key}")

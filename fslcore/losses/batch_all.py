@@ -18,7 +18,6 @@ Tensor = Any
 _METRICS = {"L2": "euclidean", "squared-L2": "sqeuclidean", "angular": "cosine"}
 
 
-@keras.saving.register_keras_serializable(package="fslcore")
 def triplet_batch_all_loss(
     y_true: Tensor,
     y_pred: Tensor,
