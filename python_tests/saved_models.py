@@ -258,7 +258,12 @@ def state(name: str, model: Any) -> dict[str, np.ndarray]:
     inputs, optimizers = inputs_of(name), getattr(model, "optimizers", [model.optimizer])
     values = {
         "outputs": np.asarray(model(inputs)),
-        **{f"weight {i}": np.asarray(v) for i, v in enumerate(model.variables)},
+        # Keras keeps no state of random numbers.
+        **{
+            f"weight {i}": np.asarray(v)
+            for i, v in enumerate(model.variables)
+            if v.name != "seed_generator_state"
+        },
         **{
             f"optimizer {i} {j}": np.asarray(v)
             for i, optimizer in enumerate(optimizers)

@@ -104,6 +104,12 @@ CASES = {
     "GramMatrix, own": (
         lambda: gram(keras.layers.Lambda(scores_of_own))(), VECTORS, LABELS, of_triplets
     ),
+    "LearntNorms": (gram("LearntNorms"), VECTORS, LABELS, of_pairs),
+    "MixedNorms": (gram("MixedNorms"), VECTORS, LABELS, of_pairs),
+    "MeanScoreClassificationLoss": (
+        gram("DenseSigmoid"), VECTORS, LABELS, losses.MeanScoreClassificationLoss
+    ),
+    "InfoNCELoss": (embeddings, VECTORS, LABELS, losses.InfoNCELoss),
     "TripletSemiHardLoss": (embeddings, VECTORS, LABELS, semihard),
     "TripletHardLoss": (embeddings, VECTORS, LABELS, lambda: losses.TripletHardLoss(0.5, "squared-L2")),
     "TripletHardLoss, soft": (embeddings, VECTORS, LABELS, lambda: losses.TripletHardLoss(soft=True)),
@@ -150,6 +156,15 @@ def test_every_layer_loss_and_encoder_is_a_case():
         "SingleConv2D",
         "wide_resnet",
     }
+    # They share the checks and casts of those that are a case.
+    functions |= set(losses.__all__) & {
+        *("BatchContrastiveLoss", "CircleLoss", "LiftedStructLoss", "MultiSimilarityLoss"),
+        *("SoftNearestNeighborLoss", "TripletBatchAllLoss", "ArcFace", "ProxyAnchor", "CrossBatchMemory"),
+        *("ClassConsistencyLoss", "ClippedBinaryCrossentropy", "MaxBinaryCrossentropy", "Percentile"),
+        *("PercentileBinaryCrossentropy", "StdBinaryCrossentropy", "ContrastiveLoss", "NpairsLoss"),
+        "NpairsMultilabelLoss",
+    }
+    functions.add("PairFunction")  # a function of a user
     tested = {name.partition(",")[0] for name in CASES} | {"BinaryCrossentropy", "TripletLoss"}
     assert public - functions == tested
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -29,14 +30,28 @@ def network() -> keras.Model:
     return encoders.conv4_classifier(3, (16, 16, 1))
 
 
+def on_batch(loss: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    return partial(loss, LABELS, X, *arguments)
+
+
 # What is called with (keyword=value), by the public name and its argument.
 CALLS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("triplet_hard_loss", "soft"): lambda **one: losses.triplet_hard_loss(LABELS, X, **one),
+    ("triplet_hard_loss", "soft"): on_batch(losses.triplet_hard_loss),
     ("TripletHardLoss", "soft"): losses.TripletHardLoss,
-    ("binary_crossentropy", "balanced"): lambda **one: losses.binary_crossentropy(LABELS, X, **one),
+    ("binary_crossentropy", "balanced"): on_batch(losses.binary_crossentropy),
     ("BinaryCrossentropy", "balanced"): losses.BinaryCrossentropy,
     ("classification_accuracy", "ascending"): metrics.classification_accuracy,
+    ("mean_score_classification_accuracy", "ascending"): metrics.mean_score_classification_accuracy,
+    ("ClippedBinaryCrossentropy", "of_kept"): losses.ClippedBinaryCrossentropy,
+    ("MeanScoreClassificationLoss", "leave_one_out"): losses.MeanScoreClassificationLoss,
+    ("mean_score_classification_loss", "leave_one_out"): on_batch(losses.mean_score_classification_loss),
+    ("TripletBatchAllLoss", "active_only"): partial(losses.TripletBatchAllLoss, 1),
+    ("triplet_batch_all_loss", "active_only"): on_batch(losses.triplet_batch_all_loss, 1),
+    ("pair_crossentropy_loss", "balanced"): on_batch(losses.pair_crossentropy_loss),
     ("DenseSigmoid", "use_bias"): layers.DenseSigmoid,
+    ("LearntNorms", "use_bias"): layers.LearntNorms,
+    ("LearntNorms", "symmetric"): layers.LearntNorms,
+    ("MixedNorms", "use_bias"): layers.MixedNorms,
     ("Siamese", "larger_is_alike"): lambda **one: fsl.Siamese(encoder(), **one),
     ("MatchingNetwork", "learn_temperature"): lambda **one: fsl.MatchingNetwork(encoder(), **one),
     ("Reptile", "sequential"): lambda **one: fsl.Reptile(network(), SGD, inner_steps=1, inner_batch=1, **one),
@@ -44,15 +59,30 @@ CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("evaluate", "transductive"): lambda **one: fsl.evaluate(fsl.PixelNearestNeighbour(), STORE, **one),
 }
 MARGINS: dict[str, Callable[..., Any]] = {
-    "triplet_loss": lambda **one: losses.triplet_loss(LABELS, X, **one),
+    "triplet_loss": on_batch(losses.triplet_loss),
     "TripletLoss": losses.TripletLoss,
-    "triplet_semihard_loss": lambda **one: losses.triplet_semihard_loss(LABELS, X, **one),
+    "triplet_semihard_loss": on_batch(losses.triplet_semihard_loss),
     "TripletSemiHardLoss": losses.TripletSemiHardLoss,
-    "triplet_hard_loss": lambda **one: losses.triplet_hard_loss(LABELS, X, **one),
+    "triplet_hard_loss": on_batch(losses.triplet_hard_loss),
     "TripletHardLoss": losses.TripletHardLoss,
-    "triplet_mining_loss": lambda **one: losses.triplet_mining_loss(LABELS, X, **one),
+    "triplet_mining_loss": on_batch(losses.triplet_mining_loss),
     "TripletMiningLoss": losses.TripletMiningLoss,
+    "triplet_batch_all_loss": on_batch(losses.triplet_batch_all_loss, 1),
+    "TripletBatchAllLoss": partial(losses.TripletBatchAllLoss, 1),
+    "contrastive_loss": lambda **one: losses.contrastive_loss(X[0], X[1], **one),
+    "ContrastiveLoss": losses.ContrastiveLoss,
+    "batch_contrastive_loss": on_batch(losses.batch_contrastive_loss),
+    "BatchContrastiveLoss": losses.BatchContrastiveLoss,
+    "lifted_struct_loss": on_batch(losses.lifted_struct_loss),
+    "LiftedStructLoss": losses.LiftedStructLoss,
+    "circle_loss": on_batch(losses.circle_loss),
+    "CircleLoss": losses.CircleLoss,
+    "arcface_loss": on_batch(losses.arcface_loss, X),
+    "ArcFace": partial(losses.ArcFace, 2),
+    "proxy_anchor_loss": on_batch(losses.proxy_anchor_loss, X),
+    "ProxyAnchor": partial(losses.ProxyAnchor, 2),
     "ActiveTriplets": metrics.ActiveTriplets,
+    "accuracy": metrics.accuracy,
 }
 
 
