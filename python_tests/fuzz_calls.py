@@ -178,7 +178,8 @@ def change_rows(call: Call, rng: np.random.Generator) -> None:
     if call.rows is None:
         return
     batch = int(call.rows)
-    call.rows = np.array(pick(rng, (-1, -(2**31), 2**31 - 1, batch + 1, max(0, batch - 1), 0)), np.int32)
+    wrong = (-1, -(2**31), 2**31 - 1, batch + 1, max(0, batch - 1), 0)
+    call.rows = np.array(min(pick(rng, wrong), 2**31 - 1), np.int32)
     call.changes.append(f"rows={call.rows}")
 
 
