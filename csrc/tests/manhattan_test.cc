@@ -106,7 +106,9 @@ TEST_P(ManhattanTest, PanelsThatAreUnfitForTheFastGradient) {
     std::vector<float> px(static_cast<size_t>(rows * panel())), py(px.size());
     const bool fit = kernels().pack_signs(x.data(), rows, dim, 0, px.data()) &
                      kernels().pack_signs(y.data(), rows, dim, 0, py.data());
-    if (odd == 0.0f || std::fabs(odd) == 3e38f) EXPECT_TRUE(fit) << "as is usual";
+    if (odd == 0.0f || std::fabs(odd) == 3e38f) {
+      EXPECT_TRUE(fit) << "as is usual";
+    }
     EXPECT_EQ(std::signbit(px[static_cast<size_t>(2 * panel() + 1)]), std::signbit(odd) && odd < -1e-39f);
     if (!fit) continue;
     const auto dx = [&](void (*kernel)(const simd::SignGradBlock&)) {
