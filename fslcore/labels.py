@@ -12,6 +12,7 @@ checked, and `nan_if_wrong` makes NaN of what is computed from wrong values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -21,15 +22,17 @@ from fslcore.tensors import real, unmasked
 Tensor = Any
 
 
-def class_ids(labels: Tensor, predictions: Tensor) -> Tensor:
+def class_ids(labels: Tensor, predictions: Tensor, *, as_given: bool = False) -> Tensor:
     """One integer per sample, equal where the labels are.
 
     Args:
         labels: Class ids, [batch] or [batch, 1].
         predictions: The predictions for the same batch, [batch, ...].
+        as_given: Whether floats become the integers that they hold, for labels that number the rows of a
+            table or are compared with those of other batches. They must be below 2^63 then.
 
     Returns:
-        int64 [batch]; floats are numbered in increasing order.
+        int64 [batch]; otherwise floats are numbered in increasing order.
 
     Raises:
         ValueError: If the labels have another shape (one-hot rows included) or are not numbers.
@@ -40,7 +43,15 @@ def class_ids(labels: Tensor, predictions: Tensor) -> Tensor:
             "y_true must hold one class id per sample, [batch] or [batch, 1], "
             f"received shape {labels.shape.as_list()} (for one-hot rows take their argmax)"
         )
-    return _flat_ids(labels, predictions)
+    return _flat_ids(labels, predictions, as_given)
+
+
+def labelled_embeddings(
+    labels: Tensor, predictions: Tensor, *, as_given: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The predictions as `embeddings_of` and the labels as `class_ids`, or a ValueError."""
+    embeddings = embeddings_of(predictions)
+    return embeddings, class_ids(labels, embeddings, as_given=as_given)
 
 
 def square_matrix(predictions: Tensor) -> Tensor:
@@ -69,20 +80,12 @@ def same_class(labels: Tensor, predictions: Tensor) -> Tensor:
     predictions = square_matrix(predictions)
     labels = _labels(labels, predictions)
 
-    def by_id() -> Tensor:
-        # The first column, as XLA also compiles this branch for rows that turn out to be wider.
-        ids = _flat_ids(labels if labels.shape.rank == 1 else labels[:, :1], predictions)
-        return ids[:, None] == ids[None, :]
-
-    def by_row() -> Tensor:
-        rows = _one_hot(labels, predictions)
-        return tf.matmul(rows, rows, transpose_b=True) > 0.5
-
-    if labels.shape.rank == 1 or labels.shape[1] == 1:
-        return by_id()
-    if labels.shape[1] is not None:
-        return by_row()
-    return tf.cond(tf.shape(labels)[1] == 1, by_id, by_row)
+    return _by_form(
+        labels,
+        predictions,
+        lambda ids: ids[:, None] == ids[None, :],
+        lambda rows: tf.matmul(rows, rows, transpose_b=True) > 0.5,
+    )
 
 
 def class_numbers(labels: Tensor, predictions: Tensor) -> Tensor:
@@ -100,17 +103,7 @@ def class_numbers(labels: Tensor, predictions: Tensor) -> Tensor:
     """
     labels = _labels(labels, predictions)
 
-    def by_id() -> Tensor:
-        return _flat_ids(labels if labels.shape.rank == 1 else labels[:, :1], predictions)
-
-    def by_row() -> Tensor:
-        return tf.argmax(_one_hot(labels, predictions), axis=1)
-
-    if labels.shape.rank == 1 or labels.shape[1] == 1:
-        return by_id()
-    if labels.shape[1] is not None:
-        return by_row()
-    return tf.cond(tf.shape(labels)[1] == 1, by_id, by_row)
+    return _by_form(labels, predictions, lambda ids: ids, lambda rows: tf.argmax(rows, axis=1))
 
 
 def embeddings_of(predictions: Tensor) -> Tensor:
@@ -158,14 +151,36 @@ def _labels(labels: Tensor, predictions: Tensor) -> Tensor:
         return tf.identity(labels)
 
 
-def _flat_ids(labels: Tensor, predictions: Tensor) -> Tensor:
+def _by_form(
+    labels: Tensor,
+    predictions: Tensor,
+    of_ids: Callable[[Tensor], Tensor],
+    of_rows: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """A function of class ids [batch], or another of one-hot rows; where need be, the batch decides."""
+
+    def by_id() -> Tensor:
+        # The first column, as XLA also compiles this branch for rows that turn out to be wider.
+        return of_ids(_flat_ids(labels if labels.shape.rank == 1 else labels[:, :1], predictions))
+
+    def by_row() -> Tensor:
+        return of_rows(_one_hot(labels, predictions))
+
+    if labels.shape.rank == 1 or labels.shape[1] == 1:
+        return by_id()
+    if labels.shape[1] is not None:
+        return by_row()
+    return tf.cond(tf.shape(labels)[1] == 1, by_id, by_row)
+
+
+def _flat_ids(labels: Tensor, predictions: Tensor, as_given: bool = False) -> Tensor:
     # Not [-1], so that reshape rejects one-hot rows of unknown width, and under XLA a batch of another size.
     ids = tf.reshape(labels, [tf.shape(predictions)[0]])
     if not ids.dtype.is_floating:
         return tf.cast(ids, tf.int64)
     message = "y_true must hold integers, and as floats only those below the dtype's precision, received"
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(_are_exact(ids)), [message, ids])]):
-        return tf.searchsorted(tf.sort(ids), ids, out_type=tf.int64)
+        return tf.cast(ids, tf.int64) if as_given else tf.searchsorted(tf.sort(ids), ids, out_type=tf.int64)
 
 
 def _one_hot(labels: Tensor, predictions: Tensor) -> Tensor:

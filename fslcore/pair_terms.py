@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fslcore.arguments import ArgumentError, check_metric, check_one_of
+from fslcore.arguments import ArgumentError, as_bool, check_metric, check_one_of
 
 PAIR_METRICS = ("sqeuclidean", "euclidean", "cosine", "dot", "manhattan", "weighted_manhattan")
 PAIR_GROUPS = ("positive", "negative", "all")
@@ -62,7 +62,12 @@ class PairReductions(NamedTuple):
 
 
 def check_terms(
-    terms: Sequence[PairTerm], metric: str, y_given: bool, y_labels_given: bool, weights_given: bool
+    terms: Sequence[PairTerm],
+    metric: str,
+    y_given: bool,
+    y_labels_given: bool,
+    weights_given: bool,
+    leading: bool,
 ) -> tuple[PairTerm, ...]:
     """One or two terms, or an ArgumentError that names what is wrong with the call."""
     check_metric(metric, PAIR_METRICS)
@@ -75,11 +80,21 @@ def check_terms(
         check_one_of("reduction", term.reduction, PAIR_REDUCTIONS)
     if y_given != y_labels_given:
         raise ArgumentError("y_labels", "must be given with `y`, and only then", described="one of the two")
+    if as_bool("leading", leading) and not y_given:
+        raise ArgumentError("leading", "must be False without `y`", leading)
     if weights_given != (metric == "weighted_manhattan"):
         raise ArgumentError(
             "weights", "belong to the metric weighted_manhattan, which needs them", described=f"{metric=}"
         )
     return terms
+
+
+def check_smooth(terms: Sequence[PairTerm]) -> None:
+    """Refuses max and min, whose gradient is not that of all pairs."""
+    for term in (terms,) if isinstance(terms, PairTerm) else terms:
+        if term.reduction in ("max", "min"):
+            requirement = "must be sum or logsumexp for pair_reductions_grad"
+            raise ArgumentError("reduction", requirement, term.reduction)
 
 
 def attributes_of(terms: Sequence[PairTerm], metric: str, y_given: bool, leading: bool) -> dict[str, str]:

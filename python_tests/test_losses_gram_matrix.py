@@ -162,7 +162,7 @@ def test_losses_are_restored_and_wrong_arguments_are_refused():
         "lower must be at least 0 and below 1": lambda: ClippedBinaryCrossentropy(1.0),
         "upper must be above lower": lambda: ClippedBinaryCrossentropy(0.5, 0.5),
         "sample_weight must be None": lambda: MaxBinaryCrossentropy()(LABELS, SCORES, np.ones(11)),
-        "as a pair of classes": lambda: ClassConsistencyLoss()(LABELS, SCORES, np.ones(11)),
+        "as its terms have several samples each": lambda: ClassConsistencyLoss()(LABELS, SCORES, np.ones(11)),
         "reduction must return a scalar": lambda: BinaryCrossentropy(reduction=lambda x: x[0])(
             LABELS, SCORES
         ),

@@ -299,6 +299,25 @@ def test_what_the_layers_do_not_support_is_refused():
         losses.InfoNCELoss(0)
     for loss in (losses.arcface_loss, losses.proxy_anchor_loss):
         assert np.isnan(loss([0, 7], normal(0, 2, 4), PROXIES))
+        assert loss([0.0, 2.0], normal(0, 2, 4), PROXIES) == loss([0, 2], normal(0, 2, 4), PROXIES)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="y_true must hold integers"):
+            loss([0.0, 1.5], normal(0, 2, 4), PROXIES)
+        compiled = tf.function(loss, jit_compile=True)
+        assert np.isnan(compiled(tf.constant([0.0, 1.5]), normal(0, 2, 4), PROXIES))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="y_true must hold integers"):
+        losses.CrossBatchMemory(losses.InfoNCELoss(), 8)([normal(0, 3, 2), np.array([0.0, 0.5, 1.0])])
+    layer = losses.CrossBatchMemory(losses.InfoNCELoss(), 2)
+    layer.build([(None, 2), (None,)])
+    remember = tf.function(
+        lambda x, y: layer([x, y], training=True),
+        input_signature=[tf.TensorSpec([None, 2]), tf.TensorSpec([None], tf.int64)],
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must have at most `size` samples"):
+        remember(normal(0, 3, 2), np.arange(3))
+    with pytest.raises(ValueError, match="y_true must have the shape of y_pred"):
+        losses.contrastive_loss([0, 1], [[0.5], [0.5]])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="y_true must be 1 for pairs of one class"):
+        losses.contrastive_loss([0, 2], [0.5, 0.5])
 
 
 @pytest.mark.parametrize("name", OF_PAIRS)

@@ -261,6 +261,8 @@ X, LABELS, TERM = normal(0, 4, 3), np.arange(4), PairTerm()
         ("weights belong to the metric", {"weights": np.ones(3, np.float32)}),
         ("labels must hold one label per row of x", {"labels": np.arange(3)}),
         ("y must begin with the rows of x", {"y": X[:2], "y_labels": np.arange(2), "leading": True}),
+        ("leading must be False without `y`, received leading=True", {"leading": True}),
+        ("leading must be True or False", {"leading": 1}),
         ("levels must have shape", {"levels": np.zeros((3, 4), np.float32)}),
         ("the function lifted needs", {"terms": (PairTerm("positive", "lifted"),)}),
     ],
@@ -268,3 +270,11 @@ X, LABELS, TERM = normal(0, 4, 3), np.arange(4), PairTerm()
 def test_what_does_not_fit_is_refused(numpy_backend, match, changes):
     with pytest.raises(ValueError, match=match):
         numpy_backend.pair_reductions(**{"x": X, "labels": LABELS, "terms": (TERM,), **changes})
+
+
+def test_the_gradient_of_an_extreme_is_refused_where_it_would_be_left_out(backend):
+    values = np.zeros((1, 4), np.float32)
+    for reduction in ("max", "min"):
+        term = PairTerm("all", "linear", reduction)
+        with pytest.raises(ValueError, match="reduction must be sum or logsumexp for pair_reductions_grad"):
+            backend.pair_reductions_grad(X, LABELS, (term,), values, values)

@@ -13,6 +13,7 @@ from fslcore.arguments import MININGS, TRIPLET_METRICS
 from fslcore.layers.row_blocks import pairwise_in_blocks
 from fslcore.ops._library import raw_ops
 from fslcore.ops.convolution import same_convolution
+from fslcore.pair_terms import PairTerm
 
 in_every_mode = pytest.mark.parametrize("mode", MODES, ids=name)
 
@@ -130,6 +131,18 @@ def triplet(module, mining, metric):
     return function
 
 
+TERMS = [PairTerm("negative", "squared_hinge"), PairTerm("positive", "softplus")]
+
+
+def of_pairs(x):
+    return tf.reduce_sum(ops.pair_reductions(x, LABELS, TERMS).values ** 2)
+
+
+def of_pairs_grad(x):
+    values = ops.pair_reductions(X, LABELS, TERMS).values
+    return ops.pair_reductions_grad(x, LABELS, TERMS, values, tf.ones_like(values))[0]
+
+
 def nearest(module, metric):
     return lambda x: tf.reduce_sum(module.nearest(x, normal(8, 20, X.shape[1]), 3, metric).values ** 2)
 
@@ -162,6 +175,8 @@ REFUSED = [
         "fslcore_pairwise_norms_grad",
         gradient_of(lambda x: ops.pairwise_norms_grad(x, x, tf.ones((12, 12)), **NETWORK).hidden),
     ),
+    ("fslcore_pair_reductions", of_penalty(of_pairs)),
+    ("fslcore_pair_reductions_grad", gradient_of(of_pairs_grad)),
     (
         "fslcore_conv_block",
         of_penalty(

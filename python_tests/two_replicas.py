@@ -33,6 +33,8 @@ ON_EMBEDDINGS: dict[str, Callable[[], keras.Loss]] = {
     "hard, none": partial(losses.TripletHardLoss, reduction="none"),
     "hard, soft": partial(losses.TripletHardLoss, soft=True),
     "mining": partial(losses.TripletMiningLoss, "easy_positive", 0.5, "squared-L2"),
+    "InfoNCE": losses.InfoNCELoss,
+    "circle": losses.CircleLoss,
     "function of embeddings": partial(losses.TripletHardLoss, 0.5, manhattan),
 }
 ON_MATRICES: dict[str, Callable[[], Any]] = {
@@ -41,6 +43,9 @@ ON_MATRICES: dict[str, Callable[[], Any]] = {
     "pairs, sum": partial(losses.BinaryCrossentropy, reduction="sum"),
     "pairs, function": lambda: losses.binary_crossentropy,
     "triplets": losses.TripletLoss,
+    "pairs, greatest": partial(losses.BinaryCrossentropy, reduction="max"),
+    "N-pairs": losses.NpairsLoss,
+    "classes": losses.ClassConsistencyLoss,
 }
 FUNCTIONS = {
     function.__name__: function
@@ -49,8 +54,18 @@ FUNCTIONS = {
         losses.triplet_semihard_loss,
         losses.triplet_hard_loss,
         losses.triplet_mining_loss,
+        losses.batch_contrastive_loss,
+        losses.info_nce_loss,
+        losses.soft_nearest_neighbor_loss,
+        losses.lifted_struct_loss,
+        losses.multi_similarity_loss,
+        losses.circle_loss,
+        losses.pair_crossentropy_loss,
+        losses.npairs_loss,
+        losses.class_consistency_loss,
     )
 }
+OF_MATRICES = ("triplet_loss", "npairs_loss", "class_consistency_loss")
 
 
 def model(
@@ -131,9 +146,7 @@ def refusals(two: Any) -> dict[str, str]:
     messages = {}
     for name, function in FUNCTIONS.items():
         try:
-            model(two, function, "cosine" if name == "triplet_loss" else None).fit(
-                X[:8], LABELS[:8], verbose=0
-            )
+            model(two, function, "cosine" if name in OF_MATRICES else None).fit(X[:8], LABELS[:8], verbose=0)
         except NotImplementedError as error:
             messages[name] = str(error)
     try:

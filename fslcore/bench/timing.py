@@ -142,10 +142,8 @@ def settle() -> None:
     On Linux it asks for the state of each thread, elsewhere for the time that the process has used.
     """
     deadline = time.perf_counter() + _MOST_SETTLING_SECONDS
-    quiet = 0
-    while (
-        quiet < 2 and time.perf_counter() < deadline
-    ):  # a thread may sleep for a moment in the middle of work
+    quiet = 0  # looks in a row, as a thread may sleep for a moment in the middle of work
+    while quiet < 2 and time.perf_counter() < deadline:
         busy = _other_thread_runs()
         if busy is None:
             busy = _uses_time()

@@ -17,6 +17,7 @@ from fslcore.pair_terms import (
     PairReductions,
     PairTerm,
     attributes_of,
+    check_smooth,
     check_terms,
     parameters_of,
 )
@@ -70,6 +71,7 @@ def pair_reductions_grad(
     leading: bool = False,
 ) -> tuple[Array, Array]:
     """The gradient of a scalar loss through `pair_reductions`; see `fslcore.kernels.pair_reductions_grad`."""
+    check_smooth(terms)
     inputs, attributes, _ = _inputs(x, labels, terms, y, y_labels, metric, weights, levels, leading)
     values, grad = _padded(floats("values", values, 2)), _padded(floats("grad", grad, 2))
     dx, dy, *_ = _gradients(inputs, values, grad, attributes)
@@ -87,7 +89,7 @@ def _inputs(
     levels: Array | None,
     leading: bool,
 ) -> tuple[list[Array], tuple[tuple[str, str], ...], int]:
-    terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None)
+    terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None, leading)
     x = floats("x", x, 2)
     own = integers("labels", labels, 1)
     others = jnp.zeros(0, jnp.int64) if y_labels is None else integers("y_labels", y_labels, 1)

@@ -17,6 +17,7 @@ from fslcore.pair_terms import (
     PairReductions,
     PairTerm,
     attributes_of,
+    check_smooth,
     check_terms,
     parameters_of,
 )
@@ -94,6 +95,7 @@ def pair_reductions_grad(
     Returns:
         `(dx [batch, dim], dy [m, dim])`, dy [0, dim] without `y`. The gradient at distance 0 is 0.
     """
+    check_smooth(terms)
     inputs, attributes, _ = _inputs(x, labels, terms, y, y_labels, metric, weights, levels, leading)
     rest = [_padded(as_matrix(name, value)) for name, value in (("values", values), ("grad", grad))]
     dx, dy, *_ = _core.pair_reductions_grad(*inputs, *rest, **attributes)
@@ -111,7 +113,7 @@ def _inputs(
     levels: npt.ArrayLike | None,
     leading: bool,
 ) -> tuple[list[Any], dict[str, str], int]:
-    terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None)
+    terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None, leading)
     x = as_matrix("x", x)
     none = np.zeros((0, x.shape[1]), np.float32)
     others = np.zeros(0, np.int64) if y_labels is None else as_integers("y_labels", y_labels)

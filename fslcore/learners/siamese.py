@@ -19,7 +19,7 @@ from fslcore.learners.networks import embedding_width
 from fslcore.learners.ragged import padded
 from fslcore.learners.watching import Watch
 from fslcore.losses import BinaryCrossentropy, TripletSemiHardLoss
-from fslcore.losses.batch_loss import BatchTripletLoss
+from fslcore.losses.batch_loss import WholeBatchLoss
 
 OUTPUTS = ("gram", "embeddings")
 SHOTS = ("mean", "best")
@@ -158,7 +158,7 @@ class Siamese(EmbeddingLearner):
         return options
 
     def check_fit(self, arguments: dict[str, Any], watch: Watch) -> None:  # noqa: ARG002
-        """Raises ArgumentError for weights of classes with a loss of triplets."""
+        """Raises ArgumentError for weights of classes with a loss of pairs or triplets."""
         self._check_class_weight(arguments)
 
     @functools.wraps(keras.Model.train_on_batch, assigned=(), updated=())
@@ -223,7 +223,7 @@ class Siamese(EmbeddingLearner):
             alike = tf.reduce_sum(tf.cast(ids[:, None] == ids, tf.int32), axis=1)
             usable = (alike > 1) & (alike < tf.shape(ids)[0])
             share = tf.reduce_mean(tf.cast(usable, tf.float32))
-        watch.update(share, loss if self._has_triplets() else None)
+        watch.update(share, loss if self._has_joint_terms() else None)
 
     def default_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
         """The balanced binary cross-entropy, or the semi-hard triplet loss, whichever suits the kernel.
@@ -257,17 +257,17 @@ class Siamese(EmbeddingLearner):
         }
 
     def _check_class_weight(self, arguments: dict[str, Any]) -> None:
-        if arguments.get("class_weight") is not None and self._has_triplets():
+        if arguments.get("class_weight") is not None and self._has_joint_terms():
             raise ArgumentError(
                 "class_weight",
-                "must be None for a loss of triplets, which have samples of two classes",
+                "must be None for a loss of pairs or triplets, which have samples of two classes",
                 arguments["class_weight"],
             )
 
-    def _has_triplets(self) -> bool:
-        """Whether the loss is one of triplets, which Keras cannot weight by sample."""
+    def _has_joint_terms(self) -> bool:
+        """Whether the loss has terms of several samples, which Keras cannot weight by sample."""
         default = self.loss is None and self.output_kind == "embeddings"
-        return default or isinstance(self.loss, BatchTripletLoss)
+        return default or isinstance(self.loss, WholeBatchLoss)
 
     def _check_entries(self, argument: str, given: tuple[str, ...], x: Any, y: Any, y_pred: Any) -> None:
         """Raises ArgumentError for losses or metrics of Keras that would take class ids for entries."""

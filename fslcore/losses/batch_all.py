@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from fslcore import ops
 from fslcore.arguments import ArgumentError, as_bool, as_float, as_int64, check_at_least, check_one_of
-from fslcore.losses.pairs import PairsLoss, References, checked_batch, reduce_pairs, refuse_function
+from fslcore.labels import labelled_embeddings
+from fslcore.losses.mining import METRICS_OF_ADDONS
+from fslcore.losses.pairs import PairsLoss, References, reduce_pairs, refuse_function
 from fslcore.pair_terms import PairTerm
 
 Tensor = Any
-
-_METRICS = {"L2": "euclidean", "squared-L2": "sqeuclidean", "angular": "cosine"}
 
 
 def triplet_batch_all_loss(
@@ -63,8 +63,8 @@ def _batch_all(
     if references is not None:
         raise ArgumentError("loss", "must compare pairs, not triplets", described="TripletBatchAllLoss")
     _check(positives, distance_metric)
-    margin, metric = as_float("margin", margin), _METRICS[distance_metric]
-    embeddings, ids = checked_batch(y_true, y_pred)
+    margin, metric = as_float("margin", margin), METRICS_OF_ADDONS[distance_metric]
+    embeddings, ids = labelled_embeddings(y_true, y_pred)
     order = tf.argsort(ids, stable=True)
     place, of_class = tf.argsort(order, stable=True), tf.gather(ids, order)
     start = tf.searchsorted(of_class, ids, side="left")
@@ -105,7 +105,7 @@ def _distance_to(embeddings: Tensor, others: Tensor, metric: str) -> Tensor:
 
 def _check(positives: Any, distance_metric: str) -> None:
     check_at_least("positives", as_int64("positives", positives), 1)
-    check_one_of("distance_metric", distance_metric, tuple(_METRICS))
+    check_one_of("distance_metric", distance_metric, tuple(METRICS_OF_ADDONS))
 
 
 @keras.saving.register_keras_serializable(package="fslcore")

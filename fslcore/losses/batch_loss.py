@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The bases of the losses: a loss of a batch, and a loss of its triplets."""
+"""The bases of the losses: of a batch, of a whole batch as one number, and of its embeddings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
-from fslcore.replicas import share_of_replica
+from fslcore.replicas import gather_batch, share_of_replica
 
 Tensor = Any
 
@@ -34,8 +34,8 @@ class BatchLoss(keras.losses.Loss):
             return _Reduction(self.name, self.reduction, self.dtype)(losses, losses, sample_weight)
 
 
-class BatchTripletLoss(BatchLoss):
-    """A loss of triplets: one value for a batch, and none for each sample to weight.
+class WholeBatchLoss(BatchLoss):
+    """A loss of pairs or triplets of samples: one value for a batch, and none for each sample to weight.
 
     Keras reduces no scalar, so the share of each replica of a `tf.distribute` strategy is taken here.
     """
@@ -45,7 +45,15 @@ class BatchTripletLoss(BatchLoss):
         if sample_weight is not None:
             raise ArgumentError(
                 "sample_weight",
-                "must be None, and so must class_weight of fit, as a triplet has three samples",
+                "must be None, and so must class_weight of fit, as its terms have several samples each",
                 described="a weight for each sample",
             )
         return share_of_replica(super().__call__(y_true, y_pred))
+
+
+class LossOfEmbeddings(WholeBatchLoss):
+    """A loss of the embeddings of a batch; under a `tf.distribute` strategy of the whole one."""
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The loss of a batch, as for any `keras.losses.Loss`."""
+        return super().__call__(*gather_batch(y_true, y_pred), sample_weight)

@@ -12,7 +12,7 @@ from fslcore.arguments import as_float, check_one_of
 from fslcore.losses.batch_loss import BatchLoss
 from fslcore.losses.pairs import PairsLoss, References, reduce_pairs, refuse_function
 from fslcore.pair_terms import PairTerm
-from fslcore.tensors import real
+from fslcore.tensors import real, unmasked
 
 Tensor = Any
 
@@ -21,7 +21,7 @@ _METRICS = ("sqeuclidean", "euclidean", "cosine", "manhattan")
 
 @keras.saving.register_keras_serializable(package="fslcore")
 def contrastive_loss(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
-    """Y d^2 + (1 - y) max(margin - d, 0)^2 of pairs at distance d (Hadsell et al., CVPR 2006, eq. 4).
+    """The loss y d^2 + (1 - y) max(margin - d, 0)^2 of pairs (Hadsell et al., CVPR 2006, eq. 4).
 
     Args:
         y_true: 1 for pairs of one class, 0 for others, [pairs].
@@ -30,9 +30,20 @@ def contrastive_loss(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Ten
 
     Returns:
         float32 [pairs].
+
+    Raises:
+        ValueError: If the two have different shapes.
     """
     distances, margin = real("y_pred", y_pred), as_float("margin", margin)
-    matching = tf.cast(y_true, tf.float32)
+    matching = tf.cast(unmasked("y_true", y_true), tf.float32)
+    if not matching.shape.is_compatible_with(distances.shape):
+        raise ValueError(
+            f"y_true must have the shape of y_pred, {distances.shape}, received shape {matching.shape}"
+        )
+    of_pairs = tf.reduce_all((matching == 0.0) | (matching == 1.0))
+    message = "y_true must be 1 for pairs of one class and 0 for others, received"
+    with tf.control_dependencies([tf.debugging.Assert(of_pairs, [message, matching])]):
+        matching = tf.where(of_pairs, matching, float("nan"))  # XLA asserts nothing
     beyond = margin - distances
     # Not tf.maximum, which may turn NaN into 0.
     inside = tf.where(beyond <= 0.0, 0.0, beyond)

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from fslcore.arguments import ArgumentError, as_bool, as_float
 from fslcore.labels import nan_if_wrong, same_class, square_matrix
-from fslcore.losses.batch_loss import BatchLoss
+from fslcore.losses.batch_loss import BatchLoss, WholeBatchLoss
 from fslcore.losses.crossentropy import BinaryCrossentropy, binary_crossentropy, crossentropy_of_scores
 from fslcore.losses.reductions import Percentile
-from fslcore.replicas import refuse_replicas, share_of_replica
+from fslcore.replicas import refuse_replicas
 
 Tensor = Any
 
@@ -232,7 +232,7 @@ def class_consistency_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
-class ClassConsistencyLoss(BatchLoss):
+class ClassConsistencyLoss(WholeBatchLoss):
     """`class_consistency_loss` of a Gram matrix.
 
     Under a `tf.distribute` strategy it is the mean over replicas: each has the matrix of its own samples.
@@ -246,16 +246,6 @@ class ClassConsistencyLoss(BatchLoss):
         self, reduction: str | None = "sum_over_batch_size", name: str | None = "class_consistency_loss"
     ) -> None:
         super().__init__(name, reduction)
-
-    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """The loss of a batch, as for any `keras.losses.Loss`."""
-        if sample_weight is not None:
-            raise ArgumentError(
-                "sample_weight",
-                "must be None, and so must class_weight of fit, as a pair of classes has many samples",
-                described="a weight for each sample",
-            )
-        return share_of_replica(super().__call__(y_true, y_pred))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of labels and a Gram matrix."""

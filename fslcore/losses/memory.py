@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError, as_int64, check_at_least
+from fslcore.labels import labelled_embeddings, nan_if_wrong
 from fslcore.losses.pairs import PairsLoss, References
 from fslcore.pair_terms import NO_LABEL
 from fslcore.replicas import refuse_replicas
@@ -59,10 +60,10 @@ class CrossBatchMemory(keras.layers.Layer):
         """Adds the loss of [embeddings, labels] and returns the embeddings."""
         refuse_replicas("the layer CrossBatchMemory")
         embeddings, labels = inputs
-        rows = tf.cast(embeddings, tf.float32)
-        ids = tf.cast(tf.reshape(labels, [tf.shape(rows)[0]]), tf.int64)
+        rows, ids = labelled_embeddings(labels, embeddings, as_given=True)
         memory = References(tf.convert_to_tensor(self.embeddings), tf.convert_to_tensor(self.labels))
-        self.add_loss(self.pairs_loss.with_references(ids, rows, memory))
+        loss = self.pairs_loss.with_references(ids, rows, memory)
+        self.add_loss(nan_if_wrong(loss, labels))
         if training:
             self._remember(tf.stop_gradient(rows), ids, memory)
         return embeddings
@@ -74,8 +75,9 @@ class CrossBatchMemory(keras.layers.Layer):
                 "must be at least the number of samples of a batch",
                 described=f"{rows.shape[0]} samples",
             )
-        count = tf.shape(rows, tf.int64)[0]
-        first = tf.convert_to_tensor(self.next_row)
+        count, message = tf.shape(rows, tf.int64)[0], "a batch must have at most `size` samples, received"
+        with tf.control_dependencies([tf.debugging.Assert(count <= self.size, [message, count])]):
+            first = tf.convert_to_tensor(self.next_row) + 0
         places = ((first + tf.range(count)) % self.size)[:, None]
         self.embeddings.assign(tf.tensor_scatter_nd_update(memory.embeddings, places, rows))
         self.labels.assign(tf.tensor_scatter_nd_update(memory.labels, places, ids))

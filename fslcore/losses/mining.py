@@ -11,15 +11,14 @@ import keras
 from fslcore import ops, twins
 from fslcore.arguments import ArgumentError, as_bool, as_float, check_mining
 from fslcore.distance_matrix import distances_of_mined_triplets, mean_hinge, mean_softplus
-from fslcore.labels import class_ids, nan_if_wrong, same_class, square_matrix
-from fslcore.losses.batch_loss import BatchTripletLoss
-from fslcore.replicas import gather_batch, refuse_replicas
-from fslcore.tensors import real
+from fslcore.labels import labelled_embeddings, nan_if_wrong, same_class, square_matrix
+from fslcore.losses.batch_loss import LossOfEmbeddings
+from fslcore.replicas import refuse_replicas
 from fslcore.xla import refuse_missing_kernels
 
 Tensor = Any
 
-_METRICS = {"L2": "euclidean", "squared-L2": "sqeuclidean", "angular": "cosine"}
+METRICS_OF_ADDONS = {"L2": "euclidean", "squared-L2": "sqeuclidean", "angular": "cosine"}
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -71,8 +70,8 @@ def loss_of_embeddings(
         loss = mean_hinge(*distances_of_triplets(y_true, y_pred, mining, distance_metric), margin)
     else:
         refuse_missing_kernels("the triplet loss of embeddings")
-        embeddings, ids = _checked(y_true, y_pred)
-        loss = ops.triplet_loss(embeddings, ids, mining, margin, _METRICS[distance_metric]).loss
+        embeddings, ids = labelled_embeddings(y_true, y_pred)
+        loss = ops.triplet_loss(embeddings, ids, mining, margin, METRICS_OF_ADDONS[distance_metric]).loss
     return nan_if_wrong(loss, y_true)
 
 
@@ -80,33 +79,25 @@ def distances_of_triplets(
     y_true: Tensor, y_pred: Tensor, mining: str, distance_metric: str | Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """From the anchors of the mined triplets of embeddings to positives and to negatives, [triplets] each."""
-    embeddings, ids = _checked(y_true, y_pred)
+    embeddings, ids = labelled_embeddings(y_true, y_pred)
     if callable(distance_metric):
         matrix = square_matrix(distance_metric(embeddings))
         return distances_of_mined_triplets(matrix, same_class(ids, matrix), mining)
     refuse_missing_kernels("the mining of triplets")
-    metric = _METRICS[distance_metric]
+    metric = METRICS_OF_ADDONS[distance_metric]
     return twins.distances_of_triplets(embeddings, ops.mine_triplets(embeddings, ids, mining, metric), metric)
 
 
 def check_distance_metric(distance_metric: Any) -> None:
     """Raises ArgumentError for anything but the name of a distance or a function."""
-    if not callable(distance_metric) and distance_metric not in _METRICS:
-        known = ", ".join(_METRICS)
+    if not callable(distance_metric) and distance_metric not in METRICS_OF_ADDONS:
+        known = ", ".join(METRICS_OF_ADDONS)
         raise ArgumentError(
             "distance_metric", f"must be one of {known} or a function of the embeddings", distance_metric
         )
 
 
-def _checked(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings [batch, dim] and class ids [batch], or a ValueError."""
-    embeddings = real("y_pred", y_pred)
-    if embeddings.shape.rank != 2:
-        raise ValueError(f"y_pred must be embeddings [batch, dim], received shape {embeddings.shape}")
-    return embeddings, class_ids(y_true, embeddings)
-
-
-class EmbeddingsLoss(BatchTripletLoss):
+class EmbeddingsLoss(LossOfEmbeddings):
     """A triplet loss of embeddings, with the arguments of TensorFlow Addons.
 
     Under a `tf.distribute` strategy the triplets are those of the whole batch, as on one device.
@@ -123,10 +114,6 @@ class EmbeddingsLoss(BatchTripletLoss):
         check_distance_metric(distance_metric)
         self.margin = as_float("margin", margin)
         self.distance_metric = distance_metric
-
-    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """The loss of a batch, as for any `keras.losses.Loss`."""
-        return super().__call__(*gather_batch(y_true, y_pred), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""

@@ -9,10 +9,11 @@ import keras
 import tensorflow as tf
 
 from fslcore import ops
-from fslcore.labels import nan_if_wrong, same_class, square_matrix
-from fslcore.losses.batch_loss import BatchLoss
-from fslcore.losses.pairs import checked_batch, mean_where
+from fslcore.labels import labelled_embeddings, nan_if_wrong, same_class, square_matrix
+from fslcore.losses.batch_loss import WholeBatchLoss
+from fslcore.losses.pairs import mean_where, refuse_function
 from fslcore.pair_terms import PairTerm
+from fslcore.replicas import refuse_replicas
 from fslcore.tensors import real
 from fslcore.xla import refuse_missing_kernels
 
@@ -32,6 +33,11 @@ def npairs_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Returns:
         float32 scalar.
     """
+    refuse_function("npairs_loss", "NpairsLoss")
+    return _npairs(y_true, y_pred)
+
+
+def _npairs(y_true: Tensor, y_pred: Tensor) -> Tensor:
     scores = square_matrix(y_pred)
     matching = tf.cast(same_class(y_true, scores), tf.float32)
     return nan_if_wrong(_crossentropy_of_shares(matching, scores), y_true)
@@ -48,6 +54,11 @@ def npairs_multilabel_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Returns:
         float32 scalar; NaN if a sample has no label.
     """
+    refuse_function("npairs_multilabel_loss", "NpairsMultilabelLoss")
+    return _npairs_multilabel(y_true, y_pred)
+
+
+def _npairs_multilabel(y_true: Tensor, y_pred: Tensor) -> Tensor:
     scores, labels = square_matrix(y_pred), tf.cast(y_true, tf.float32)
     if labels.shape.rank != 2:
         raise ValueError(f"y_true must be [batch, labels] of 0 and 1, received shape {labels.shape}")
@@ -71,7 +82,8 @@ def npairs_embeddings_loss(y_true: Tensor, anchors: Tensor, positives: Tensor) -
         float32 scalar; 0 for an empty batch.
     """
     refuse_missing_kernels("a loss over pairs")
-    rows, ids = checked_batch(y_true, anchors)
+    refuse_replicas("the loss npairs_embeddings_loss")
+    rows, ids = labelled_embeddings(y_true, anchors)
     terms = (PairTerm("all", "linear", "logsumexp"), PairTerm("positive", "linear", "sum"))
     reduced = ops.pair_reductions(rows, ids, terms, real("positives", positives), ids, "dot")
     (log_sum, total), count = tf.unstack(reduced.values), reduced.counts[1]
@@ -80,11 +92,14 @@ def npairs_embeddings_loss(y_true: Tensor, anchors: Tensor, positives: Tensor) -
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
-class NpairsLoss(BatchLoss):
+class NpairsLoss(WholeBatchLoss):
     """`npairs_loss` of a matrix of similarities, with name and values of the TensorFlow Addons class.
+
+    Under a `tf.distribute` strategy it is the mean over replicas: each has the matrix of its own samples.
 
     Args:
         name: Name of the loss.
+        reduction: As for `keras.losses.Loss`; a batch has one loss.
     """
 
     def __init__(self, name: str | None = "npairs_loss", reduction: str | None = "none") -> None:
@@ -92,15 +107,16 @@ class NpairsLoss(BatchLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of labels and similarities."""
-        return npairs_loss(y_true, y_pred)
+        return _npairs(y_true, y_pred)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
-class NpairsMultilabelLoss(BatchLoss):
+class NpairsMultilabelLoss(WholeBatchLoss):
     """`npairs_multilabel_loss`, with name and values of the TensorFlow Addons class.
 
     Args:
         name: Name of the loss.
+        reduction: As for `keras.losses.Loss`; a batch has one loss.
     """
 
     def __init__(self, name: str | None = "npairs_multilabel_loss", reduction: str | None = "none") -> None:
@@ -108,4 +124,4 @@ class NpairsMultilabelLoss(BatchLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of labels and similarities."""
-        return npairs_multilabel_loss(y_true, y_pred)
+        return _npairs_multilabel(y_true, y_pred)

@@ -12,6 +12,7 @@ from fslcore import ops
 from fslcore.arguments import as_bool, check_one_of
 from fslcore.losses.pairs import reduce_pairs, refuse_function
 from fslcore.pair_terms import PairTerm
+from fslcore.replicas import refuse_replicas
 from fslcore.tensors import real
 from fslcore.xla import refuse_missing_kernels
 
@@ -88,6 +89,7 @@ def siglip_loss(
         float32 scalar; 0 for an empty batch.
     """
     refuse_missing_kernels("a loss over pairs")
+    refuse_replicas("the loss siglip_loss")
     x, y = real("x", x), real("y", y)
     rows = tf.shape(x)[0]
     ids = tf.range(tf.cast(rows, tf.int64)) if labels is None else labels

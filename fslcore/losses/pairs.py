@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fslcore import ops
-from fslcore.labels import class_ids, nan_if_wrong
-from fslcore.losses.batch_loss import BatchTripletLoss
+from fslcore.labels import labelled_embeddings, nan_if_wrong
+from fslcore.losses.batch_loss import LossOfEmbeddings
 from fslcore.pair_terms import PairReductions, PairTerm
-from fslcore.replicas import gather_batch, refuse_replicas
-from fslcore.tensors import real
+from fslcore.replicas import refuse_replicas
 from fslcore.xla import refuse_missing_kernels
 
 Tensor = Any
@@ -47,7 +46,7 @@ def reduce_pairs(
 ) -> PairReductions:
     """`ops.pair_reductions` of a batch with itself and what stands behind it, NaN for wrong labels."""
     refuse_missing_kernels("a loss over pairs")
-    embeddings, ids = checked_batch(y_true, y_pred)
+    embeddings, ids = labelled_embeddings(y_true, y_pred)
     options: dict[str, Any] = {"metric": metric, "levels": levels, "weights": weights}
     if references is not None:
         options["y"] = tf.concat([embeddings, references.embeddings], axis=0)
@@ -55,14 +54,6 @@ def reduce_pairs(
         options["leading"] = True
     reduced = ops.pair_reductions(embeddings, ids, terms, **options)
     return reduced._replace(values=nan_if_wrong(reduced.values, y_true))
-
-
-def checked_batch(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings [batch, dim] and class ids [batch], or a ValueError."""
-    embeddings = real("y_pred", y_pred)
-    if embeddings.shape.rank != 2:
-        raise ValueError(f"y_pred must be embeddings [batch, dim], received shape {embeddings.shape}")
-    return embeddings, class_ids(y_true, embeddings)
 
 
 def mean_where(values: Tensor, counts: Tensor) -> Tensor:
@@ -76,7 +67,7 @@ def refuse_function(function: str, of_class: str) -> None:
     refuse_replicas(f"the function {function}, unlike the class {of_class},")
 
 
-class PairsLoss(BatchTripletLoss):
+class PairsLoss(LossOfEmbeddings):
     """A loss over the pairs of embeddings.
 
     Under a `tf.distribute` strategy the pairs are those of the whole batch, as on one device.
@@ -93,10 +84,6 @@ class PairsLoss(BatchTripletLoss):
     def __init__(self, name: str | None, reduction: str | None, **options: Any) -> None:
         super().__init__(name, reduction)
         self._options = options
-
-    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """The loss of a batch, as for any `keras.losses.Loss`."""
-        return super().__call__(*gather_batch(y_true, y_pred), sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of class ids and embeddings."""

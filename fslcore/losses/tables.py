@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from fslcore import ops
 from fslcore.arguments import ArgumentError, as_float, as_int64, check_at_least
-from fslcore.losses.pairs import checked_batch, mean_where
+from fslcore.labels import labelled_embeddings, nan_if_wrong
+from fslcore.losses.pairs import mean_where
 from fslcore.pair_terms import PairTerm
+from fslcore.replicas import refuse_replicas
 from fslcore.tensors import real
 from fslcore.xla import refuse_missing_kernels
 
@@ -39,6 +41,7 @@ def proxy_anchor_loss(
         float32 scalar; 0 for an empty batch. NaN for a class without a proxy.
     """
     refuse_missing_kernels("a loss over pairs")
+    refuse_replicas("the loss proxy_anchor_loss")
     alpha, margin = as_float("alpha", alpha), as_float("margin", margin)
     embeddings, ids, proxies, classes = _with_table(y_true, y_pred, proxies)
     # S = 1 - distance.
@@ -50,7 +53,7 @@ def proxy_anchor_loss(
     of_positives, of_negatives = tf.unstack(tf.math.softplus(reduced.values))
     is_present = reduced.counts[0] > 0.0
     loss = mean_where(of_positives, is_present) + mean_where(of_negatives, tf.ones_like(is_present))
-    return loss + _nan_outside(ids, classes)
+    return nan_if_wrong(loss + _nan_outside(ids, classes), y_true)
 
 
 def arcface_loss(
@@ -73,6 +76,7 @@ def arcface_loss(
         float32 scalar, the mean over the batch; 0 for an empty one. NaN for a class without a centre.
     """
     refuse_missing_kernels("a loss over pairs")
+    refuse_replicas("the loss arcface_loss")
     scale, margin = as_float("scale", scale), as_float("margin", margin)
     if not 0.0 <= margin <= math.pi / 2:
         raise ArgumentError("margin", "must be from 0 to pi / 2", margin)
@@ -87,14 +91,13 @@ def arcface_loss(
     sine = tf.sqrt(tf.maximum(1.0 - tf.square(cosine), 1e-12))
     turned = cosine * math.cos(margin) - sine * math.sin(margin)
     own = scale * tf.where(cosine > -math.cos(margin), turned, cosine - margin * math.sin(margin))
-    return mean_where(tf.math.softplus(others - own), tf.ones_like(ids, tf.bool)) + _nan_outside(ids, classes)
+    loss = mean_where(tf.math.softplus(others - own), tf.ones_like(ids, tf.bool))
+    return nan_if_wrong(loss + _nan_outside(ids, classes), y_true)
 
 
 def _with_table(y_true: Tensor, y_pred: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    y_true, table = tf.convert_to_tensor(y_true), real("table", table)
-    if y_true.dtype.is_floating:  # such as Keras makes of labels
-        y_true = tf.cast(y_true, tf.int64)
-    embeddings, ids = checked_batch(y_true, y_pred)
+    embeddings, ids = labelled_embeddings(y_true, y_pred, as_given=True)
+    table = real("table", table)
     return embeddings, ids, table, tf.range(tf.shape(table, tf.int64)[0])
 
 

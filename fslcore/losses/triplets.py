@@ -10,7 +10,7 @@ import keras
 from fslcore.arguments import as_float
 from fslcore.distance_matrix import triplet_semihard_of_distances
 from fslcore.labels import nan_if_wrong, same_class, square_matrix
-from fslcore.losses.batch_loss import BatchTripletLoss
+from fslcore.losses.batch_loss import WholeBatchLoss
 from fslcore.replicas import refuse_replicas
 
 Tensor = Any
@@ -37,7 +37,7 @@ def triplet_loss(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
-class TripletLoss(BatchTripletLoss):
+class TripletLoss(WholeBatchLoss):
     """`triplet_loss` of a matrix of distances.
 
     Under a `tf.distribute` strategy it is the mean over replicas: each has the matrix of its own samples.

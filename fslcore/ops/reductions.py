@@ -23,6 +23,7 @@ from fslcore.pair_terms import (
     PairReductions,
     PairTerm,
     attributes_of,
+    check_smooth,
     check_terms,
     parameters_of,
 )
@@ -85,6 +86,7 @@ def pair_reductions_grad(
     leading: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The gradient of a scalar loss through `pair_reductions`; see `fslcore.kernels.pair_reductions_grad`."""
+    check_smooth(terms)
     inputs, attributes, _ = _inputs(x, labels, terms, y, y_labels, metric, weights, levels, leading)
     inputs |= {"values": _padded(matrix("values", values)), "grad": _padded(matrix("grad", grad))}
     dx, dy, *_ = raw_ops.fslcore_pair_reductions_grad(**inputs, **attributes)
@@ -102,7 +104,7 @@ def _inputs(
     levels: Tensor | None,
     leading: bool,
 ) -> tuple[dict[str, Tensor], dict[str, str], int]:
-    terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None)
+    terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None, leading)
     x = matrix("x", x)
     others = tf.zeros([0], tf.int64) if y_labels is None else integers("y_labels", y_labels)
     check_axes("y_labels", others, 1)

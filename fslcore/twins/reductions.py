@@ -28,7 +28,7 @@ def pair_reductions(
     leading: bool = False,
 ) -> PairReductions:
     """The numbers of `fslcore.kernels.pair_reductions`, differentiable any number of times."""
-    terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None)
+    terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None, leading)
     x, labels = real("x", x), tf.cast(labels, tf.int64)
     is_batch = y is None
     y, y_labels = (x, labels) if is_batch else (real("y", y), tf.cast(y_labels, tf.int64))
