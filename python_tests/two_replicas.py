@@ -34,7 +34,7 @@ ON_EMBEDDINGS: dict[str, Callable[[], keras.Loss]] = {
     "hard, soft": partial(losses.TripletHardLoss, soft=True),
     "mining": partial(losses.TripletMiningLoss, "easy_positive", 0.5, "squared-L2"),
     "InfoNCE": losses.InfoNCELoss,
-    "circle": losses.CircleLoss,
+    "circle": partial(losses.CircleLoss, gamma=8.0),
     "function of embeddings": partial(losses.TripletHardLoss, 0.5, manhattan),
 }
 ON_MATRICES: dict[str, Callable[[], Any]] = {
@@ -43,7 +43,7 @@ ON_MATRICES: dict[str, Callable[[], Any]] = {
     "pairs, sum": partial(losses.BinaryCrossentropy, reduction="sum"),
     "pairs, function": lambda: losses.binary_crossentropy,
     "triplets": losses.TripletLoss,
-    "pairs, greatest": partial(losses.BinaryCrossentropy, reduction="max"),
+    "pairs, deviation": partial(losses.BinaryCrossentropy, reduction="std"),
     "N-pairs": losses.NpairsLoss,
     "classes": losses.ClassConsistencyLoss,
 }
