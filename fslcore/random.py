@@ -14,9 +14,9 @@
     pairs           NumPy's Philox       seed          pairs, tasks or order of epoch i of a sequence
 
 The generators but Keras' are counter-based: the episode sampler of the core (Philox4x32-10), TensorFlow's
-`stateless_normal` and `stateless_uniform`, and the raw stream of NumPy's Philox4x64-10. Their draw i is a function of (key, i) alone, so any draw can be
-repeated or resumed, on any worker. The key of a stream is the seed plus an offset, which no user's seed
-reaches.
+`stateless_normal` and `stateless_uniform`, and the raw stream of NumPy's Philox4x64-10. Their draw i is a
+function of (key, i) alone, so any draw can be repeated or resumed, on any worker. The key of a stream is the
+seed plus an offset, which no user's seed reaches.
 
 Streams with the same generator and key share their random numbers. None of these pairs harms a figure:
 

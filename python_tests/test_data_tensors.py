@@ -19,8 +19,8 @@ from fslcore.data import records, tensors
 
 ELEMENT = {
     "image": tf.constant(np.arange(24).reshape(2, 3, 4), tf.uint8),
-    "pair": (tf.constant(-3, tf.int64), [tf.constant([1.1, -np.inf], tf.float64)]),
-    "texts": tf.constant([["a", "b"], [b"c\0d\xff", ""]]),
+    "pair": (tf.constant(-3, tf.int64), (tf.constant([1.1, -np.inf], tf.float64),)),
+    "texts": tf.constant([[b"a", b"b"], [b"c\0d\xff", b""]]),
     "ragged": tf.ragged.constant([[1], [2, 3], []]),
     "sparse": tf.sparse.from_dense([[0, 1], [2, 0]]),
     "uint64": tf.constant([2**64 - 1, 0], tf.uint64),
@@ -194,13 +194,12 @@ def test_a_failure_leaves_the_old_cache(tmp_path, as_records):
         tf.data.Dataset.range(5).map(fails).apply(
             tensors.cache(tmp_path / "a", clear=True, as_records=as_records)
         )
-    after = [path for path in sorted(tmp_path.iterdir()) if path.suffix != ".building"]
-    assert after == before
+    assert sorted(tmp_path.iterdir()) == before
     assert values(tf.data.Dataset.range(2).apply(tensors.cache(tmp_path / "a", as_records=as_records))) == [
         0,
         1,
     ]
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(OSError, match="File exists"):
         tf.data.Dataset.range(2).apply(tensors.cache(tmp_path / "a/b"))
 
 
@@ -274,7 +273,7 @@ def test_operators_on_dicts():
     mapped = dataset.map(
         tensors.compose(tensors.assign(c=lambda e: e["a"]), tensors.filter_items(["c", "a"]))
     )
-    assert list(mapped.element_spec) == ["a", "c"]
+    assert sorted(mapped.element_spec) == ["a", "c"]
     assert tensors.filter_items(["c", "a"])({"a": 1, "b": 2, "c": 3}) == {"c": 3, "a": 1}
     assert tensors.compose()(5) == 5
     for call, message in (
@@ -293,15 +292,12 @@ def test_operators_on_dicts():
 def test_pictures_are_read_and_cropped(tmp_path, ending):
     file = tmp_path / f"a.{ending}"
     smooth = np.add.outer(np.arange(16), np.arange(24))[..., None] * np.array([1, 2, 3])
-    Image.fromarray(smooth.astype(np.uint8)).save(file, quality=100)
+    Image.fromarray(smooth.astype(np.uint8)).save(file, quality=100, subsampling=0)
     whole = tensors.read_decode_and_crop({"filename": str(file)})
     assert whole.shape == (16, 24, 3)
     dataset = tf.data.Dataset.from_tensors({"filename": str(file), "crop_window": [8, 3, 6, 5]})
     (found,) = dataset.apply(tensors.assign(image=tensors.read_decode_and_crop))
-    # The window of a JPEG is decoded alone: colours at its borders may differ by the interpolation.
-    assert (
-        np.abs(found["image"].numpy().astype(int) - whole[8:14, 3:8].numpy()).max() <= (ending == "jpg") * 6
-    )
+    assert np.array_equal(found["image"], whole[8:14, 3:8])
     assert tensors.read_decode_and_crop({"filename": str(file)}, channels=1).shape == (16, 24, 1)
     with pytest.raises(tf.errors.InvalidArgumentError):
         tensors.read_decode_and_crop({"filename": str(file), "crop_window": [8, 3, 9, 5]})

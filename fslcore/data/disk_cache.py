@@ -132,7 +132,7 @@ def _read(path: Path, wanted: dict[str, Any], warn: bool) -> dict[str, Any] | No
     """What is kept, if it is what is wanted and all of it is there."""
     try:
         kept = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         _say_damaged(path, f"it cannot be read ({error})", warn)
@@ -153,7 +153,7 @@ def _read(path: Path, wanted: dict[str, Any], warn: bool) -> dict[str, Any] | No
 
 def _say_damaged(path: Path, what: str, warn: bool) -> None:
     if warn:
-        warnings.warn(f"the cache {path} is written again: {what}", stacklevel=6)
+        warnings.warn(f"the cache {path} is written again: {what}", stacklevel=5)
 
 
 def _write(path: Path, dataset: tf.data.Dataset, wanted: dict[str, Any], clear: bool) -> dict[str, Any]:
@@ -182,10 +182,11 @@ def _write(path: Path, dataset: tf.data.Dataset, wanted: dict[str, Any], clear: 
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
+            finally:
+                if ours is not None:
+                    remove(ours[1])
             for other in old:
                 shutil.rmtree(other, ignore_errors=True)
-            if ours is not None:
-                remove(ours[1])
             return kept
     except OSError as error:
         raise files.named(error, path) from error

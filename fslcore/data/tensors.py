@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Tools for datasets whose elements are dicts, as pandas has them for frames; and a cache on the disk.
 
-dataset.apply(assign(image=read_decode_and_crop)).apply(filter_items(["image", "label"])).apply(cache("train"))
+dataset = dataset.apply(assign(image=read_decode_and_crop)).apply(filter_items(["image", "label"]))
+dataset = dataset.apply(cache("train"))
 """
 
 from __future__ import annotations

@@ -212,7 +212,8 @@ class _Table:
         if gone:
             said = f"is not there: {printable(files[gone[0]])}"
             if on_error == "raise" or not there.any():
-                self._fail("filename", gone, said, " (on_error='skip' leaves these out)" * bool(there.any()))
+                can_skip = bool(there.any()) and self._argument == "name_or_path"
+                self._fail("filename", gone, said, " (on_error='skip' leaves these out)" * can_skip)
             notes.append(
                 f"left out: {len(gone)} files that are not there, the first {printable(files[gone[0]])}"
             )
