@@ -24,11 +24,11 @@ def cache_dir(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Pictures 0.png to 11.png, 8 x 8, the i-th of brightness 10 * i, its lower right 4 x 4 of 10 * i + 5."""
+    """Pictures 0.png to 11.png, 16 x 16, the i-th 10 * i bright, its lower right 8 x 8 10 * i + 5."""
     folder = tmp_path_factory.mktemp("pictures")
     for i in range(len(LABELS)):
-        values = np.full((8, 8), 10 * i, np.uint8)
-        values[4:, 4:] += 5
+        values = np.full((16, 16), 10 * i, np.uint8)
+        values[8:, 8:] += 5
         Image.fromarray(values).save(folder / f"{i}.png")
     return folder
 
@@ -45,8 +45,8 @@ def brightness(image):
 
 def test_the_pictures_of_a_frame_are_those_of_its_store_in_its_order(root, frame):
     before = frame.copy(deep=True)
-    samples = sequences.frame_images(frame, image_size=6, channels=1, data_dir=root)
-    store = load(frame, image_size=6, channels=1, data_dir=root)
+    samples = sequences.frame_images(frame, image_size=12, channels=1, data_dir=root)
+    store = load(frame, image_size=12, channels=1, data_dir=root)
     order = np.argsort(LABELS, kind="stable")
     rows = np.arange(len(LABELS))
     assert np.array_equal(samples.read(order), store.gather(rows))
@@ -55,9 +55,9 @@ def test_the_pictures_of_a_frame_are_those_of_its_store_in_its_order(root, frame
     images, labels = sequences.Deterministic(samples, 5).batch(1, 0)
     assert [brightness(image) for image in images] == [50, 60, 70, 80, 90]
     assert labels.tolist() == [1, 0, 2, 0, 1]
-    crops = frame.assign(crop_y=4, crop_x=4, crop_height=4, crop_width=4, group=["x", "y"] * 6)
+    crops = frame.assign(crop_y=8, crop_x=8, crop_height=8, crop_width=8, group=["x", "y"] * 6)
     within = sequences.OneShotTasks(
-        sequences.frame_images(crops, image_size=4, channels=1, data_dir=root), 2, tasks=3, within_groups=True
+        sequences.frame_images(crops, image_size=8, channels=1, data_dir=root), 2, tasks=3, within_groups=True
     )
     (query, support), _ = within.batch(4, 0)
     assert brightness(query[0]) % 10 == 5
@@ -132,13 +132,13 @@ def test_the_circle_of_a_class_has_no_row_twice(size):
 
 
 def test_a_k_shot_dataset_crops_resizes_caches_and_takes_other_labels(root, frame, tmp_path):
-    crops = frame.assign(crop_y=4, crop_x=4, crop_height=4, crop_width=[4, 3] * 6, weight=np.arange(12) / 2)
-    for options in ({}, {"image_size": 4}, {"image_size": 4, "cache": tmp_path / "kept"}):
+    crops = frame.assign(crop_y=8, crop_x=8, crop_height=8, crop_width=[8, 7] * 6, weight=np.arange(12) / 2)
+    for options in ({}, {"image_size": 8}, {"image_size": 8, "cache": tmp_path / "kept"}):
         made = frames.ToKShotDataset(1, label_column="weight", channels=1, data_dir=root, **options)
         for image, weight in crops.pipe(made):
             value = image.numpy().ravel()[0]
             assert int(np.rint(value * 255 if options else value)) == int(20 * weight) + 5
-            assert image.shape == (4, 4 if options or int(2 * weight) % 2 == 0 else 3, 1)
+            assert image.shape == (8, 8 if options or int(2 * weight) % 2 == 0 else 7, 1)
     assert list((tmp_path / "kept").glob("*.images"))
     with pytest.raises(ArgumentError, match="k_shot = 4: class '2' has 3; 2 of 3 classes"):
         frame.pipe(frames.ToKShotDataset(4, data_dir=root))

@@ -339,6 +339,10 @@ def test_fit_goes_through_the_epochs(store, options):
     expected = [pairs_of(sequence, epoch)[0] for epoch in range(2)]
     assert np.rint(255 * np.concatenate(seen)).astype(int).tolist() == np.concatenate(expected).tolist()
     assert sequence.epoch == 2
+    sequence[0]
+    for _ in range(2):  # as a loop of one's own; a second end without a batch is none
+        sequence.on_epoch_end()
+    assert sequence.epoch == 3
     product = sequences.Product(store.take(np.arange(4)), 5, targets=False)
     assert model.predict(product, verbose=0).shape == (16, 1)
 

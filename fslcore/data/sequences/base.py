@@ -39,7 +39,7 @@ class RowSequence(keras.utils.PyDataset):
     the same batches as a `tf.data.Dataset`.
 
     Attributes:
-        epoch: Number of the epoch whose batches an index yields; `on_epoch_end` raises it.
+        epoch: Number of the epoch whose batches an index yields.
         seed: Seed of the sequence.
     """
 
@@ -67,7 +67,8 @@ class RowSequence(keras.utils.PyDataset):
         super().__init__(**kwargs)
         random.key("pairs", seed)
         check_count("epoch", epoch, 0)
-        self.seed, self.epoch = seed, epoch
+        self.seed, self.epoch = seed, int(epoch)
+        self._first, self._begun, self._asked = int(epoch), 0, False
         self._sides = tuple(sides)
         self._preprocessing = _of_each_side(preprocessing, len(self._sides))
         self._lead = tuple(lead or [(None,)] * len(self._sides))
@@ -92,11 +93,19 @@ class RowSequence(keras.utils.PyDataset):
         return inputs, *others
 
     def __getitem__(self, index: int) -> Any:
+        self._asked = True
         return self.batch(index, self.epoch)
 
+    def on_epoch_begin(self) -> None:
+        """Goes to the next epoch, the first one at its first call; Keras calls it."""
+        # Keras also looks at some batches, and says that an epoch has ended, before the first one begins.
+        self.epoch = self._first + self._begun
+        self._begun += 1
+
     def on_epoch_end(self) -> None:
-        """Goes to the next epoch; Keras calls it."""
-        self.epoch += 1
+        """Goes to the next epoch, for loops that have no beginning; Keras calls it, at times twice."""
+        self.epoch += self._asked
+        self._asked = False
 
     def rows(self, index: int, epoch: int | None = None) -> Numbers:
         """The rows of a batch, and what stands beside them, without reading a sample.
