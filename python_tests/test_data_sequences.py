@@ -165,8 +165,7 @@ def test_a_random_product_has_every_pair_once(self_pairs):
     assert large.batch(len(large) - 1, 5)[0][0].shape == (64, 1)
 
 
-def test_shuffled_numbers_are_uniform():
-    # The first of four numbers, over 1,000 keys.
+def test_shuffled_numbers_are_uniform():  # the first of four, over 1,000 keys
     firsts = [int(Shuffled(4, Draws(0, epoch))(0, 1)[0]) for epoch in range(1000)]
     counts = np.bincount(firsts, minlength=4)
     assert np.all(np.abs(counts - 250) < 5 * np.sqrt(250))
@@ -293,7 +292,6 @@ def test_a_dataset_has_the_batches_of_the_sequence(store, make):
     assert [spec.shape.rank for spec in specs] == [array.ndim for array in tf.nest.flatten(expected)]
 
 
-# Computed once: rows must not change with the version of NumPy, or of this package.
 DIGESTS = {
     "RandomPairs": "9db01ee1",
     "RandomBalancedPairs": "ccd78145",
@@ -307,7 +305,7 @@ DIGESTS = {
 }
 
 
-def test_rows_are_a_function_of_the_seed_and_the_epoch(store):
+def test_rows_are_a_function_of_the_seed_and_the_epoch(store):  # with every version of NumPy
     def digest(name, seed):
         sequence = {**PAIRS, **OTHERS}[name](store, seed=seed)
         found = hashlib.blake2b(digest_size=4)
