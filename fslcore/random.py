@@ -11,11 +11,12 @@
     noise           stateless_normal     seed          noise of the evaluated episode i, and of `generate`
     training noise  stateless_normal     seed + 2^62   noise of training task i
     augmentation    stateless_uniform    seed          how the images of training batch i are varied
+    pairs           NumPy's Philox       seed          pairs, tasks or order of epoch i of a sequence
 
-The generators but Keras' are counter-based: the episode sampler of the core (Philox4x32-10) and TensorFlow's
-`stateless_normal` and `stateless_uniform`. Their draw i is a function of (key, i) alone, so any draw can be
-repeated or resumed, on any worker. The key of a stream is the seed plus an offset, which no user's seed
-reaches.
+The generators but Keras' are counter-based: the episode sampler of the core (Philox4x32-10), TensorFlow's
+`stateless_normal` and `stateless_uniform`, and the raw stream of NumPy's Philox4x64-10. Their draw i is a
+function of (key, i) alone, so any draw can be repeated or resumed, on any worker. The key of a stream is the
+seed plus an offset, which no user's seed reaches.
 
 Streams with the same generator and key share their random numbers. None of these pairs harms a figure:
 
@@ -42,7 +43,16 @@ if TYPE_CHECKING:
 _SEEDS = 1 << 62
 
 Stream = Literal[
-    "weights", "batches", "validation", "test", "order", "sizes", "noise", "training noise", "augmentation"
+    "weights",
+    "batches",
+    "validation",
+    "test",
+    "order",
+    "sizes",
+    "noise",
+    "training noise",
+    "augmentation",
+    "pairs",
 ]
 
 _OFFSETS: dict[Stream, int] = {
@@ -55,6 +65,7 @@ _OFFSETS: dict[Stream, int] = {
     "noise": 0,
     "training noise": _SEEDS,
     "augmentation": 0,
+    "pairs": 0,
 }
 
 

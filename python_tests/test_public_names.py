@@ -14,6 +14,13 @@ EXPORTED = {
         metrics ops plots set_threads twins
     """,
     "fslcore.data": "ImageStore Preparation default_split get_dummies load load_records",
+    "fslcore.data.sequences": """
+        BalancedPairs ClassPairs Deterministic GroupPairs KShotNWay OneShotTasks Product RandomBalancedPairs
+        RandomPairs RandomProduct RowSequence Samples frame_images
+    """,
+    "fslcore.data.tensors": """
+        assign cache clear_cache compose filter_items fingerprint_of read_decode_and_crop transform
+    """,
     "fslcore.encoders": """
         BasicCNN CifarCNN Darknet53 Darknet7 KochNet MnistCNN ReptileNet SingleConv2D VinyalsNet adversarial
         conv4 conv4_classifier resnet12 wide_resnet

@@ -81,12 +81,30 @@ def load(table: Any, request: Request) -> ImageStore:
     if request.data_dir is not None:
         root = Path(request.data_dir).expanduser().resolve()
     notes: list[str] = []
-    listing = _Table(frame, root, str(name), rows).listing(request.on_error, notes)
+    listing, _ = _Table(frame, root, str(name), rows).listing(request.on_error, notes)
     key = cache_key(str(name), Path(cache.digest([str(file) for file in listing.files])), request)
     store = load_listing(f"table-{key}", listing, root, str(name), request, notes)
     if notes:
         warnings.warn(f"{name}: {'; '.join(notes)}", stacklevel=3)
     return store
+
+
+def listing_of(
+    frame: Any, root: Path, argument: str, least_classes: int = 1
+) -> tuple[Listing, npt.NDArray[np.int64]]:
+    """The pictures that a DataFrame names, and the row of each: they are sorted by class.
+
+    Args:
+        frame: The DataFrame, with the columns above; others are not looked at.
+        root: Where relative file names begin.
+        argument: What errors call the frame.
+        least_classes: How many labels there must be.
+
+    Raises:
+        ArgumentError: As for `load`.
+    """
+    table = _Table(frame, root, "the frame", partial(_rows_of, frame.index), argument)
+    return table.listing("raise", [], least_classes)
 
 
 class _Table:
@@ -97,10 +115,19 @@ class _Table:
         root: Where relative file names begin.
         name: What the table is called in messages.
         rows: Says in words which some rows, counted from 0, are.
+        argument: What errors call the table.
     """
 
-    def __init__(self, frame: Any, root: Path, name: str, rows: Callable[[Sequence[Any]], str]) -> None:
+    def __init__(
+        self,
+        frame: Any,
+        root: Path,
+        name: str,
+        rows: Callable[[Sequence[Any]], str],
+        argument: str = "name_or_path",
+    ) -> None:
         self._frame, self._root, self._name, self._rows = frame, root, name, rows
+        self._argument = argument
         missing = [column for column in _REQUIRED if column not in frame.columns]
         if missing:
             has = ", ".join(map(repr, frame.columns))
@@ -110,8 +137,10 @@ class _Table:
         if not len(frame):
             raise self._wrong("no rows", "must have rows")
 
-    def listing(self, on_error: str, notes: list[str]) -> Listing:
-        """The files with their classes, sorted by class; sentences about the rows are added to `notes`."""
+    def listing(
+        self, on_error: str, notes: list[str], least_classes: int = 2
+    ) -> tuple[Listing, npt.NDArray[np.int64]]:
+        """The files with their classes, sorted by class, and the row of each; `notes` takes sentences."""
         files = [os.path.join(self._root, os.path.expanduser(name)) for name in self._texts("filename")]
         kept = self._found(files, on_error, notes)
         class_names, labels = self._values("label", kept)
@@ -121,13 +150,13 @@ class _Table:
         self._note_repeated([files[i] for i in order], None if boxes is None else boxes[order], notes)
         if unused := [repr(column) for column in self._frame.columns if column not in _COLUMNS]:
             notes.append(f"columns that are not used: {', '.join(unused)}")
-        if len(class_names) < 2:
+        if len(class_names) < least_classes:
             raise self._wrong(f"the only label {class_names[0]!r}", "must have two labels or more")
         groups: tuple[Sequence[str], npt.NDArray[np.int32] | None] = ((), None)
         if "group" in self._frame.columns:
             groups = self._values("group", order)
         part_names, parts = self._parts(order)
-        return Listing(
+        listing = Listing(
             [files[i] for i in order],
             labels,
             class_names,
@@ -137,6 +166,7 @@ class _Table:
             part_names,
             None if boxes is None else boxes[order],
         )
+        return listing, order
 
     def _column(self, column: str) -> list[Any]:
         """The values of a column; an ArgumentError names the rows where it has none."""
@@ -182,7 +212,8 @@ class _Table:
         if gone:
             said = f"is not there: {printable(files[gone[0]])}"
             if on_error == "raise" or not there.any():
-                self._fail("filename", gone, said, " (on_error='skip' leaves these out)" * bool(there.any()))
+                can_skip = bool(there.any()) and self._argument == "name_or_path"
+                self._fail("filename", gone, said, " (on_error='skip' leaves these out)" * can_skip)
             notes.append(
                 f"left out: {len(gone)} files that are not there, the first {printable(files[gone[0]])}"
             )
@@ -234,7 +265,7 @@ class _Table:
         raise self._wrong(f"{column} {what} {count}{remedy}", f"must have a valid {column} in every row")
 
     def _wrong(self, described: str, requirement: str) -> ArgumentError:
-        return ArgumentError("name_or_path", requirement, self._name, described=f"{self._name}: {described}")
+        return ArgumentError(self._argument, requirement, self._name, described=f"{self._name}: {described}")
 
 
 def _read(path: Path) -> Any:
