@@ -68,7 +68,7 @@ def boxes(
             places.append(place)
             names.append(_box(axes, held[key], place, 0.8 * step, COLOURS[number]))
         if len(series) > 1:
-            below = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            below: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
             text = axes.annotate(short(name), (group, 0), (0, -38), **below)
             literal(text).set(ha="center", va="top", fontsize=10, color=INK)
     if len(series) == 1:
@@ -84,11 +84,11 @@ def boxes(
         legend = axes.legend(
             handles=handles, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=len(series)
         )
-        for text in legend.get_texts():
-            literal(text)
-    place = (0, -58 if len(series) > 1 else -48)
-    below = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(_NOTE, (0, 0), place, va="top", fontsize=8, color=GRAY, **below)
+        for entry in legend.get_texts():
+            literal(entry)
+    offset = (0, -58 if len(series) > 1 else -48)
+    under: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(_NOTE, (0, 0), offset, va="top", fontsize=8, color=GRAY, **under)
     return figure
 
 

@@ -99,7 +99,7 @@ def _write_rates(axes: Axes, counts: npt.NDArray[np.int64], chosen: npt.NDArray[
     right, given, there = np.diagonal(counts), counts[:, :-1].sum(axis=0), counts.sum(axis=1)
     rates = {"precision": (right, given), "recall": (right, there), "F1": (2 * right, there + given)}
     for number, (name, (part, whole)) in enumerate(rates.items()):
-        beside = {"textcoords": "offset points", "ha": "center", "color": INK, "annotation_clip": False}
+        beside: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "annotation_clip": False}
         place = 16 + 24 * number
         axes.annotate(
             name, (1, 1), (place, 4), xycoords="axes fraction", va="bottom", fontsize=8, rotation=90, **beside

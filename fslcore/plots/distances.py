@@ -80,7 +80,7 @@ def queries_versus_support(
     *,
     larger_is_alike: bool = False,
     label: str = "distance",
-    title: str | None = None,
+    title: str = "Images against the support",
 ) -> Figure:
     """Images in the order in which they come, against a support set sorted by class.
 
@@ -91,7 +91,7 @@ def queries_versus_support(
         class_names: one name per label value; the label itself if None.
         larger_is_alike: whether a larger value means more alike, as a kernel has it.
         label: what the values are, for the colour bar.
-        title: the heading; how many of the nearest are right if None.
+        title: the heading, before how many of the nearest are right.
 
     Returns:
         A figure with the class boundaries of the support marked, and in each row a dot on its most alike
@@ -118,7 +118,7 @@ def queries_versus_support(
     known = ~np.isnan(alike).all(axis=1)
     nearest = np.where(np.isnan(alike), -np.inf, alike).argmax(axis=1)
     right = known & (support[nearest] == queries)
-    title = title or f"Images against the support: {right.sum():,} of {len(queries):,} nearest are right"
+    title = f"{title}: {right.sum():,} of {len(queries):,} nearest are right"
     classes, sizes = np.unique(support, return_counts=True)
     ends = np.cumsum(sizes)
     figure = blank_figure((8, 6.2), title)

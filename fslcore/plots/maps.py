@@ -106,11 +106,13 @@ def embedding_map(
     rest = ~np.isin(labels, classes[coloured])
     if rest.any():
         name = f"{len(classes) - most} other classes"
-        axes.scatter(*points[rest].T, s=14, color=LIGHT_GRAY, label=name, edgecolors="none")
+        axes.scatter(points[rest, 0], points[rest, 1], s=14, color=LIGHT_GRAY, label=name, edgecolors="none")
     for number, place in enumerate(coloured):
         value = classes[place]
+        own = points[labels == value]
         axes.scatter(
-            *points[labels == value].T,
+            own[:, 0],
+            own[:, 1],
             s=26,
             color=COLOURS[number % len(COLOURS)],
             marker=_SHAPES[number // len(COLOURS)],
