@@ -155,10 +155,7 @@ def test_umap_keeps_two_clusters_apart():
     assert shares is None
     parts = points[:20], points[20:]
     middles = [part.mean(0) for part in parts]
-    own = [
-        np.linalg.norm(part - middle, axis=1).max()
-        for part, middle in zip((points[:20], points[20:]), middles)
-    ]
+    own = [np.linalg.norm(part - middle, axis=1).max() for part, middle in zip(parts, middles, strict=True)]
     assert np.linalg.norm(middles[0] - middles[1]) > max(own)
     np.testing.assert_array_equal(plots.plane(rows, "umap", seed=1).points, points)
 
