@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from typing import Any, NamedTuple
 
 import keras
@@ -23,6 +24,8 @@ Floats = npt.NDArray[Any]
 # Those without anything to learn. All pairs of more images are no picture, and gigabytes.
 KERNELS = tuple(metric for metric in METRICS if metric != "weighted_manhattan")
 MOST_IMAGES = 5000
+# What stands before the last layer of a model: kept, as the first prediction of a new one traces it.
+_ENCODERS: weakref.WeakKeyDictionary[keras.Model, keras.Model] = weakref.WeakKeyDictionary()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +197,9 @@ def _before_gram(model: keras.Model) -> keras.Model:
     """The part of a model that embeds images one by one."""
     gram = _gram(model)
     if gram is not None:
-        return keras.Model(model.inputs, gram.input)
+        if model not in _ENCODERS:
+            _ENCODERS[model] = keras.Model(model.inputs, gram.input)
+        return _ENCODERS[model]
     if any(getattr(layer, "compares_batch", False) for layer in model._flatten_layers()):
         raise ArgumentError(
             "encoder",

@@ -63,7 +63,7 @@ def fit_in_phases(
     network: keras.Model,
     folder: PathLike | None = None,
     compile_options: Mapping[str, Any] | None = None,
-    optimizer: Callable[[float], keras.optimizers.Optimizer] | None = None,
+    optimizer: Callable[[Any], keras.optimizers.Optimizer] | None = None,
     monitor: str | None = None,
     mode: str = "min",
     callbacks: Callable[[], Sequence[keras.callbacks.Callback]] | None = None,
