@@ -12,6 +12,7 @@
     Siamese Prototypical   learners: keras.Models to compile and fit
     MatchingNetwork        the same, with attention to the examples
     Reptile MAML MetaGAN   learners that adapt to a task by gradient steps
+    callbacks              pictures of a model in training, for TensorBoard and as files
     evaluate               accuracy over episodes, with its confidence interval
     SupportSet             classifies by a few support images per label, which can change at any time
     experiments            a run from its recipe to its results, in a folder
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fslcore import (
+        callbacks,
         classifier,
         data,
         encoders,
@@ -66,6 +68,7 @@ __all__ = [
     "SupportSet",
     "accuracy_versus_way",
     "adversarial",
+    "callbacks",
     "classifier",
     "data",
     "encoders",

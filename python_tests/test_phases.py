@@ -200,6 +200,24 @@ def test_a_headed_encoder_takes_images_and_embeddings_and_is_saved(tmp_path):
     np.testing.assert_allclose(again(embeddings[:, None, None]), expected, rtol=0, atol=1e-6)
 
 
+def test_phases_choose_layers_by_their_share_number_and_name():
+    plan = [Phase("frozen", 1, 0.1), *(Phase(each, 1, 0.1) for each in ("top=50%", "top=3", "name=*n0+*n3"))]
+    recipe = planned(phases=plan)
+    assert recipe.phases == "frozen:1:0.1,top=50%:1:0.1,top=3:1:0.1,name=*n0+*n3:1:0.1"
+    assert choices.recipe_from_json(recipe.to_json()) == recipe
+    learner = recipe.build((32, 32, 3))
+    trained = []
+    for number in range(4):
+        recipe.enter(learner, number)
+        paths = [variable.path for variable in learner.encoder.network.trainable_variables]
+        trained.append([path.split("convolution")[1][0] for path in paths])
+    assert trained == [[], ["3", "4"], ["4"], ["0", "3"]]
+    with pytest.raises(
+        ArgumentError, match="phases must choose layers of the network, such as convolution0, "
+    ):
+        planned(phases="frozen:1:0.1,from=block7:1:0.1").build((32, 32, 3))
+
+
 # ---- the arguments
 
 
@@ -209,7 +227,7 @@ def test_phases_are_read():
 
 
 @pytest.mark.parametrize(
-    "text", ["frozen", "bottom:1:0.1", "all:0:0.1", "all:1:0", "all:1:nan", "all:x:1", ","]
+    "text", ["frozen", "bottom:1:0.1", "all:0:0.1", "all:1:0", "all:1:nan", "all:x:1", ",", "top=0:1:0.1"]
 )
 def test_other_phases_are_refused(text):
     with pytest.raises(ArgumentError, match="phases must be one or more of frozen, top, all, each with"):

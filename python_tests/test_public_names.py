@@ -10,8 +10,12 @@ EXPORTED = {
     "fslcore": """
         ImageStore MAML MetaGAN PixelNearestNeighbour Prototypical Report Reptile Siamese SupportSet
         accuracy_versus_way
-        adversarial classifier data encoders evaluate evaluation experiments kernels layers learners losses
-        metrics ops plots set_threads twins
+        adversarial callbacks classifier data encoders evaluate evaluation experiments kernels layers learners
+        losses metrics ops plots set_threads twins
+    """,
+    "fslcore.callbacks": """
+        BinaryStatistics ConfusionMatrix DistanceMatrix EmbeddingMap EmbeddingProjector QueriesVersusSupport
+        SaveFigures write_projector
     """,
     "fslcore.data": "ImageStore Preparation default_split get_dummies load load_records",
     "fslcore.data.sequences": """
@@ -85,6 +89,10 @@ OF_VERSION_0_1_0 = {
         set_threads
     """,
     "fslcore.adversarial": "UpsampledConv2D conditional_generator task_encoder",
+    "fslcore.callbacks": """
+        BinaryStatistics ConfusionMatrix DistanceMatrix EmbeddingMap EmbeddingProjector QueriesVersusSupport
+        SaveFigures write_projector
+    """,
     "fslcore.data": "ImageStore default_split get_dummies load",
     "fslcore.encoders": "BasicCNN KochNet VinyalsNet conv4 conv4_classifier",
     "fslcore.evaluation": """

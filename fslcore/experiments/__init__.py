@@ -7,6 +7,7 @@
     fsl.experiments.evaluate_unknown(run)               half of the test classes are unknown
     learner = fsl.experiments.open_run("runs/mine").learner      in another process
     support = fsl.experiments.support_set("runs/mine")           a classifier of new images
+    fsl.experiments.fit_in_phases(model, phases, ...)            any Keras model, frozen and then thawed
 
 Nothing here prints: an `Observer` is told what happens. Importing this does not import TensorFlow.
 """
@@ -18,7 +19,10 @@ from fslcore.experiments.course import evaluate, resume, train
 from fslcore.experiments.failures import NotSaved
 from fslcore.experiments.open_sets import evaluate_unknown
 from fslcore.experiments.opening import OpenedRun, open_run
+from fslcore.experiments.phased import fit_in_phases
 from fslcore.experiments.recipes import *  # noqa: F403 (each is listed there)
+from fslcore.experiments.recipes.phases import Phase
+from fslcore.experiments.recipes.thawing import thaw
 from fslcore.experiments.reporting import Diverged, Interrupted, Observer
 from fslcore.experiments.runs import Run
 from fslcore.experiments.supporting import support_set
@@ -29,13 +33,16 @@ __all__ = [
     "NotSaved",
     "Observer",
     "OpenedRun",
+    "Phase",
     "Run",
     "evaluate",
     "evaluate_unknown",
+    "fit_in_phases",
     "open_run",
     "planned_recipe",
     "resume",
     "support_set",
+    "thaw",
     "train",
     "trained_learner",
 ]

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fslcore import ops, xla
 from fslcore.arguments import METRICS, ArgumentError, check_at_least
-from fslcore.layers.heads import HEADS, PairFunction, embedding_size, is_registered
+from fslcore.layers.heads import HEADS, DenseSigmoid, PairFunction, embedding_size, is_registered
 from fslcore.layers.predicting import predict_in_one_batch
 from fslcore.layers.row_blocks import pairwise_in_blocks
 
@@ -100,6 +100,14 @@ class PairwiseLayer(keras.Layer):
                 "kernel must return [pairs, 1] or [pairs] for two inputs [pairs, dim], "
                 f"received {getattr(scores, 'shape', scores)} from {self.kernel.name!r}"
             )
+
+
+def is_similarity(layer: PairwiseLayer) -> bool:
+    """Whether a larger value of a layer's kernel means more alike; True for a kernel layer of your own."""
+    kernel = layer.kernel
+    if isinstance(kernel, DenseSigmoid):
+        return kernel.activation == "sigmoid"
+    return not isinstance(kernel, str) or kernel in ("dot", COSINE_SIMILARITY)
 
 
 def _kernel(kernel: Any) -> str | keras.Layer:

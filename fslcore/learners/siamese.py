@@ -13,6 +13,7 @@ import tensorflow as tf
 from fslcore.arguments import ArgumentError, as_bool
 from fslcore.labels import class_ids
 from fslcore.layers import DenseSigmoid, GramMatrix
+from fslcore.layers.pairwise import is_similarity
 from fslcore.learners.embedding import EmbeddingLearner
 from fslcore.learners.fitting import bound, has_entries_of, name_of, of_keras
 from fslcore.learners.networks import embedding_width
@@ -81,7 +82,7 @@ class Siamese(EmbeddingLearner):
         self._own_metrics: tuple[str, ...] = ()
         self.shots = shots
         if larger_is_alike is None:
-            larger_is_alike = _is_similarity(self.gram)
+            larger_is_alike = is_similarity(self.gram)
         self.larger_is_alike = as_bool("larger_is_alike", larger_is_alike)
         width = embedding_width(encoder)
         if width is not None:
@@ -299,10 +300,3 @@ def _as_columns(x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
         return y, y_pred
     y = tf.convert_to_tensor(y)
     return (y[:, None] if y.shape.rank == 1 else y), y_pred[:, None]
-
-
-def _is_similarity(gram: GramMatrix) -> bool:
-    kernel = gram.kernel
-    if isinstance(kernel, DenseSigmoid):
-        return kernel.activation == "sigmoid"
-    return not isinstance(kernel, str) or kernel == "dot"

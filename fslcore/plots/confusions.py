@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fslcore.arguments import as_bool
 from fslcore.plots.images import panel_image
 from fslcore.plots.style import GRAY, INK, LIGHT_GRAY, blank_figure
 from fslcore.plots.texts import literal, short
@@ -22,7 +24,7 @@ _LETTERS = 15  # of a line below a picture
 
 
 def confusion_matrix(
-    matrix: npt.ArrayLike, names: Sequence[str], title: str = "Labels and answers"
+    matrix: npt.ArrayLike, names: Sequence[str], title: str = "Labels and answers", *, rates: bool = False
 ) -> Figure:
     """How often images of each label got each answer, in shares of the label's images.
 
@@ -30,6 +32,8 @@ def confusion_matrix(
         matrix: counts `[C, C + 1]`, labels by answers; the last column is "unknown", drawn if it is used.
         names: of the C labels.
         title: the heading.
+        rates: whether precision, recall and F1 of each label stand beside it, in percent, of all its answers
+            and images, those outside of the picture too; "-" where there are none.
 
     Returns:
         A figure; of more than 30 labels, those with the most mistakes, and a last column "other".
@@ -60,7 +64,8 @@ def confusion_matrix(
     totals = np.maximum(counts[chosen].sum(axis=1, keepdims=True), 1)
     shares = shown / totals
     side = max(3.2, 0.32 * len(columns) + 1.8)
-    figure = blank_figure((side + 0.6, side), title)
+    room = (1.3, 1.2) if as_bool("rates", rates) else (0.6, 0)
+    figure = blank_figure((side + room[0], side + room[1]), title)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if len(chosen) <= _MOST_NUMBERS:
@@ -81,9 +86,30 @@ def confusion_matrix(
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set(color=LIGHT_GRAY)
-    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.02, label="share of the label's images")
+    if rates:
+        _write_rates(axes, counts, chosen)
+    place = {"location": "bottom", "pad": 0.06} if rates else {"shrink": 0.82, "pad": 0.02}
+    bar = figure.colorbar(image, ax=axes, label="share of the label's images", **place)
     bar.outline.set_visible(False)
     return figure
+
+
+def _write_rates(axes: Axes, counts: npt.NDArray[np.int64], chosen: npt.NDArray[Any]) -> None:
+    """Writes precision, recall and F1 of the chosen labels right of their rows, in percent."""
+    right, given, there = np.diagonal(counts), counts[:, :-1].sum(axis=0), counts.sum(axis=1)
+    rates = {"precision": (right, given), "recall": (right, there), "F1": (2 * right, there + given)}
+    for number, (name, (part, whole)) in enumerate(rates.items()):
+        beside: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "annotation_clip": False}
+        place = 16 + 24 * number
+        axes.annotate(
+            name, (1, 1), (place, 4), xycoords="axes fraction", va="bottom", fontsize=8, rotation=90, **beside
+        )
+        for row, label in enumerate(chosen):
+            share = f"{100 * part[label] / whole[label]:.0f}" if whole[label] else "-"
+            cell = (1, row)
+            axes.annotate(
+                share, cell, (place, 0), xycoords=("axes fraction", "data"), va="center", fontsize=7, **beside
+            )
 
 
 def picture_rows(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The distances of all pairs of some images."""
+"""Distances of all pairs of some images, and of images to those of a support set."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data.labelling import check_none_missing
-from fslcore.plots.style import blank_figure
+from fslcore.plots.style import GREEN, VERMILLION, blank_figure
 from fslcore.plots.texts import literal, short
 
 # More names than this on an axis of a 16 cm picture cannot be read.
@@ -63,6 +64,91 @@ def distance_matrix(
     axes.xaxis.set_major_locator(NullLocator())
     axes.tick_params(length=0)
     axes.set_xlabel(f"{len(labels)} images of {len(classes)} classes")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.02, label=short(label))
+    literal(bar.ax.yaxis.label)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def queries_versus_support(
+    values: npt.ArrayLike,
+    query_labels: npt.ArrayLike,
+    support_labels: npt.ArrayLike,
+    class_names: Sequence[str] | None = None,
+    *,
+    larger_is_alike: bool = False,
+    label: str = "distance",
+    title: str = "Images against the support",
+) -> Figure:
+    """Images in the order in which they come, against a support set sorted by class.
+
+    Args:
+        values: `[Q, S]`, distances or kernel values of query and support image.
+        query_labels: `[Q]` integers.
+        support_labels: `[S]` integers.
+        class_names: one name per label value; the label itself if None.
+        larger_is_alike: whether a larger value means more alike, as a kernel has it.
+        label: what the values are, for the colour bar.
+        title: the heading, before how many of the nearest are right.
+
+    Returns:
+        A figure with the class boundaries of the support marked, and in each row a dot on its most alike
+        image: green if that is of the same class, vermillion and a cross if not.
+
+    Raises:
+        ArgumentError: `values` does not match the labels, or is empty; a label is missing.
+    """
+    values = np.asarray(values, np.float64)
+    queries, support = np.asarray(query_labels), np.asarray(support_labels)
+    fits = queries.ndim == support.ndim == 1 and values.shape == (len(queries), len(support))
+    if not fits or not values.size:
+        raise ArgumentError(
+            "values",
+            "must be [Q, S] for query_labels [Q] and support_labels [S], each 1 or more",
+            described=f"shapes {list(values.shape)}, {list(queries.shape)} and {list(support.shape)}",
+        )
+    check_none_missing("query_labels", queries)
+    check_none_missing("support_labels", support)
+    order = np.argsort(support, kind="stable")
+    values, support = values[:, order], support[order]
+    alike = values if as_bool("larger_is_alike", larger_is_alike) else -values
+    # Of equals the first; a row without a number has no nearest.
+    known = ~np.isnan(alike).all(axis=1)
+    nearest = np.where(np.isnan(alike), -np.inf, alike).argmax(axis=1)
+    right = known & (support[nearest] == queries)
+    title = f"{title}: {right.sum():,} of {len(queries):,} nearest are right"
+    classes, sizes = np.unique(support, return_counts=True)
+    ends = np.cumsum(sizes)
+    figure = blank_figure((8, 6.2), title)
+    axes = figure.subplots()
+    colours = "viridis_r" if larger_is_alike else "viridis"
+    image = axes.imshow(values, cmap=colours, interpolation="nearest", aspect="auto")
+    for end in ends[:-1]:
+        axes.axvline(end - 0.5, color="white", lw=0.8)
+    marks = ((right, GREEN, "o", 42), (known & ~right, VERMILLION, "X", 64))
+    for rows, colour, marker, size in marks:
+        places = (nearest[rows], np.flatnonzero(rows))
+        axes.scatter(*places, s=size, color=colour, marker=marker, edgecolors="white", lw=0.9)
+
+    def name(value: int) -> str:
+        return short(value if class_names is None else class_names[value])
+
+    if len(classes) <= _MOST_TICKS:
+        names = [name(value) for value in classes]
+        centres = ends - sizes / 2 - 0.5
+        axes.set_xticks(centres, names, rotation=90, fontsize=8, parse_math=False, usetex=False)
+    else:
+        axes.xaxis.set_major_locator(NullLocator())
+    if len(queries) <= _MOST_TICKS:
+        names = [name(value) for value in queries]
+        axes.set_yticks(np.arange(len(queries)), names, fontsize=8, parse_math=False, usetex=False)
+    else:
+        axes.yaxis.set_major_locator(NullLocator())
+    axes.tick_params(length=0)
+    axes.set_xlabel(f"{len(support)} support images of {len(classes)} classes")
+    axes.set_ylabel(f"{len(queries)} images")
     for spine in axes.spines.values():
         spine.set_visible(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.02, label=short(label))

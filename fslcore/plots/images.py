@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pictures that show images: an episode with its predictions, and real beside generated images."""
+"""Pictures that show images: an episode with its predictions, images by class, real and generated ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fslcore.plots.style import GRAY, GREEN, INK, LIGHT_GRAY, VERMILLION, blank_figure
-from fslcore.plots.texts import drawable, literal
+from fslcore.plots.texts import drawable, literal, short
 
 _KEY = "→ the class a wrong one was taken for"
 # With fewer queries there is no room for the key above the second of them: it stands below the picture.
@@ -129,6 +129,36 @@ def real_versus_generated(
     for panel, (name, grid) in zip(panels, grids.items(), strict=True):
         panel_image(panel, _tiled(grid), LIGHT_GRAY, 0.0, drawing)
         panel.set_title(name, loc="left", fontsize=10, color=GRAY)
+    return figure
+
+
+def class_grid(
+    images: npt.ArrayLike, class_names: Sequence[str] | None = None, title: str = "Images by class"
+) -> Figure:
+    """Images of some classes, a row for each class, such as the letters of an alphabet.
+
+    Args:
+        images: `[classes, images per class, H, W, C]`, floats from 0 to 1.
+        class_names: one per class; none are drawn if None.
+        title: the heading.
+
+    Raises:
+        ValueError: the shape is not that, there is not a name for each class, or the values are not from 0 to
+            1.
+    """
+    grid = _shown("images", images)
+    if grid.ndim != 5 or not grid.size:
+        raise ValueError(f"images must be [classes, images, H, W, C], received {list(grid.shape)}")
+    if class_names is not None and len(class_names) != len(grid):
+        raise ValueError(f"class_names must be {len(grid)} names, received {len(class_names)}")
+    figure = blank_figure((max(0.62 * grid.shape[1] + 2.4, _LEAST_WIDTH), 0.62 * len(grid) + 0.9), title)
+    panel = figure.subplots()
+    panel_image(panel, _tiled(grid), LIGHT_GRAY, 0.0, _is_drawing(grid))
+    if class_names is not None:
+        places = (grid.shape[2] + 1) * (np.arange(len(grid)) + 0.5) - 1
+        names = [short(name) for name in class_names]
+        panel.set_yticks(places, names, fontsize=8, parse_math=False, usetex=False)
+        panel.tick_params(length=0)
     return figure
 
 

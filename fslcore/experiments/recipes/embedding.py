@@ -12,11 +12,12 @@ import numpy as np
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.data.datasets import Progress
-from fslcore.experiments.recipes import networks, phases
+from fslcore.experiments.recipes import networks, phases, thawing
 from fslcore.experiments.recipes.fields import NETWORK, TASKS, TRAINING, field
 from fslcore.experiments.recipes.phases import Phase, adam
 from fslcore.experiments.recipes.recipe import Images, Recipe, Shape
 from fslcore.experiments.recipes.sizing import Validation, smallest_class
+from fslcore.experiments.renaming import renamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,8 +71,9 @@ class EmbeddingRecipe(Recipe):
     phases: str | None = field(
         "Phases of the training of a pretrained network, each with its epochs and its rate, as in "
         "frozen:5:1e-3,top:5:1e-4,all:5:3e-5. frozen: the network stays as it is, and the linear layer "
-        "behind it is trained; top: the last fifth of its layers too; all: all of it. They take the place of "
-        "`epochs` and `learning_rate`.",
+        "behind it is trained; top: the last fifth of its layers too (top=50%, top=12: the last half, 12 "
+        "layers; from=block5: this layer and those after it; name=block5*: those of this name); all: all of "
+        "it. They take the place of `epochs` and `learning_rate`.",
         NETWORK,
         default=None,
         form="a list",
@@ -92,10 +94,10 @@ class EmbeddingRecipe(Recipe):
         stages = phases.parsed(self.phases or "")
         if not stages:
             return
-        if not networks.is_pretrained(self.encoder) and {stage.trained for stage in stages} != {networks.ALL}:
+        if not networks.is_pretrained(self.encoder) and {stage.trained for stage in stages} != {thawing.ALL}:
             raise ArgumentError(
                 "phases",
-                f"must all be {networks.ALL} for {self.encoder}, which begins with random weights",
+                f"must all be {thawing.ALL} for {self.encoder}, which begins with random weights",
                 self.phases,
             )
         if sum(stage.epochs for stage in stages) != self.epochs:
@@ -105,6 +107,9 @@ class EmbeddingRecipe(Recipe):
     def planned(cls: type[Self], dataset: str, quick: bool, chosen: Mapping[str, Any]) -> Self:
         """As for every recipe; a pretrained network has defaults of its own, and phases have their epochs."""
         defaults: dict[str, Any] = dict(cls.quick) if quick else {}
+        given = chosen.get("phases")
+        if given is not None and not isinstance(given, str):
+            chosen = {**chosen, "phases": phases.written(given)}
         encoder = chosen.get("encoder", "conv4")
         if networks.is_pretrained(encoder):
             defaults |= cls.tuning
@@ -137,12 +142,12 @@ class EmbeddingRecipe(Recipe):
         if phase.learning_rate is None:
             return
         if networks.is_pretrained(self.encoder):
-            networks.thaw(learner.encoder.network, phase.trained)
+            thawing.thaw(learner.encoder.network, phase.trained)
         self.compile(learner, adam(phase.learning_rate, phase.epochs * self.steps_per_epoch))
 
     def data_of(self, learner: Any, store: ImageStore, stage: int, progress: Progress) -> Any:
         """As for every recipe; the embeddings of a frozen network, which are made once and kept."""
-        if self.stages()[stage].trained != networks.FROZEN or self.rotations:
+        if self.stages()[stage].trained != thawing.FROZEN or self.rotations:
             return store
         from fslcore import encoders
 
@@ -226,6 +231,9 @@ class EmbeddingRecipe(Recipe):
         )
         if not networks.is_pretrained(self.encoder):
             return encoder
+        for stage in self.stages():  # not after hours: a layer that is not there
+            with renamed(trained="phases"):
+                thawing.chosen_layers(encoder, stage.trained)
         # The features of a network have a large mean in common, which would fill the unit vectors.
         stack = [
             keras.Input(encoder.output_shape[1:]),

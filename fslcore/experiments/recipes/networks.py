@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What a recipe knows of the networks by their names: sizes of images, and the parts that are trained."""
+"""What a recipe knows of the networks by their names: sizes of images."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
 
-FROZEN, TOP, ALL = "frozen", "top", "all"
-# As in the published notebook of keras-fsl: the first 80 % of the layers stay frozen in the second phase.
-_FROZEN_SHARE = 0.8
 # Below this, photographs show colours and little else.
 _SMALLEST_FOR_PHOTOGRAPHS = 48
 
@@ -65,34 +60,3 @@ def too_small_in_words(encoder: str, image_size: int, channels: int) -> str | No
         f"{image_size} x {image_size} pixels are few for photographs: objects of like colours become alike "
         f"(`image_size={sizes(encoder).photographs}` is the default for pictures with colours)"
     )
-
-
-def thaw(backbone: Any, trained: str) -> None:
-    """Makes the layers of a pretrained network trainable, or not.
-
-    Batch normalisation stays frozen in every phase, and with it in inference mode: a batch of few classes has
-    other statistics than the images that the network was trained on.
-
-    Args:
-        backbone: a Keras model.
-        trained: "frozen", "top" (the last fifth of its layers with weights) or "all".
-    """
-    import keras
-
-    backbone.trainable = trained != FROZEN
-    if trained == FROZEN:
-        return
-    # A model may hold the same layer twice, as an attribute and as a part of its graph.
-    leaves = list({id(layer): layer for layer in _leaves(backbone)}.values())
-    first = round(_FROZEN_SHARE * len(leaves)) if trained == TOP else 0
-    for number, layer in enumerate(leaves):
-        is_averaged = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = number >= first and not is_averaged
-
-
-def _leaves(layer: Any) -> Iterator[Any]:
-    """The layers with weights and without layers of their own, in the order of their models."""
-    if not layer._layers and layer.weights:
-        yield layer
-    for inner in layer._layers:
-        yield from _leaves(inner)

@@ -26,7 +26,7 @@ from fslcore import random
 from fslcore.arguments import ArgumentError
 from fslcore.data import ImageStore
 from fslcore.data.datasets import Progress
-from fslcore.experiments.recipes import augmentation, fields, networks
+from fslcore.experiments.recipes import augmentation, fields, networks, thawing
 from fslcore.experiments.recipes.fields import NETWORK, TASKS, TRAINING, field
 from fslcore.experiments.recipes.phases import Phase
 from fslcore.experiments.recipes.sizing import Validation, smallest_class, smallest_in_words
@@ -245,7 +245,7 @@ class Recipe:
 
     def stages(self) -> list[Phase]:
         """The phases of the training, one after the other; here one, at the rate of `build`."""
-        return [Phase(networks.ALL, self.epochs, None)]
+        return [Phase(thawing.ALL, self.epochs, None)]
 
     def enter(self, learner: Any, stage: int) -> None:
         """Makes a learner ready for a phase of `stages`: its trainable weights and its optimizer."""
