@@ -198,7 +198,7 @@ def _save(path: Path | None, model: Any, progress: _Progress, plan: dict[str, st
         return
     entries = {name: getattr(progress, name) for name in ("phase", "done", "ended", "history", "value")}
     header = json.dumps({"format": _FORMAT, **plan, **entries}).encode()
-    arrays = {name: np.asarray(variable) for name, variable in _state(model).items()}
+    arrays: dict[str, Any] = {name: np.asarray(variable) for name, variable in _state(model).items()}
     arrays |= {f"best-{i:04}": value for i, value in enumerate(progress.best)}
     arrays["header"] = np.frombuffer(header, np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
