@@ -113,7 +113,7 @@ def drawn(callback, model=None, epoch=3):
 
 def spans(figure):
     """The least and the greatest number of each box."""
-    return [tuple(line.get_ydata()) for line in figure.axes[0].lines if line.get_linestyle() == "None"]
+    return [tuple(line.get_ydata()) for line in figure.axes[0].lines if line.get_marker() == "o"]
 
 
 def test_boxes_are_of_each_pair_once(tmp_path):

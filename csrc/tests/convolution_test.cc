@@ -237,6 +237,12 @@ TEST(Convolution, AllShapes) {
   for (int64_t stride : {1, 2})
     for (int64_t height = 0; height < 10; ++height)
       for (int64_t width : {1, 2, 3, 8}) test({2, height, width, 2, 5, stride});
+  // Few channels: rows longer than the positions that are summed at a time, and more images than parts.
+  for (int64_t stride : {1, 2}) {
+    test({2, 3, 150, 1, 9, stride});
+    test({1, 5, 290, 2, 16, stride});
+    test({35, 7, 6, 3, 24, stride});
+  }
   test({0, 5, 5, 3, 16, 2});
   test({1, 5, 5, 3, 16, 2});
   test({600, 6, 5, 3, 17, 2});  // several blocks, parts and sums

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "core/arrays/scratch.h"
+#include "core/convolution/batch_statistics.h"
+#include "core/convolution/thin_block.h"
 #include "core/simd/convolution_kernels.h"
 
 namespace fslcore {
@@ -98,39 +100,6 @@ std::vector<Strip> UncoveredStrips(const ConvBlockShape& shape, int64_t images) 
   return strips;
 }
 
-// Mean and sum of squared deviations by columns, combined block by block in double (Chan, Golub and LeVeque,
-// "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
-struct Moments {
-  int64_t count = 0;
-  std::vector<double> mean, squares;
-
-  explicit Moments(int64_t cols) : mean(static_cast<size_t>(cols)), squares(static_cast<size_t>(cols)) {}
-
-  void Add(int64_t rows, const float* other_mean, const float* other_squares) {
-    if (rows == 0) return;
-    const double share = static_cast<double>(rows) / static_cast<double>(count + rows);
-    for (size_t c = 0; c < mean.size(); ++c) {
-      const double delta = other_mean[c] - mean[c];
-      mean[c] += delta * share;
-      squares[c] += other_squares[c] + delta * delta * share * static_cast<double>(count);
-    }
-    count += rows;
-  }
-};
-
-// gamma / sqrt(variance + epsilon), and 1 / the root alone.
-struct Scales {
-  Scratch<float> scale, inverse;
-
-  Scales(const ConvBlockInputs& inputs, const float* variance, int64_t filters)
-      : scale(filters), inverse(filters) {
-    for (int64_t c = 0; c < filters; ++c) {
-      inverse[c] = static_cast<float>(1.0 / std::sqrt(static_cast<double>(variance[c]) + inputs.epsilon));
-      scale[c] = inputs.gamma[c] * inverse[c];
-    }
-  }
-};
-
 // Writes mean and variance of the maps, which it makes on the way.
 void FindMoments(const Executor& executor, const ConvShape& shape, const ImageBlocks& blocks,
                  const Convolution& convolution, const ConvBlockResults& results) {
@@ -158,12 +127,7 @@ void FindMoments(const Executor& executor, const ConvShape& shape, const ImageBl
     for_each_sum(block, [&](int64_t at, int64_t, int64_t rows) {
       moments.Add(rows, means.get() + at, squares.get() + at);
     });
-  for (int64_t c = 0; c < filters; ++c) {
-    const auto at = static_cast<size_t>(c);
-    results.mean[c] = static_cast<float>(moments.mean[at]);
-    results.variance[c] = static_cast<float>(moments.squares[at] /
-                                             std::max<double>(1.0, static_cast<double>(shape.positions())));
-  }
+  moments.Write(results.mean, results.variance);
 }
 
 // Writes the gradients of gamma and beta.
@@ -252,6 +216,7 @@ std::string CheckConvBlockGrad(const Sizes& grad, const Sizes& images, const Siz
 
 void ConvBlock(const Executor& executor, const ConvBlockShape& shape, const ConvBlockInputs& inputs,
                const ConvBlockResults& results) {
+  if (IsThin(shape.conv)) return ThinBlock(executor, shape, inputs, results);
   const ImageBlocks blocks = BlocksOf(shape.conv, kPositionsPerBlock);
   const Convolution convolution(executor, shape.conv, inputs.images, inputs.kernel, blocks.most());
   FindMoments(executor, shape.conv, blocks, convolution, results);
@@ -275,13 +240,16 @@ void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const 
                    const ConvBlockSaved& saved, const float* grad, const ConvBlockGradients& gradients) {
   const ConvShape& conv = shape.conv;
   const int64_t filters = conv.filters;
+  const bool thin = IsThin(conv);
+  if (thin) ThinBlockGrad(executor, shape, inputs, saved.mean, saved.variance, grad, gradients);
+  if (thin && !gradients.images) return;
   const ImageBlocks blocks = BlocksOf(conv, kPositionsPerBlock);
   std::optional<Convolution> convolution;
   if (!saved.maps) convolution.emplace(executor, conv, inputs.images, inputs.kernel, blocks.most());
   const Maps maps_of(conv, saved.maps, convolution ? &*convolution : nullptr);
   const Scales scales(inputs, saved.variance, filters);
   const simd::NormalisedRelu relu = {filters, saved.mean, scales.scale.get(), inputs.beta};
-  FindNormGrad(executor, shape, blocks, maps_of, relu, scales.inverse.get(), grad, gradients);
+  if (!thin) FindNormGrad(executor, shape, blocks, maps_of, relu, scales.inverse.get(), grad, gradients);
 
   // d outputs / d maps also moves the mean and the variance: with d the gradient behind ReLU and pool,
   // scale * (d - sum(d) / n - (x - mean) * sum(d * (x - mean)) / (n * (variance + epsilon))).
@@ -307,8 +275,9 @@ void ConvBlockGrad(const Executor& executor, const ConvBlockShape& shape, const 
     }
     return static_cast<const float*>(scratch);
   };
-  ConvolutionGrad(executor, conv, inputs.images, inputs.kernel, maps_grad, gradients.kernel,
-                  gradients.images);
+  const Scratch<float> spare(thin ? 9 * conv.channels * filters : 0);
+  ConvolutionGrad(executor, conv, inputs.images, inputs.kernel, maps_grad,
+                  thin ? spare.get() : gradients.kernel, gradients.images);
 }
 
 }  // namespace fslcore

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/arrays/scratch.h"
+#include "core/convolution/thin_block.h"
 #include "core/simd/row_kernels.h"
 #include "core/threads/team.h"
 
@@ -82,12 +83,13 @@ struct BlockState {
   explicit BlockState(const ConvBlockShape& shape)
       : shape(shape),
         outputs(shape.conv.count * shape.outputs_size()),
-        maps(KeepsMaps(shape.conv) ? shape.conv.count * shape.conv.maps_size() : 0),
+        maps(keeps_maps() ? shape.conv.count * shape.conv.maps_size() : 0),
         mean(shape.conv.filters),
         variance(shape.conv.filters),
         outputs_grad(shape.conv.count * shape.outputs_size()) {}
 
-  float* kept_maps() const { return KeepsMaps(shape.conv) ? maps.get() : nullptr; }
+  bool keeps_maps() const { return KeepsMaps(shape.conv) && !IsThin(shape.conv); }
+  float* kept_maps() const { return keeps_maps() ? maps.get() : nullptr; }
 };
 
 // Each block with the images that the one before gives.

@@ -13,7 +13,7 @@ struct Pairs {
   static Vec MultiplyAdd(Vec a, Vec b, Vec c) { return FmaPairs(a, b, c); }
 };
 
-// kHeight windows times kWidth vectors of channels.
+// kHeight windows times kWidth vectors of channels, of one panel or of several.
 template <class Factors, int kHeight, int kWidth>
 void WindowTile(const WindowBlock& w, int64_t row, int64_t col) {
   Vec sums[kHeight][kWidth];
@@ -25,7 +25,7 @@ void WindowTile(const WindowBlock& w, int64_t row, int64_t col) {
     const float* panel = w.panels + col * w.depth + run->row * kPanel;
     for (int64_t k = run->in; k < run->in + run->length; ++k, panel += kPanel) {
       Vec b[kWidth];
-      for (int v = 0; v < kWidth; ++v) b[v] = Load(panel + v * kLanes);
+      for (int v = 0; v < kWidth; ++v) b[v] = Load(panel + v / kVecs * w.depth * kPanel + v % kVecs * kLanes);
       for (int r = 0; r < kHeight; ++r) {
         const Vec x = Set(in[r][k]);
         for (int v = 0; v < kWidth; ++v) sums[r][v] = Factors::MultiplyAdd(x, b[v], sums[r][v]);
@@ -51,12 +51,24 @@ struct WindowTiles {
   }
 };
 
+// Panels that a tile takes at a time. A multiply-add takes four cycles and two may start in each: of one
+// window and two vectors, as at the corners of an image, the units would wait for results three times out of
+// four.
+constexpr int PanelsAtOnce(int height) { return kVecs > 2 || height > 3 ? 1 : height > 1 ? 2 : 4; }
+
 template <class Factors>
 void Window(const WindowBlock& block) {
-  for (int64_t col = 0; col < block.cols; col += kPanel)
-    ForEachTile(block.rows, [&](auto height, int64_t row) {
-      WindowTiles<Factors>::template Run<height.value>(block, row, col);
-    });
+  ForEachRun(block.rows, [&](auto height, int64_t row, int64_t tiles) {
+    constexpr int kAtOnce = PanelsAtOnce(height.value);
+    const int64_t end = row + tiles * height.value;
+    int64_t col = 0;
+    for (; col + kAtOnce * kPanel <= block.cols; col += kAtOnce * kPanel)
+      for (int64_t r = row; r < end; r += height.value)
+        WindowTile<Factors, height.value, kAtOnce * kVecs>(block, r, col);
+    for (; col < block.cols; col += kPanel)
+      for (int64_t r = row; r < end; r += height.value)
+        WindowTiles<Factors>::template Run<height.value>(block, r, col);
+  });
 }
 
 // kWidth vectors of a row from column `first` on; or, if partial, the `count` columns that are left of one.

@@ -38,6 +38,7 @@ const SearchKernels& Search() { return Active().search; }
 const ReductionKernels& Reductions() { return Active().reductions; }
 const TripletKernels& Triplets() { return Active().triplets; }
 const ConvolutionKernels& Convolution() { return Active().convolution; }
+const PatchKernels& Patches() { return Active().patches; }
 const FittingKernels& Fitting() { return Active().fitting; }
 const ImageKernels& Images() { return Active().images; }
 const LimitKernels& Limits() { return Active().limits; }

@@ -14,6 +14,7 @@
 #include "core/simd/manhattan_kernels.h"
 #include "core/simd/norms_kernels.h"
 #include "core/simd/pairwise_kernels.h"
+#include "core/simd/patch_kernels.h"
 #include "core/simd/product_grad_kernels.h"
 #include "core/simd/reduction_kernels.h"
 #include "core/simd/row_kernels.h"
@@ -32,6 +33,7 @@ struct Kernels {
   ReductionKernels reductions;
   TripletKernels triplets;
   ConvolutionKernels convolution;
+  PatchKernels patches;
   FittingKernels fitting;
   ImageKernels images;
   LimitKernels limits;

@@ -13,6 +13,7 @@ namespace {
 #include "core/simd/manhattan_kernels.inl"
 #include "core/simd/norms_kernels.inl"
 #include "core/simd/pairwise_kernels.inl"
+#include "core/simd/patch_kernels.inl"
 #include "core/simd/product_grad_kernels.inl"
 #include "core/simd/reduction_kernels.inl"
 #include "core/simd/row_kernels.inl"
@@ -30,6 +31,7 @@ constexpr Kernels AllKernels() {
   all.reductions = MakeReductionKernels();
   all.triplets = MakeTripletKernels();
   all.convolution = MakeConvolutionKernels();
+  all.patches = MakePatchKernels();
   all.fitting = MakeFittingKernels();
   all.images = MakeImageKernels();
   all.limits = MakeLimitKernels();
