@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from PIL import Image
 
 from fslcore import cli
@@ -26,7 +27,7 @@ SHORT = ("--epochs", 2, "--steps-per-epoch", 4)
 
 def command(*arguments: object) -> list[str]:
     """What starts `fslcore` in a process of its own."""
-    return [sys.executable, "-c", "from fslcore.cli import main; main()", *map(str, arguments)]
+    return [sys.executable, "-c", warm.FSLCORE, *map(str, arguments)]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -37,7 +38,18 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def fslcore(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs `fslcore` in a folder."""
+    """Runs `fslcore` in a folder, in a process that has imported TensorFlow before."""
+    program = ("-c", warm.FSLCORE, *arguments)
+    return warm.run(program, cwd=folder, env=environment(folder), timeout=300)
+
+
+def fslcore_beside(*arguments: object, folder: Path) -> warm.Running:
+    """`fslcore` that runs in a folder beside this process, for a `with`."""
+    return warm.Running(("-c", warm.FSLCORE, *arguments), cwd=folder, env=environment(folder))
+
+
+def fslcore_anew(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs `fslcore` in a folder, in a new process as its users do, with all that is said at its start."""
     return subprocess.run(
         command(*arguments), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ import tensorflow as tf
 Element = Any
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Column:
     """One learner of the table.
 
@@ -60,9 +61,18 @@ class Column:
     once: bool = True
     gathers: bool = False
 
-    def elements(self, learner: keras.Model, count: int, seed: int = 0) -> list[Element]:
+    def elements(self, count: int, seed: int = 0) -> list[Element]:
         """Training batches, all different."""
-        return [self.element(learner, seed + i) for i in range(count)]
+        return [_element(self, seed + i) for i in range(count)]
+
+    def start(self) -> list[np.ndarray]:
+        """The weights of a new learner."""
+        return _reference(self, False)[1]
+
+    def trainable(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Those of the weights that the optimizer changes."""
+        weights = _reference(self, False)[0].weights
+        return [value for value, v in zip(values, weights, strict=True) if v.trainable]
 
     def compiled(
         self, optimizer: Any = None, made: dict[str, Any] | None = None, **options: Any
@@ -71,6 +81,52 @@ class Column:
         learner = self.make(**(made or {}))
         learner.compile(optimizer or keras.optimizers.SGD(0.1), **{**self.options, **options})
         return learner
+
+
+@cache
+def _element(column: Column, seed: int) -> Element:
+    return column.element(_reference(column, False)[0], seed)
+
+
+@cache
+def _reference(column: Column, own_loss: bool) -> tuple[keras.Model, list[np.ndarray]]:
+    """A learner that takes plain steps for all comparisons of a column, and its weights before any."""
+    learner = column.compiled(jit_compile=False, **({"loss": column.loss()} if own_loss else {}))
+    return learner, weights(learner)
+
+
+def plain(
+    column: Column, elements: list[Element], rate: float = 0.1, *, own_loss: bool = False
+) -> list[list[np.ndarray]]:
+    """What features are compared with: the weights of a new learner after 0, 1, ... steps.
+
+    The steps are those of `train_on_batch` with plain gradient descent. That an epoch of `fit` is as many of
+    them is what the row of finite datasets shows, with learners of its own.
+    """
+    return [column.start(), *(after for after, _ in _steps(column, elements, rate, own_loss))]
+
+
+def plain_loss(column: Column, element: Element) -> float:
+    """The loss that the logs of a step of a new learner hold."""
+    ((_, loss),) = _steps(column, [element])
+    return loss
+
+
+def _steps(
+    column: Column, elements: list[Element], rate: float = 0.1, own_loss: bool = False
+) -> list[tuple[list[np.ndarray], float]]:
+    """The weights after each step, and its loss."""
+    learner, start = _reference(column, own_loss)
+    learner.set_weights(start)
+    for optimizer in getattr(learner, "optimizers", [learner.optimizer]):
+        optimizer.learning_rate = rate
+        optimizer.iterations.assign(0)
+    found = []
+    for element in elements:
+        learner.reset_metrics()
+        logs = learner.train_on_batch(*element, return_dict=True)
+        found.append((weights(learner), float(logs["loss"])))
+    return found
 
 
 def dataset(elements: list[Element]) -> tf.data.Dataset:

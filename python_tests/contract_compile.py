@@ -9,15 +9,15 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from contract_column import Column, assert_close, changes, dataset, logs_of, moved, trained, weights
+from contract_column import Column, assert_close, changes, dataset, logs_of, moved, plain, trained, weights
 from keras.optimizers import SGD
 
 
 def losses_of_ones_own(column: Column) -> None:
-    learner, default = column.compiled(loss=column.loss()), column.compiled()
-    (element,) = column.elements(learner, 1)
-    after, with_default = trained(learner, [element]), trained(default, [element])
-    assert moved(after, weights(column.make()))
+    learner = column.compiled(loss=column.loss())
+    (element,) = column.elements(1)
+    after, with_default = trained(learner, [element]), plain(column, [element])[-1]
+    assert moved(after, column.start())
     assert moved(after, with_default)
     loss = learner.evaluate(dataset([element]), verbose=0, return_dict=True)["loss"]
     assert_close([loss], [float(column.loss()(*column.outputs(learner, element)))])
@@ -25,10 +25,10 @@ def losses_of_ones_own(column: Column) -> None:
 
 def loss_weights(column: Column) -> None:
     learner = column.compiled(SGD(0.01), loss=column.loss(), loss_weights=[3.0])
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     before = weights(learner)
     after = trained(learner, [element])
-    once = trained(column.compiled(SGD(0.01), loss=column.loss()), [element])
+    once = plain(column, [element], 0.01, own_loss=True)[-1]
     assert moved(once, before)
     assert_close(changes(after, before), [3 * change for change in changes(once, before)])
 
@@ -40,7 +40,7 @@ def spread(y_true: Any, y_pred: Any) -> Any:
 
 def metrics(column: Column) -> None:
     learner = column.compiled(metrics=[spread])
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     expected = float(spread(*column.outputs(learner, element)))
     assert_close([learner.evaluate(dataset([element]), verbose=0, return_dict=True)["spread"]], [expected])
     assert "spread" in logs_of(learner, [element])
@@ -55,7 +55,7 @@ class WeightSum(keras.metrics.Sum):
 
 def weighted_metrics(column: Column) -> None:
     learner = column.compiled(weighted_metrics=[WeightSum(name="weights")])
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     weighted = column.weighted(element, 3.0)
     logs = learner.evaluate(dataset([weighted]), verbose=0, return_dict=True)
     assert_close([logs["weights"]], [3.0 * weighted[-1].size])
@@ -63,21 +63,21 @@ def weighted_metrics(column: Column) -> None:
 
 def steps_per_execution(column: Column) -> None:
     learner = column.compiled(steps_per_execution=2)
-    elements = column.elements(learner, 4)
-    assert_close(trained(learner, elements), trained(column.compiled(), elements))
+    elements = column.elements(4)
+    assert_close(trained(learner, elements), plain(column, elements)[-1])
 
 
 def jit_compile(column: Column) -> None:
     learner = column.compiled(jit_compile=True)
-    elements = column.elements(learner, 2)
+    elements = column.elements(2)
     assert learner.jit_compile
-    assert_close(trained(learner, elements), trained(column.compiled(jit_compile=False), elements))
+    assert_close(trained(learner, elements), plain(column, elements)[-1])
 
 
 def run_eagerly(column: Column) -> None:
     learner = column.compiled(run_eagerly=True)
-    elements = column.elements(learner, 2)
-    assert_close(trained(learner, elements), trained(column.compiled(), elements))
+    elements = column.elements(2)
+    assert_close(trained(learner, elements), plain(column, elements)[-1])
 
 
 # ---- callbacks
@@ -85,13 +85,13 @@ def run_eagerly(column: Column) -> None:
 
 def direction_of_the_loss(column: Column) -> None:
     learner = column.compiled()
-    elements = column.elements(learner, 2)
+    elements = column.elements(2)
     assert_directions(learner, elements, "loss", tf.math.less)
 
 
 def direction_of_the_accuracy(column: Column) -> None:
     learner = column.compiled(metrics=column.accuracy() or None)
-    elements = column.elements(learner, 2)
+    elements = column.elements(2)
     assert_directions(learner, elements, "accuracy", tf.math.greater)
 
 

@@ -7,32 +7,32 @@ from typing import Any
 
 import keras
 import numpy as np
-from contract_column import Column, assert_close, changes, dataset, logs_of, moved, trained, weights
+from contract_column import Column, assert_close, changes, dataset, logs_of, moved, plain, trained, weights
 from keras.optimizers import SGD
 from tiny_networks import assert_same
 
 
 def finite_datasets(column: Column) -> None:
     learner = column.compiled()
-    elements = column.elements(learner, 3)
+    elements = column.elements(3)
     learner.fit(dataset(elements), epochs=2, shuffle=False, verbose=0)
     stepwise = column.compiled()
     for element in [*elements, *elements]:
         stepwise.train_on_batch(*element)
     assert_close(weights(learner), weights(stepwise))
-    assert moved(weights(learner), weights(column.make()))
+    assert moved(weights(learner), column.start())
 
 
 def generators(column: Column) -> None:
     learner = column.compiled()
-    elements = column.elements(learner, 3)
+    elements = column.elements(3)
     learner.fit((element for element in elements), steps_per_epoch=3, shuffle=False, verbose=0)
-    assert_close(weights(learner), trained(column.compiled(), elements))
+    assert_close(weights(learner), plain(column, elements)[-1])
 
 
 def py_datasets(column: Column) -> None:
     learner = column.compiled()
-    elements = column.elements(learner, 3)
+    elements = column.elements(3)
 
     class Elements(keras.utils.PyDataset):
         def __len__(self) -> int:
@@ -42,20 +42,20 @@ def py_datasets(column: Column) -> None:
             return elements[index]
 
     learner.fit(Elements(), shuffle=False, verbose=0)
-    assert_close(weights(learner), trained(column.compiled(), elements))
+    assert_close(weights(learner), plain(column, elements)[-1])
 
 
 def numpy_arrays(column: Column) -> None:
     learner = column.compiled()
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     x, y = element
     learner.fit(x, y, batch_size=1024, shuffle=False, verbose=0)
-    assert_close(weights(learner), trained(column.compiled(), [element]))
+    assert_close(weights(learner), plain(column, [element])[-1])
 
 
 def on_batch(column: Column) -> None:
     learner = column.compiled()
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     tested = learner.test_on_batch(*element, return_dict=True)
     evaluated = learner.evaluate(dataset([element]), verbose=0, return_dict=True)
     assert_close([tested["loss"]], [evaluated["loss"]])
@@ -71,7 +71,7 @@ def on_batch(column: Column) -> None:
 
 def validation_data(column: Column) -> None:
     learner = column.compiled()
-    elements, held_out = column.elements(learner, 2), column.elements(learner, 2, seed=50)
+    elements, held_out = column.elements(2), column.elements(2, seed=50)
     logs = logs_of(learner, elements, validation_data=dataset(held_out))
     evaluated = learner.evaluate(dataset(held_out), verbose=0, return_dict=True)
     assert_close([logs[f"val_{name}"] for name in evaluated], list(evaluated.values()))
@@ -80,7 +80,7 @@ def validation_data(column: Column) -> None:
 
 def evaluate(column: Column) -> None:
     learner = column.compiled(loss=column.loss())
-    elements = column.elements(learner, 3)
+    elements = column.elements(3)
     before = weights(learner)
     loss = learner.evaluate(dataset(elements), verbose=0, return_dict=True)["loss"]
     assert_same(weights(learner), before)
@@ -91,7 +91,7 @@ def evaluate(column: Column) -> None:
 
 def predict(column: Column) -> None:
     learner = column.compiled()
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     inputs = column.inputs(element)
     expected = column.called(learner, inputs)
     assert_close([learner.predict(inputs, batch_size=1024, verbose=0)], [expected])
@@ -99,7 +99,7 @@ def predict(column: Column) -> None:
 
 def predict_in_batches(column: Column) -> None:
     learner = column.compiled()
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     inputs = column.inputs(element)
     expected = column.called(learner, inputs)
     assert_close([learner.predict(inputs, batch_size=4, verbose=0)], [expected])
@@ -107,24 +107,26 @@ def predict_in_batches(column: Column) -> None:
 
 def class_weight(column: Column) -> None:
     learner = column.compiled(SGD(0.01))
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     before = weights(learner)
     factors = dict.fromkeys(range(column.classes), 3.0)
     after = trained(learner, [element], class_weight=factors)
-    once = trained(column.compiled(SGD(0.01)), [element])
+    once = plain(column, [element], 0.01)[-1]
     assert moved(once, before)
     assert_close(changes(after, before), [3 * change for change in changes(once, before)])
 
 
 def sample_weight(column: Column) -> None:
-    (element,) = column.elements(column.make(), 1)
-    before = weights(column.make())
+    (element,) = column.elements(1)
+    before = column.start()
+    learner = column.compiled(SGD(0.01))
 
     def step(element: Any) -> list[np.ndarray]:
-        return changes(trained(column.compiled(SGD(0.01)), [element]), before)
+        learner.set_weights(before)
+        return changes(trained(learner, [element]), before)
 
-    once, thrice = step(element), step(column.weighted(element, 3.0))
-    uneven = step(column.weighted(element, None))
+    once = changes(plain(column, [element], 0.01)[-1], before)
+    thrice, uneven = step(column.weighted(element, 3.0)), step(column.weighted(element, None))
     assert moved(once, [0 * change for change in once])
     assert_close(thrice, [3 * change for change in once])
     # Each sample has its own weight: the step has another direction, not only another length.

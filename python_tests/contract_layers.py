@@ -17,7 +17,7 @@ def regularisers(column: Column) -> None:
     factor = 0.3
     learner = column.compiled(made={"regularizer": keras.regularizers.L2(factor)})
     plain = column.compiled()
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     before = weights(plain)
     regularised = [v for v in learner.trainable_variables if v.regularizer is not None]
     assert len(regularised) == 1
@@ -51,7 +51,7 @@ class Activity(keras.layers.Layer):
 def add_loss(column: Column) -> None:
     learner = column.compiled(made={"extra": Activity()})
     plain = column.compiled(made={"extra": keras.layers.Identity()})
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     logs, plain_logs = logs_of(learner, [element]), logs_of(plain, [element])
     assert logs["loss"] > plain_logs["loss"] * 1.0001
     assert moved(weights(learner), weights(plain))
@@ -59,7 +59,7 @@ def add_loss(column: Column) -> None:
 
 def freezing_before(column: Column) -> None:
     learner = column.make()
-    element = column.element(learner, 0)
+    (element,) = column.elements(1)
     first_layer(learner).trainable = False
     learner.compile(SGD(0.1), **column.options)
     assert_only_the_first_stays(learner, element)
@@ -67,14 +67,14 @@ def freezing_before(column: Column) -> None:
 
 def freezing_after_compile(column: Column) -> None:
     learner = column.compiled()
-    element = column.element(learner, 0)
+    (element,) = column.elements(1)
     first_layer(learner).trainable = False
     assert_only_the_first_stays(learner, element)
 
 
 def freezing_between_fits(column: Column) -> None:
     learner = column.compiled()
-    element = column.element(learner, 0)
+    (element,) = column.elements(1)
     layer = first_layer(learner)
     before = weights_of(layer)
     logs_of(learner, [element])
@@ -85,7 +85,7 @@ def freezing_between_fits(column: Column) -> None:
 
 def freezing_and_compiling_again(column: Column) -> None:
     learner = column.compiled()
-    element = column.element(learner, 0)
+    (element,) = column.elements(1)
     layer = first_layer(learner)
     logs_of(learner, [element])
     layer.trainable = False

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from contract_column import Column, assert_close, changes, moved, trained, weights
+from contract_column import Column, assert_close, changes, moved, plain, trained, weights
 from keras.optimizers import SGD
 from keras.optimizers.schedules import PiecewiseConstantDecay
 
@@ -22,52 +22,47 @@ def states(column: Column, optimizer: Any, elements: list[Any]) -> list[list[np.
 
 
 def gradient_accumulation(column: Column) -> None:
-    elements = column.elements(column.make(), 2)
+    elements = column.elements(2)
     start, between, end = states(column, SGD(0.1, gradient_accumulation_steps=2), elements)
     assert not trainable_moved(column, between, start)
-    alone = [states(column, SGD(0.1), [element])[1] for element in elements]
+    alone = [plain(column, [element])[1] for element in elements]
     assert moved(alone[0], start)
     expected = [(a + b) / 2 for a, b in zip(*(changes(each, start) for each in alone), strict=True)]
-    assert_close(trainable(column, changes(end, start)), trainable(column, expected))
+    assert_close(column.trainable(changes(end, start)), column.trainable(expected))
 
 
 def moving_average_of_weights(column: Column) -> None:
-    elements = column.elements(column.make(), 3)
+    elements = column.elements(3)
     optimizer = SGD(0.1, use_ema=True, ema_momentum=0.5)
     learner = column.compiled(optimizer)
-    _, first, second, third = states(column, SGD(0.1), elements)
+    _, first, second, third = plain(column, elements)
     expected = [0.25 * a + 0.25 * b + 0.5 * c for a, b, c in zip(first, second, third, strict=True)]
     got = trained(learner, elements)
     assert moved(third, second)
-    assert_close(trainable(column, got), trainable(column, expected))
+    assert_close(column.trainable(got), column.trainable(expected))
 
 
 def clipnorm(column: Column) -> None:
-    elements = column.elements(column.make(), 1)
-    start, free = states(column, SGD(1.0), elements)
-    norms = [np.linalg.norm(change) for change in trainable(column, changes(free, start))]
+    elements = column.elements(1)
+    start, free = plain(column, elements, 1.0)
+    norms = [np.linalg.norm(change) for change in column.trainable(changes(free, start))]
     bound = 0.5 * max(norms)
     _, clipped = states(column, SGD(1.0, clipnorm=bound), elements)
     factors = [min(1.0, bound / max(norm, 1e-9)) for norm in norms]
-    expected = [f * c for f, c in zip(factors, trainable(column, changes(free, start)), strict=True)]
+    expected = [f * c for f, c in zip(factors, column.trainable(changes(free, start)), strict=True)]
     assert min(factors) < 1
-    assert_close(trainable(column, changes(clipped, start)), expected)
+    assert_close(column.trainable(changes(clipped, start)), expected)
 
 
 def schedules(column: Column) -> None:
-    elements = column.elements(column.make(), 3)
+    elements = column.elements(3)
     _, first, second, third = states(column, SGD(PiecewiseConstantDecay([0, 1], [0.1, 0.1, 0.0])), elements)
     assert trainable_moved(column, second, first)
     assert not trainable_moved(column, third, second)
 
 
-def trainable(column: Column, values: list[np.ndarray]) -> list[np.ndarray]:
-    """Those of the weights that the optimizer changes."""
-    return [value for value, v in zip(values, column.make().weights, strict=True) if v.trainable]
-
-
 def trainable_moved(column: Column, after: list[np.ndarray], before: list[np.ndarray]) -> bool:
-    return moved(trainable(column, after), trainable(column, before))
+    return moved(column.trainable(after), column.trainable(before))
 
 
 PROGRAMS = {

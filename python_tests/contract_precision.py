@@ -8,7 +8,7 @@ from functools import partial
 
 import keras
 import numpy as np
-from contract_column import Column, changes, logs_of, weights
+from contract_column import Column, changes, logs_of, plain, plain_loss, weights
 from keras.optimizers import SGD
 
 # Of a policy, how far losses and steps may be from those in float32: sums of some tens of rounded terms.
@@ -16,26 +16,24 @@ EPSILONS = {"mixed_float16": 0.02, "mixed_bfloat16": 0.15, "float64": 1e-3, "flo
 
 
 def as_in_float32(policy: str, column: Column) -> None:
-    steps, logs = {}, {}
-    start: list[np.ndarray] = []
-    for name in ("float32", policy):
-        keras.config.set_dtype_policy(name)
-        try:
-            learner = column.compiled(SGD(0.1))
-            element = column.element(learner, 0)
-            start = start or weights(learner)
-            learner.set_weights(start)
-            before = weights(learner)
-            logs[name] = logs_of(learner, [element])
-            steps[name] = changes(weights(learner), before)
-        finally:
-            keras.config.set_dtype_policy("float32")
+    (element,) = column.elements(1)
+    start = column.start()
+    expected, loss = changes(plain(column, [element])[-1], start), plain_loss(column, element)
+    keras.config.set_dtype_policy(policy)
+    try:
+        learner = column.compiled(SGD(0.1))
+        learner.set_weights(start)
+        before = weights(learner)
+        logs = logs_of(learner, [element])
+        steps = changes(weights(learner), before)
+    finally:
+        keras.config.set_dtype_policy("float32")
     near = EPSILONS[policy]
-    assert abs(logs[policy]["loss"] - logs["float32"]["loss"]) <= near * abs(logs["float32"]["loss"])
-    largest = max(np.abs(step).max() for step in steps["float32"])
+    assert abs(logs["loss"] - loss) <= near * abs(loss)
+    largest = max(np.abs(step).max() for step in expected)
     assert largest > 0
-    for got, expected in zip(steps[policy], steps["float32"], strict=True):
-        assert np.abs(got.astype(np.float64) - expected).max(initial=0) <= near * largest
+    for got, wanted in zip(steps, expected, strict=True):
+        assert np.abs(got.astype(np.float64) - wanted).max(initial=0) <= near * largest
 
 
 PROGRAMS: dict[str, tuple[Callable[[Column], None], str]] = {

@@ -7,15 +7,13 @@ Run as a program, it prints how each column of the table fares: {name: None or t
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from functools import cache
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+import warm
 from contract_column import Column, assert_close, changes, moved, weights
 from keras.optimizers import SGD
 
@@ -36,9 +34,7 @@ def two_replicas(column: Column) -> None:
 
 @cache
 def outcomes() -> dict[str, Any]:
-    found = subprocess.run(
-        [sys.executable, __file__], capture_output=True, text=True, check=False, env=os.environ
-    )
+    found = warm.run([__file__])
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout.splitlines()[-1])
 
@@ -54,7 +50,7 @@ def step_on_two(column: Column) -> None:
     made = {"regularizer": keras.regularizers.L2(0.3)}
     with strategy().scope():
         learner = column.compiled(SGD(0.1), made=made)
-    halves = column.elements(learner, 2)
+    halves = column.elements(2)
     before = weights(learner)
     whole = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *halves)
     learner.fit(tf.data.Dataset.from_tensors(whole), verbose=0)

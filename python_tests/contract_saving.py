@@ -16,7 +16,7 @@ from tiny_networks import assert_same
 
 def save_and_load(column: Column) -> None:
     learner = column.compiled(Adam(0.01))
-    elements = column.elements(learner, 4)
+    elements = column.elements(4)
     trained(learner, elements[:2])
     with tempfile.TemporaryDirectory() as folder:
         learner.save(Path(folder) / "learner.keras")
@@ -36,7 +36,7 @@ def save_and_load(column: Column) -> None:
 
 def export(column: Column) -> None:
     learner = column.compiled()
-    (element,) = column.elements(learner, 1)
+    (element,) = column.elements(1)
     trained(learner, [element])
     images = column.exported(element)
     expected = learner(images)

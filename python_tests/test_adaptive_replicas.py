@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import keras
 import pytest
 import tensorflow as tf
+import warm
 
 MESSAGE = (
     "does not support a tf.distribute strategy with several replicas, received one with 2: use one device"
@@ -17,7 +15,7 @@ MESSAGE = (
 
 def test_several_replicas_are_refused_wherever_they_appear():
     """In a process of its own: the number of devices is set before TensorFlow starts."""
-    found = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False)
+    found = warm.run([__file__])
     assert found.returncode == 0, found.stderr
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import command, environment, fslcore
+from commandline import fslcore, fslcore_anew, fslcore_beside
 from PIL import Image
 
 from fslcore.experiments import checkpoints, runs
@@ -22,7 +22,7 @@ SMALL = ("--image-size", "16", "--way", "5", "--shot", "2", "--eval-episodes", "
 @pytest.fixture(scope="module")
 def trained(folder) -> tuple[Path, subprocess.CompletedProcess[str]]:
     options = ("--data", "letters", "--epochs", 3, "--steps-per-epoch", 40, "--out", "whole", *SMALL)
-    return folder / "whole", fslcore("train", "siamese", *options, folder=folder)
+    return folder / "whole", fslcore_anew("train", "siamese", *options, folder=folder)
 
 
 def test_train_leaves_a_run_and_prints_its_accuracy(trained):
@@ -64,15 +64,7 @@ def test_metrics_and_config_hold_what_is_needed_to_repeat_the_run(trained):
 def test_ctrl_c_keeps_the_run_and_resume_goes_on_bit_for_bit(folder, trained):
     options = ("--data", "letters", "--epochs", 3, "--steps-per-epoch", 40, "--out", "broken", *SMALL)
     output = ""
-    with subprocess.Popen(
-        command("train", "siamese", *options),
-        cwd=folder,
-        env=environment(folder),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
+    with fslcore_beside("train", "siamese", *options, folder=folder) as process:
         for line in process.stdout:
             output += line
             if line.startswith("epoch 1/3"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import MAML, METAGAN, REPTILE, SHORT, command, environment, fslcore
+from commandline import MAML, METAGAN, REPTILE, SHORT, fslcore, fslcore_beside
 from PIL import Image
 
 from fslcore.experiments import checkpoints, results, runs
@@ -59,15 +59,7 @@ def test_reptile_leaves_a_run_and_prints_its_accuracy(trained):
 def test_a_killed_run_goes_on_bit_for_bit(folder, trained):
     whole, _ = trained
     output = ""
-    with subprocess.Popen(
-        command(*REPTILE, *LONG, "--out", "killed"),
-        cwd=folder,
-        env=environment(folder),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
+    with fslcore_beside(*REPTILE, *LONG, "--out", "killed", folder=folder) as process:
         for line in process.stdout:
             output += line
             if line.startswith("epoch 1/3"):

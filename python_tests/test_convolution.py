@@ -9,6 +9,7 @@ import oracles_convolution as oracles
 import pytest
 import tensorflow as tf
 from asserts import assert_bit_identical, assert_gradient_close, float32_exactly, gamma
+from combinations import first_with_all
 from convolution_cases import arguments, results_and_gradients
 from inputs import normal
 from routes import MODES, compiled, eager, name
@@ -105,20 +106,25 @@ def check_block(got, arrays, grad, strides, pool_size=1, epsilon=1e-3, precision
         assert np.linalg.norm(part - want) <= np.linalg.norm(walk) <= 0.01 * np.linalg.norm(want)
 
 
-SHAPES = [
-    pytest.param((3, 6, 7, 3, 17), id="odd and even, 3 channels, 17 filters"),
-    pytest.param((2, 9, 9, 1, 16), id="one channel"),
-    pytest.param((4, 5, 4, 16, 5), id="5 filters"),
-]
+SHAPES = {
+    "odd and even, 3 channels, 17 filters": (3, 6, 7, 3, 17),
+    "one channel": (2, 9, 9, 1, 16),
+    "5 filters": (4, 5, 4, 16, 5),
+}
 
 
-@pytest.mark.parametrize("mode", MODES, ids=name)
-@pytest.mark.parametrize("block", BLOCKS, ids=BLOCK_IDS)
-@pytest.mark.parametrize("pool_size", [1, 2])
-@pytest.mark.parametrize("strides", [1, 2])
-@pytest.mark.parametrize("precision", CONV_PRECISIONS)
-@pytest.mark.parametrize("shape", SHAPES)
+def name_of(function):
+    """Of a mode, or of an implementation of the block."""
+    return BLOCK_IDS[BLOCKS.index(function)] if function in BLOCKS else name(function)
+
+
+@pytest.mark.parametrize(
+    ("mode", "block", "strides", "pool_size", "shape", "precision"),
+    first_with_all(MODES, BLOCKS, (1, 2), (1, 2), list(SHAPES), CONV_PRECISIONS),
+    ids=lambda value: name_of(value) if callable(value) else str(value),
+)
 def test_values_and_gradients(mode, block, strides, pool_size, shape, precision):
+    shape = SHAPES[shape]
     arrays = arguments(0, *shape)
     options = {"strides": strides, "pool_size": pool_size, "epsilon": 0.25}
     grad = normal(8, *oracles.conv_block(*arrays, **options).outputs.shape)

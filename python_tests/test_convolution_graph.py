@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Convolution blocks inside TensorFlow: dynamic shapes, loops, other types, threads."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm
 from convolution_cases import arguments, results_and_gradients
 from routes import MODES, name
 
@@ -106,9 +104,8 @@ print(digest.hexdigest())
 
 def test_results_do_not_depend_on_threads():
     def digest(threads):
-        done = subprocess.run(
-            [sys.executable, "-c", THREADS, str(threads)], capture_output=True, text=True, check=True
-        )
+        done = warm.run(["-c", THREADS, threads])
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     assert digest(1) == digest(2) == digest(3)

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from combinations import first_with_all
 from inputs import integers, normal
 
 from fslcore import ops, twins
@@ -52,11 +53,13 @@ def step(layer, x, training, mode):
     return [np.asarray(part) for part in (*results, *layer.non_trainable_variables)]
 
 
-@pytest.fixture(params=["eager", "graph", "xla"])
+MODES = {"eager": lambda f: f, "graph": tf.function, "xla": tf.function(jit_compile=True)}
+
+
+@pytest.fixture(params=MODES)
 def mode(request):
     """How a function of tensors runs."""
-    modes = {"eager": lambda f: f, "graph": tf.function, "xla": tf.function(jit_compile=True)}
-    return modes[request.param]
+    return MODES[request.param]
 
 
 @pytest.fixture(params=["op", "twin"])
@@ -65,10 +68,14 @@ def implementation(request, monkeypatch):
     monkeypatch.setattr(convolution, "has_conv_block", lambda: request.param == "op")
 
 
-@pytest.mark.usefixtures("implementation")
-@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
-@pytest.mark.parametrize(("strides", "pool_size"), [(1, 1), (1, 2), (2, 1), (2, 2)])
-def test_the_layer_equals_the_layers_of_keras(mode, strides, pool_size, training):
+@pytest.mark.parametrize(
+    ("mode", "implementation", "sizes", "training"),
+    first_with_all(list(MODES), ("op", "twin"), ((1, 1), (1, 2), (2, 1), (2, 2)), (True, False)),
+    indirect=["mode", "implementation"],
+    ids=str,
+)
+def test_the_layer_equals_the_layers_of_keras(mode, implementation, sizes, training):
+    strides, pool_size = sizes
     layer, several = built(strides, pool_size)
     assert layer.compute_output_shape((4, 7, 6, 3)) == (4, *several.output_shape[1:])
     x = normal(1, 4, 7, 6, 3)

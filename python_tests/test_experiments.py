@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from breaking import At, ctrl_c
 from commandline import environment, fslcore
 
@@ -58,14 +57,7 @@ def test_one_call_does_what_the_command_line_does(folder):
     assert result.returncode == 0, result.stderr
     sizes = {**SIZES, "image_size": 16, "eval_episodes": 5, "threads": 2}
     script = f"import fslcore as fsl; fsl.experiments.train('prototypical', 'letters', 'called', **{sizes})"
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    result = warm.run(["-c", script], cwd=folder, env=environment(folder))
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
     typed, called = folder / "typed", folder / "called"

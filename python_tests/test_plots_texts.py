@@ -92,8 +92,9 @@ def test_headings_stay_within_their_picture(size, text):
     assert box.x1 <= size[0] * figure.dpi
 
 
-@pytest.mark.parametrize("n_query", range(1, 10))
-@pytest.mark.parametrize("k_shot", [1, 5])
+@pytest.mark.parametrize(
+    ("k_shot", "n_query"), [(1, 1), (5, 1), *((1 + 4 * (n % 2), n) for n in range(2, 9)), (1, 9), (5, 9)]
+)
 def test_the_texts_of_an_episode_stay_within_its_picture(k_shot, n_query):
     support, query, scores = episode(n_way=3, k_shot=k_shot, n_query=n_query)
     scores[-1] = scores[0]

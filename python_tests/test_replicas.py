@@ -2,18 +2,15 @@
 """Losses and metrics under a tf.distribute strategy with two replicas: as on one device, or refused."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import two_replicas
+import warm
 
 
 @pytest.fixture(scope="module")
 def results():
-    script = Path(two_replicas.__file__)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=script.parent)
+    done = warm.run([two_replicas.__file__])
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
 

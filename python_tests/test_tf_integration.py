@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The ops where TensorFlow users put them: tapes, loops, pipelines, saved models, Keras, mixed precision."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+import warm
 from asserts import assert_bit_identical, float32_exactly
 from inputs import integers, normal, signs
 from mining import MININGS, mine, triplet_loss
@@ -326,9 +324,8 @@ def test_a_saved_model_serves_the_ops(tmp_path, process):
         scores, loss = served.score(x, x[:3]), served.loss(x, np.arange(8) // 2)
     else:
         np.save(tmp_path / "x.npy", x)
-        subprocess.run(
-            [sys.executable, "-c", SERVE, str(tmp_path)], check=True, capture_output=True, timeout=300
-        )
+        done = warm.run(["-c", SERVE, tmp_path])
+        assert done.returncode == 0, done.stderr
         scores, loss = np.load(tmp_path / "scores.npy"), np.load(tmp_path / "loss.npy")
     np.testing.assert_array_equal(scores, float32_exactly(oracles.pairwise(x, x[:3])))
     assert_bit_identical(loss, np.float32(kernels.triplet_semihard(x, np.arange(8) // 2).loss))

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Thread layouts: set in processes of their own, for TensorFlow's threads can be set only once."""
 
-import subprocess
-import sys
-
 import pytest
+import warm
 
 from fslcore import set_threads
 
@@ -19,7 +17,7 @@ print(count, within, between, parallel_tasks(), one_thread_per_op())
 
 
 def in_a_process(call: str) -> str:
-    run = subprocess.run([sys.executable, "-c", REPORT.format(call=call)], capture_output=True, text=True)
+    run = warm.run(["-c", REPORT.format(call=call)])
     return run.stdout.strip() or run.stderr.strip().splitlines()[-1]
 
 

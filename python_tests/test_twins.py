@@ -13,6 +13,7 @@ import oracles
 import pytest
 import tensorflow as tf
 from asserts import assert_gradient_close, decision_gap, float32_exactly, pairwise_tolerance
+from combinations import first_with_all
 from inputs import integers, normal
 from mining import MININGS, OF_POWERS_OF_TWO, SIXTEEN_PAIRS, mine, triplet_loss
 from routes import MODES, name, with_gradient
@@ -42,9 +43,11 @@ def test_loss_and_gradient_are_exact_on_integers(mode, mining, margin):
     np.testing.assert_array_equal(grad, float32_exactly(want.grad), strict=True)
 
 
-@in_every_mode
-@in_each_mining
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize(
+    ("mode", "mining", "metric"),
+    first_with_all(MODES, MININGS, ("euclidean", "cosine")),
+    ids=lambda value: name(value) if callable(value) else value,
+)
 def test_loss_and_gradient_of_normal_rows(mode, mining, metric):
     x, labels = normal(5, 11, 8), SIXTEEN_PAIRS
     tolerance = pairwise_tolerance(x, x, metric)[~np.eye(11, dtype=bool)].max()
