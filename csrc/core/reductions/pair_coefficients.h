@@ -4,17 +4,23 @@
 #pragma once
 #include <cmath>
 
+#include "core/arrays/pages.h"
 #include "core/reductions/pair_stretches.h"
 
 namespace fslcore::reductions {
 
-// The rows of one side packed by columns, [panels, rows, panel].
+// Rows of a panel of columns, and some more: where a panel follows another at a power of two, their rows that
+// are used together would share a few sets of the L2 cache.
+inline int64_t RowsOfPanel(int64_t rows) { return rows < 1024 ? rows : RoundUp(rows, 1024) + 256; }
+
+// The rows of one side packed by columns, [panels, RowsOfPanel(rows), panel].
 class ColumnPanels {
  public:
   ColumnPanels(const Executor& executor, Matrix<const float> rows)
-      : rows_(rows.rows),
+      : rows_(RowsOfPanel(rows.rows)),
         panels_(DivideUp(rows.cols, simd::Rows().panel)),
-        packed_(panels_ * simd::Rows().panel * rows.rows) {
+        packed_(panels_ * simd::Rows().panel * rows_) {
+    AdviseHugePages(packed_.get(), panels_ * simd::Rows().panel * rows_ * int64_t{sizeof(float)});
     ParallelFor(executor, panels_, RowsWorthAThread(simd::Rows().panel * rows.rows),
                 [&](int64_t begin, int64_t end) {
                   for (int64_t p = begin; p < end; ++p)

@@ -142,18 +142,19 @@ struct Reducing {
   const PairTerm& term(int t) const { return problem.terms[static_cast<size_t>(t)]; }
   bool IsPlain(int t) const { return !IsLimited(problem, t) && term(t).function != PairFunction::kLifted; }
 
-  // The mean of the greatest values of some rows, in some of their pairs.
+  // Between the greatest values of some rows, in some of their pairs.
   void FindShift(int t) {
     if (x.rows == 0 || y.rows == 0) return;
     const int64_t rows = std::min(x.rows, BlockRows(x.rows)), cols = std::min(y.rows, simd::kMostStretch);
-    double sum = 0.0, number = 0.0;
+    constexpr float kMostApart = 20.0f;
+    float least = kInfinity, most = -kInfinity;
     BlockOfRows(problem, parts, 0, rows, classes.of_x(), classes.of_y())
         .Meet(0, cols, [&](int64_t, int64_t, int64_t padded, const float* metrics, float* col_classes) {
           for (int64_t row = 0; row < rows; ++row) {
             const WithoutSelf without(problem.rows != PairRows::kApart, row, 0, cols, col_classes);
             simd::ReducedTerm greatest = kNothing;
             simd::Reductions().reduce(
-                {padded, metrics + row * simd::kMostStretch, col_classes, classes.of_x()[row]},
+                {padded, metrics + row * kMetricStride, col_classes, classes.of_x()[row]},
                 {{term(t).pairs, term(t).function, PairReduction::kMax},
                  ParametersOf(problem, t),
                  false,
@@ -162,11 +163,11 @@ struct Reducing {
                  0,
                  &greatest});
             if (greatest.has_nan || std::isinf(greatest.extreme)) continue;
-            sum += static_cast<double>(greatest.extreme), ++number;
+            least = std::min(least, greatest.extreme), most = std::max(most, greatest.extreme);
           }
         });
-    is_shared[t] = number > 0.0;
-    if (is_shared[t]) shift[t] = static_cast<float>(sum / number);
+    is_shared[t] = most - least < kMostApart;
+    if (is_shared[t]) shift[t] = 0.5f * (least + most);
   }
 
   bool HasUnshared() const {
@@ -176,31 +177,30 @@ struct Reducing {
   }
 
   // `reduced` [kPairTerms] of a row gets its pairs with the columns from `first` on: of the terms that are
-  // shared, or of the others.
-  void ReduceRow(bool shared, int64_t row, const simd::PairStretch& pairs, int64_t first, float* col_sums,
+  // shared, or of the others. Returns whether there are any.
+  bool ReduceRow(bool shared, int64_t row, const simd::PairStretch& pairs, int64_t first, float* col_sums,
                  simd::ReducedTerm* reduced) const {
+    bool any = false;
     for (int t = 0; t < kPairTerms; ++t) {
       if (term(t).reduction == PairReduction::kNone || is_shared[t] != shared) continue;
       if (shared)
-        simd::Reductions().reduce_shared(pairs, {term(t), ParametersOf(problem, t), shift[t], &reduced[t].sum,
+        any |= simd::Reductions().reduce_shared(pairs,
+                                                {term(t), ParametersOf(problem, t), shift[t], &reduced[t].sum,
                                                  col_sums ? col_sums + t * simd::kMostStretch : nullptr});
       else
-        simd::Reductions().reduce(pairs, {term(t), ParametersOf(problem, t), IsLimited(problem, t),
-                                          problem.levels ? problem.levels[t * x.rows + row] : 0.0f,
-                                          col_levels.get() + t * stride + first, first, reduced + t});
+        any |= simd::Reductions().reduce(pairs, {term(t), ParametersOf(problem, t), IsLimited(problem, t),
+                                                 problem.levels ? problem.levels[t * x.rows + row] : 0.0f,
+                                                 col_levels.get() + t * stride + first, first, reduced + t});
     }
+    return any;
   }
 
-  // Whether the row's sums of exponentials by a common shift are as good as by its own: e^18 either way, so
-  // that what z - shift is rounded to matters no more than the rounding of z.
-  bool Fits(int64_t row, const simd::ReducedTerm* reduced) const {
+  // Whether a row's sum of exponentials by a common shift is as good as by its own: e^18 either way, so that
+  // what z - shift is rounded to matters no more than the rounding of z.
+  bool Fits(int t, int64_t row, double sum) const {
     constexpr double kMost = 6.5e7;
-    for (int t = 0; t < kPairTerms; ++t) {
-      if (!is_shared[t] || term(t).reduction != PairReduction::kLogSumExp) continue;
-      const double sum = reduced[t].sum;
-      if (counts.Of(term(t).pairs, row) > 0.0 && (sum < 1.0 / kMost || sum > kMost)) return false;
-    }
-    return true;
+    return !is_shared[t] || term(t).reduction != PairReduction::kLogSumExp ||
+           counts.Of(term(t).pairs, row) == 0.0 || !(sum < 1.0 / kMost || sum > kMost);
   }
 
   void Write(int64_t row, simd::ReducedTerm* reduced, const ReducedPairs& out) const {
@@ -228,8 +228,8 @@ void ReduceWhole(const Executor& executor, const Reducing& all, ReducedRows* red
         [&](int64_t first, int64_t cols, int64_t padded, const float* metrics, float* col_classes) {
           for (int64_t row = begin; row < end; ++row) {
             const WithoutSelf without(excludes_self, row, first, cols, col_classes);
-            const simd::PairStretch pairs = {padded, metrics + (row - begin) * simd::kMostStretch,
-                                             col_classes, all.classes.of_x()[row]};
+            const simd::PairStretch pairs = {padded, metrics + (row - begin) * kMetricStride, col_classes,
+                                             all.classes.of_x()[row]};
             simd::ReducedTerm* of = &(*reduced)[static_cast<size_t>(kPairTerms * row)];
             all.ReduceRow(true, row, pairs, first, nullptr, of);
             if (has_unshared) all.ReduceRow(false, row, pairs, first, nullptr, of);
@@ -246,7 +246,7 @@ void ReduceHalf(const Executor& executor, const Reducing& all, ReducedRows* redu
   const auto of = [&](int64_t row) { return &(*reduced)[static_cast<size_t>(kPairTerms * row)]; };
   ForEachTwo(executor, groups.count(), [&](int64_t i, int64_t j) {
     const RowRange rows = groups.of(i), cols = groups.of(j);
-    const int64_t height = BlockRows(rows.end - rows.begin, simd::Rows().panel);
+    const int64_t height = HeightOf(rows);
     const Scratch<float> transposed(has_unshared ? simd::kMostStretch * height : 0);
     for (int64_t begin = rows.begin; begin < rows.end; begin += height) {
       const int64_t end = std::min(begin + height, rows.end);
@@ -254,24 +254,25 @@ void ReduceHalf(const Executor& executor, const Reducing& all, ReducedRows* redu
       const auto reduce = [&](bool is_mirrored, int64_t first, int64_t count, int64_t padded,
                               const float* metrics, float* col_classes) {
         float col_sums[kPairTerms * simd::kMostStretch] = {};
+        bool any_unshared = false;
         for (int64_t row = begin; row < end; ++row) {
           const WithoutSelf without(true, row, first, count, col_classes);
-          const simd::PairStretch pairs = {padded, metrics + (row - begin) * simd::kMostStretch, col_classes,
+          const simd::PairStretch pairs = {padded, metrics + (row - begin) * kMetricStride, col_classes,
                                            all.classes.of_x()[row]};
           all.ReduceRow(true, row, pairs, first, is_mirrored ? col_sums : nullptr, of(row));
-          if (has_unshared) all.ReduceRow(false, row, pairs, first, nullptr, of(row));
+          if (has_unshared) any_unshared |= all.ReduceRow(false, row, pairs, first, nullptr, of(row));
         }
         if (!is_mirrored) return;
         for (int64_t c = 0; c < count; ++c)
           for (int t = 0; t < kPairTerms; ++t)
             if (all.is_shared[t])
               of(first + c)[t].sum += static_cast<double>(col_sums[t * simd::kMostStretch + c]);
-        if (!has_unshared) return;
-        simd::Rows().transpose(metrics, simd::kMostStretch, end - begin, count, transposed.get(), height);
+        if (!any_unshared) return;
+        simd::Rows().transpose(metrics, kMetricStride, end - begin, count, transposed.get(), height);
         for (int64_t c = 0; c < count; ++c)
           all.ReduceRow(false, first + c,
-                        {RoundUp(end - begin, simd::Rows().panel), transposed.get() + c * height, all.classes.of_x() + begin,
-                         all.classes.of_x()[first + c]},
+                        {RoundUp(end - begin, simd::Rows().panel), transposed.get() + c * height,
+                         all.classes.of_x() + begin, all.classes.of_x()[first + c]},
                         begin, nullptr, of(first + c));
       };
       if (i == j) block.Meet(begin, end, [&](auto... stretch) { reduce(false, stretch...); });
@@ -295,12 +296,13 @@ void ReducePairs(const Executor& executor, const PairProblem& problem, const Red
   const auto of = [&](int64_t row) { return &reduced[static_cast<size_t>(kPairTerms * row)]; };
   reduce();
   bool fits = true;
-  for (int64_t row = 0; row < all.x.rows; ++row) fits = fits && all.Fits(row, of(row));
-  if (!fits) {
-    for (int t = 0; t < kPairTerms; ++t)
-      all.is_shared[t] = all.is_shared[t] && all.term(t).reduction == PairReduction::kSum;
-    reduce();
+  for (int t = 0; t < kPairTerms; ++t) {
+    bool term_fits = true;
+    for (int64_t row = 0; row < all.x.rows; ++row) term_fits = term_fits && all.Fits(t, row, of(row)[t].sum);
+    fits = fits && term_fits;
+    all.is_shared[t] = all.is_shared[t] && term_fits;
   }
+  if (!fits) reduce();
   for (int64_t row = 0; row < all.x.rows; ++row) all.Write(row, of(row), out);
 }
 

@@ -18,7 +18,7 @@ struct Side {
   const float* classes;
   int64_t copies, panels;
   ColumnPanels packed;
-  Scratch<float> sums;          // [copies, panels, rows, panel]
+  Scratch<float> sums;          // [copies, panels, RowsOfPanel(rows), panel]
   std::vector<KeptOfRow> kept;  // [copies, rows]
 
   Side(const Executor& executor, Matrix<const float> rows, const float* of_rows, int64_t number)
@@ -29,12 +29,13 @@ struct Side {
         packed(executor, rows),
         sums(number * Stride()),
         kept(static_cast<size_t>(number * rows.rows)) {
+    AdviseHugePages(sums.get(), number * Stride() * int64_t{sizeof(float)});
     ParallelFor(executor, number * Stride(), 1 << 18,
                 [&](int64_t begin, int64_t end) { std::fill(sums.get() + begin, sums.get() + end, 0.0f); });
   }
-  int64_t Stride() const { return panels * factors.rows * simd::Rows().panel; }
+  int64_t Stride() const { return panels * RowsOfPanel(factors.rows) * simd::Rows().panel; }
   float* SumsOf(int64_t copy, int64_t panel, int64_t row) const {
-    return sums.get() + copy * Stride() + (panel * factors.rows + row) * simd::Rows().panel;
+    return sums.get() + copy * Stride() + (panel * RowsOfPanel(factors.rows) + row) * simd::Rows().panel;
   }
   KeptOfRow* KeptOf(int64_t copy, int64_t row) {
     return &kept[static_cast<size_t>(copy * factors.rows + row)];
@@ -71,7 +72,7 @@ class PairsOfGroups {
         if (IsLifted(problem_, t)) kept.level_sums[t] = at + (1 + t) * stride;
       return kept;
     };
-    const int64_t height = BlockRows(x.rows.end - x.rows.begin, simd::Rows().panel);
+    const int64_t height = HeightOf(x.rows);
     std::vector<uint8_t> is_zero(static_cast<size_t>(height));
     std::vector<int32_t> listed(static_cast<size_t>(height));
     for (int64_t begin = x.rows.begin; begin < x.rows.end; begin += height) {
@@ -83,17 +84,17 @@ class PairsOfGroups {
         int64_t rows = 0;
         for (int64_t row = begin; row < end; ++row) {
           const WithoutSelf without(problem_.rows != PairRows::kApart, row, first, count, col_classes);
-          const bool any = MakeCoefficients(problem_, terms_, {is_batch_, is_batch_ && is_mirrored}, row,
-                                            first, padded, x.side->classes[row], col_classes,
-                                            metrics + (row - begin) * simd::kMostStretch, of_cols,
-                                            x.side->KeptOf(x.copy, row));
+          const bool any =
+              MakeCoefficients(problem_, terms_, {is_batch_, is_batch_ && is_mirrored}, row, first, padded,
+                               x.side->classes[row], col_classes, metrics + (row - begin) * kMetricStride,
+                               of_cols, x.side->KeptOf(x.copy, row));
           is_zero[static_cast<size_t>(row - begin)] = !any;
           if (any) listed[static_cast<size_t>(rows++)] = static_cast<int32_t>(row - begin);
         }
         if (rows == 0) return;
         simd::ReducedProduct product = {};
         product.rows = end - begin, product.cols = count;
-        product.a = metrics, product.a_stride = simd::kMostStretch;
+        product.a = metrics, product.a_stride = kMetricStride;
         product.is_zero = is_zero.data();
         product.listed = listed.data(), product.listed_rows = rows;
         Multiply(x, y, begin, first, is_mirrored, &product);

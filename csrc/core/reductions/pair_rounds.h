@@ -4,9 +4,7 @@
 #pragma once
 #include <algorithm>
 
-#include "core/arrays/rounding.h"
-#include "core/simd/row_kernels.h"
-#include "core/threads/parallel.h"
+#include "core/reductions/pair_stretches.h"
 
 namespace fslcore::reductions {
 
@@ -31,6 +29,12 @@ class RowGroups {
 
   int64_t rows_, size_;
 };
+
+// Rows of a group that meet a stretch of columns together: equal heights of whole panels.
+inline int64_t HeightOf(RowRange rows) {
+  const int64_t count = rows.end - rows.begin;
+  return RoundUp(DivideUp(count, std::max<int64_t>(1, DivideUp(count, kTallestBlock))), simd::Rows().panel);
+}
 
 // meet(i, j) for each two of the groups and for each with itself: a tournament (the circle method).
 template <class Meet>

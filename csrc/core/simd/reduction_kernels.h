@@ -86,8 +86,9 @@ struct ReducedProduct {
 };
 
 struct ReductionKernels {
-  void (*reduce)(const PairStretch&, const ReducedStretch&);
-  void (*reduce_shared)(const PairStretch&, const SharedStretch&);  // not for lifted, nor with levels
+  // Whether any pair is of the term's group.
+  bool (*reduce)(const PairStretch&, const ReducedStretch&);
+  bool (*reduce_shared)(const PairStretch&, const SharedStretch&);  // not for lifted, nor with levels
   bool (*coefficients)(const CoefficientStretch&);                  // whether any is not 0
   void (*product)(const ReducedProduct&);
   void (*signs)(const ReducedProduct&);

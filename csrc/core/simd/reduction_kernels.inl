@@ -7,7 +7,7 @@
 #include "core/simd/row_kernels.inl"
 
 // log(1 + e) for e from 0 to 1, to 2 ulp: twice the series of the inverse hyperbolic tangent of e / (2 + e).
-inline Vec LogOfOnePlus(Vec e) {
+__attribute__((always_inline)) inline Vec LogOfOnePlus(Vec e) {
   const Vec s = Div(e, Add(Set(2.0f), e)), square = Mul(s, s);
   Vec sum = Set(1.0f / 15.0f);
   for (float c : {1.0f / 13.0f, 1.0f / 11.0f, 1.0f / 9.0f, 1.0f / 7.0f, 0.2f, 1.0f / 3.0f})
@@ -30,7 +30,9 @@ inline Vec LogOfSum(Vec u, Vec v) {
 inline Vec ShareOfSum(Vec u, Vec v) { return Select(Equal(u, v), Set(0.5f), Logistic(Sub(u, v))); }
 
 // e^x, and 0 where it would be subnormal.
-inline Vec ExpOrZero(Vec x) { return Select(Less(x, Set(-87.0f)), Set(0.0f), Exp(x)); }
+__attribute__((always_inline)) inline Vec ExpOrZero(Vec x) {
+  return Select(Less(x, Set(-87.0f)), Set(0.0f), Exp(x));
+}
 
 inline Mask IsInGroup(PairGroup group, Vec row_class, Vec col_class) {
   if (group == PairGroup::kPositive) return Equal(col_class, row_class);
@@ -123,7 +125,6 @@ inline double SumOfExponentials(const float* values, int64_t n, float extreme) {
 template <PairFunction kFunction>
 void ReduceBy(const PairStretch& pairs, const ReducedStretch& g) {
   ReducedTerm& reduced = *g.reduced;
-  if (ShareInGroup(g.term.pairs, pairs) == Share::kNone) return;
   const bool is_sum = g.term.reduction == PairReduction::kSum;
   const Vec neutral = Set(is_sum ? 0.0f : -__builtin_inff());
   const Vec sign = Set(g.term.reduction == PairReduction::kMin ? -1.0f : 1.0f);
@@ -168,8 +169,10 @@ void ReduceBy(const PairStretch& pairs, const ReducedStretch& g) {
   }
 }
 
-void Reduce(const PairStretch& pairs, const ReducedStretch& g) {
+bool Reduce(const PairStretch& pairs, const ReducedStretch& g) {
+  if (ShareInGroup(g.term.pairs, pairs) == Share::kNone) return false;
   WithFunction(g.term.function, [&](auto function) { ReduceBy<function.value>(pairs, g); });
+  return true;
 }
 
 // Where kEvery, all columns are in the group.
@@ -189,9 +192,9 @@ void AddShared(const PairStretch& pairs, const SharedStretch& g) {
   *g.sum += static_cast<double>(Sum(sum));
 }
 
-void ReduceShared(const PairStretch& pairs, const SharedStretch& g) {
+bool ReduceShared(const PairStretch& pairs, const SharedStretch& g) {
   const Share share = ShareInGroup(g.term.pairs, pairs);
-  if (share == Share::kNone) return;
+  if (share == Share::kNone) return false;
   WithFunction(g.term.function, [&](auto function) {
     constexpr PairFunction kFunction = function.value;
     const bool every = share == Share::kEvery;
@@ -202,6 +205,7 @@ void ReduceShared(const PairStretch& pairs, const SharedStretch& g) {
     else
       every ? AddShared<kFunction, true, false>(pairs, g) : AddShared<kFunction, false, false>(pairs, g);
   });
+  return true;
 }
 
 // scale * d loss / d t of one term goes to `slopes` [cols], on top of what stands there unless `first`. For

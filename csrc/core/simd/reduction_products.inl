@@ -4,24 +4,32 @@
 #include "core/simd/row_kernels.inl"
 #include "core/simd/tiles.inl"
 
-// kHeight rows of coefficients with a panel of `cols` rows of y.
+// kHeight rows of coefficients with a panel of `cols` rows of y. The tile stays in registers if all loops
+// over it are unrolled early.
 template <int kHeight>
 __attribute__((noinline)) void ReducedTile(const ReducedProduct& g, int64_t row) {
   const float* a = g.a + row * g.a_stride;
   float* dx = g.dx + row * kPanel;
   Vec tile[kHeight][kVecs];
+#pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(dx + r * kPanel + v * kLanes);
   const float* panel = g.y_panel;
   for (int64_t c = 0; c < g.cols; ++c, panel += kPanel) {
     Vec b[kVecs];
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
+#pragma GCC unroll 8
     for (int r = 0; r < kHeight; ++r) {
       const Vec x = Set(a[r * g.a_stride + c]);
+#pragma GCC unroll 8
       for (int v = 0; v < kVecs; ++v) tile[r][v] = Fma(x, b[v], tile[r][v]);
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) Store(dx + r * kPanel + v * kLanes, tile[r][v]);
 }
 
@@ -63,17 +71,24 @@ template <int kHeight>
 __attribute__((noinline)) void MirroredTile(const ReducedProduct& g, int64_t col) {
   float* dy = g.dy + col * kPanel;
   Vec tile[kHeight][kVecs];
+#pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(dy + r * kPanel + v * kLanes);
   for (int64_t k = 0; k < g.listed_rows; ++k) {
     const float* a = g.a + g.listed[k] * g.a_stride + col;
     const float* panel = g.x_panel + g.listed[k] * kPanel;
     Vec b[kVecs];
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
+#pragma GCC unroll 8
     for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
       for (int v = 0; v < kVecs; ++v) tile[r][v] = Fma(Set(a[r]), b[v], tile[r][v]);
   }
+#pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
+#pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) Store(dy + r * kPanel + v * kLanes, tile[r][v]);
 }
 
