@@ -64,7 +64,7 @@ def _batch_all(
         raise ArgumentError("loss", "must compare pairs, not triplets", described="TripletBatchAllLoss")
     _check(positives, distance_metric)
     margin, metric = as_float("margin", margin), METRICS_OF_ADDONS[distance_metric]
-    embeddings, ids = labelled_embeddings(y_true, y_pred)
+    y_pred, ids = labelled_embeddings(y_true, y_pred)
     order = tf.argsort(ids, stable=True)
     place, of_class = tf.argsort(order, stable=True), tf.gather(ids, order)
     start = tf.searchsorted(of_class, ids, side="left")
@@ -78,7 +78,8 @@ def _batch_all(
         at = start + k + tf.cast(start + k >= place, tf.int32)
         valid.append(at < start + size)
         other = tf.gather(order, tf.where(valid[k], at, place))
-        reach.append(_distance_to(embeddings, other, metric) + margin)
+        distance, y_pred = _in_turn(_distance_to(y_pred, other, metric), y_pred)
+        reach.append(distance + margin)
     # A negative counts if it is nearer than the reach: the sum of reach - d is count * reach + sum of -d.
     term = PairTerm("negative", "linear", "sum", scale=-1.0)
     total = active = tf.constant(0.0)
@@ -87,12 +88,28 @@ def _batch_all(
         reached, exists = tf.stack(reach[part]), tf.stack(valid[part])
         levels = tf.where(exists, -tf.stop_gradient(reached), float("inf"))
         reduced = reduce_pairs(y_true, y_pred, [term] * len(reach[part]), metric, levels=levels)
-        total += tf.reduce_sum(tf.where(exists, reduced.values + reduced.counts * reached, 0.0))
+        values, y_pred = _in_turn(reduced.values, y_pred)
+        total += tf.reduce_sum(tf.where(exists, values + reduced.counts * reached, 0.0))
         active += tf.reduce_sum(reduced.counts)
     triplets = (size - 1) * (tf.shape(ids)[0] - size)
     count = active if as_bool("active_only", active_only) else tf.reduce_sum(tf.cast(triplets, tf.float32))
-    wrong = tf.reduce_any(tf.math.is_nan(embeddings)) | ~fits
+    wrong = tf.reduce_any(tf.math.is_nan(y_pred)) | ~fits
     return tf.math.divide_no_nan(total, count) + tf.where(wrong, float("nan"), 0.0)
+
+
+@tf.custom_gradient
+def _in_turn(values: Tensor, embeddings: Tensor) -> Any:
+    """Both, so that passes over the embeddings, forward and backward, follow one another.
+
+    A graph would start them at once, each with memory of its own.
+    """
+
+    def gradient(of_values: Tensor, of_embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        with tf.control_dependencies([of_embeddings]):
+            return tf.identity(of_values), of_embeddings
+
+    with tf.control_dependencies([values]):
+        return (values, tf.identity(embeddings)), gradient
 
 
 def _distance_to(embeddings: Tensor, others: Tensor, metric: str) -> Tensor:
