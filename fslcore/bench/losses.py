@@ -27,7 +27,7 @@ _FILTERS = 4
 
 def ours() -> dict[str, Loss]:
     """The losses, of embeddings and labels."""
-    of_labels_first = {
+    of_labels_first: dict[str, Callable[..., Tensor]] = {
         "InfoNCE": losses.InfoNCELoss(0.1),
         "soft nearest neighbours": losses.SoftNearestNeighborLoss(20.0),
         "contrastive": losses.BatchContrastiveLoss(16.0),

@@ -125,8 +125,8 @@ class PairCrossentropy(LossLayer):
         """The loss of class ids and embeddings."""
         refuse_replicas("the layer PairCrossentropy")
         weights = None if self.kernel_weights is None else tf.convert_to_tensor(self.kernel_weights)
-        by = [tf.convert_to_tensor(one) for one in (self.scale, self.bias)]
-        return _pair_crossentropy(labels, embeddings, self.kernel, weights, *by, self.balanced)
+        scale, bias = tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.bias)
+        return _pair_crossentropy(labels, embeddings, self.kernel, weights, scale, bias, self.balanced)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
