@@ -14,6 +14,7 @@ from fslcore.labels import labelled_embeddings
 from fslcore.losses.mining import METRICS_OF_ADDONS
 from fslcore.losses.pairs import PairsLoss, References, reduce_pairs, refuse_function
 from fslcore.pair_terms import PairTerm
+from fslcore.twins import metric_of_rows
 
 Tensor = Any
 
@@ -113,11 +114,27 @@ def _in_turn(values: Tensor, embeddings: Tensor) -> Any:
 
 
 def _distance_to(embeddings: Tensor, others: Tensor, metric: str) -> Tensor:
-    """From each row to another one, [batch]: a row and its other have a label of their own."""
-    # Gathered along axis 1: along axis 0 the gradient would be IndexedSlices.
-    rows = tf.gather(embeddings[None], others, axis=1)[0]
-    number = tf.range(tf.shape(embeddings, tf.int64)[0])
-    return ops.pair_reductions(embeddings, number, [PairTerm("positive")], rows, number, metric).values[0]
+    """From each row to another one, [batch]; nothing but the rows is kept for the gradient."""
+
+    @tf.custom_gradient
+    def distances(embeddings: Tensor) -> Any:
+        def gradient(upstream: Tensor) -> Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(embeddings)
+                values = metric_of_rows(embeddings, gathered(embeddings), metric, None)
+            return tape.gradient(values, embeddings, upstream)
+
+        # A row and its other have a label of their own.
+        number = tf.range(tf.shape(embeddings, tf.int64)[0])
+        terms = [PairTerm("positive")]
+        reduced = ops.pair_reductions(embeddings, number, terms, gathered(embeddings), number, metric)
+        return reduced.values[0], gradient
+
+    def gathered(embeddings: Tensor) -> Tensor:
+        # Along axis 1: along axis 0 the gradient would be IndexedSlices.
+        return tf.gather(embeddings[None], others, axis=1)[0]
+
+    return distances(embeddings)
 
 
 def _check(positives: Any, distance_metric: str) -> None:
