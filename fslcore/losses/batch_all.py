@@ -14,7 +14,6 @@ from fslcore.labels import labelled_embeddings
 from fslcore.losses.mining import METRICS_OF_ADDONS
 from fslcore.losses.pairs import PairsLoss, References, reduce_pairs, refuse_function
 from fslcore.pair_terms import PairTerm
-from fslcore.twins import metric_of_rows
 
 Tensor = Any
 
@@ -65,7 +64,7 @@ def _batch_all(
         raise ArgumentError("loss", "must compare pairs, not triplets", described="TripletBatchAllLoss")
     _check(positives, distance_metric)
     margin, metric = as_float("margin", margin), METRICS_OF_ADDONS[distance_metric]
-    y_pred, ids = labelled_embeddings(y_true, y_pred)
+    embeddings, ids = labelled_embeddings(y_true, y_pred)
     order = tf.argsort(ids, stable=True)
     place, of_class = tf.argsort(order, stable=True), tf.gather(ids, order)
     start = tf.searchsorted(of_class, ids, side="left")
@@ -79,8 +78,7 @@ def _batch_all(
         at = start + k + tf.cast(start + k >= place, tf.int32)
         valid.append(at < start + size)
         other = tf.gather(order, tf.where(valid[k], at, place))
-        distance, y_pred = _in_turn(_distance_to(y_pred, other, metric), y_pred)
-        reach.append(distance + margin)
+        reach.append(_distance_to(embeddings, other, metric) + margin)
     # A negative counts if it is nearer than the reach: the sum of reach - d is count * reach + sum of -d.
     term = PairTerm("negative", "linear", "sum", scale=-1.0)
     total = active = tf.constant(0.0)
@@ -89,52 +87,20 @@ def _batch_all(
         reached, exists = tf.stack(reach[part]), tf.stack(valid[part])
         levels = tf.where(exists, -tf.stop_gradient(reached), float("inf"))
         reduced = reduce_pairs(y_true, y_pred, [term] * len(reach[part]), metric, levels=levels)
-        values, y_pred = _in_turn(reduced.values, y_pred)
-        total += tf.reduce_sum(tf.where(exists, values + reduced.counts * reached, 0.0))
+        total += tf.reduce_sum(tf.where(exists, reduced.values + reduced.counts * reached, 0.0))
         active += tf.reduce_sum(reduced.counts)
     triplets = (size - 1) * (tf.shape(ids)[0] - size)
     count = active if as_bool("active_only", active_only) else tf.reduce_sum(tf.cast(triplets, tf.float32))
-    wrong = tf.reduce_any(tf.math.is_nan(y_pred)) | ~fits
+    wrong = tf.reduce_any(tf.math.is_nan(embeddings)) | ~fits
     return tf.math.divide_no_nan(total, count) + tf.where(wrong, float("nan"), 0.0)
 
 
-@tf.custom_gradient
-def _in_turn(values: Tensor, embeddings: Tensor) -> Any:
-    """Both, so that passes over the embeddings, forward and backward, follow one another.
-
-    A graph would start them at once, each with memory of its own.
-    """
-
-    def gradient(of_values: Tensor, of_embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        with tf.control_dependencies([of_embeddings]):
-            return tf.identity(of_values), of_embeddings
-
-    with tf.control_dependencies([values]):
-        return (values, tf.identity(embeddings)), gradient
-
-
 def _distance_to(embeddings: Tensor, others: Tensor, metric: str) -> Tensor:
-    """From each row to another one, [batch]; nothing but the rows is kept for the gradient."""
-
-    @tf.custom_gradient
-    def distances(embeddings: Tensor) -> Any:
-        def gradient(upstream: Tensor) -> Tensor:
-            with tf.GradientTape() as tape:
-                tape.watch(embeddings)
-                values = metric_of_rows(embeddings, gathered(embeddings), metric, None)
-            return tape.gradient(values, embeddings, upstream)
-
-        # A row and its other have a label of their own.
-        number = tf.range(tf.shape(embeddings, tf.int64)[0])
-        terms = [PairTerm("positive")]
-        reduced = ops.pair_reductions(embeddings, number, terms, gathered(embeddings), number, metric)
-        return reduced.values[0], gradient
-
-    def gathered(embeddings: Tensor) -> Tensor:
-        # Along axis 1: along axis 0 the gradient would be IndexedSlices.
-        return tf.gather(embeddings[None], others, axis=1)[0]
-
-    return distances(embeddings)
+    """From each row to another one, [batch]: a row and its other have a label of their own."""
+    # Gathered along axis 1: along axis 0 the gradient would be IndexedSlices.
+    rows = tf.gather(embeddings[None], others, axis=1)[0]
+    number = tf.range(tf.shape(embeddings, tf.int64)[0])
+    return ops.pair_reductions(embeddings, number, [PairTerm("positive")], rows, number, metric).values[0]
 
 
 def _check(positives: Any, distance_metric: str) -> None:
