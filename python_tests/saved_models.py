@@ -95,6 +95,7 @@ def cases() -> dict[str, Callable[[], Any]]:
         for layer in (
             losses.ArcFace(N_WAY),
             losses.ProxyAnchor(N_WAY),
+            losses.PairCrossentropy("weighted_manhattan"),
             losses.CrossBatchMemory(losses.CircleLoss(), 20),
         ):
             embeddings = layer([embeddings, labels])

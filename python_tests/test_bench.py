@@ -107,7 +107,8 @@ def test_every_benchmark_runs_and_puts_ours_first(name, monkeypatch, workers_wit
 
 def test_an_unknown_benchmark_is_named_in_the_error():
     with pytest.raises(
-        ValueError, match="one of gram, triplets, search, episodes, overhead, blocks, steps, received 'speed'"
+        ValueError,
+        match=r"one of gram, triplets, losses, search, .*, steps, received 'speed'",
     ):
         bench.run("speed")
 

@@ -10,7 +10,7 @@ import oracles_search
 import pytest
 import tensorflow as tf
 
-from fslcore.bench import blocks, episodes, gram, peers, search, triplets
+from fslcore.bench import blocks, episodes, gram, losses, peers, search, triplets
 from fslcore.bench.comparison import Work
 from fslcore.bench.episode_problem import Shape
 from fslcore.bench.gram_problem import HEAD, TITLES, Problem
@@ -63,6 +63,26 @@ def test_every_contender_computes_the_hard_loss_and_its_gradient(classes):
         loss, gradient = entry.call()
         np.testing.assert_allclose(loss, wanted.loss, rtol=1e-5, err_msg=name)
         np.testing.assert_allclose(gradient, wanted.grad, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("name", losses.ours())
+def test_every_contender_computes_the_loss_over_pairs_and_its_gradient(name):
+    batch = Batch(16, 5, 4)
+    (loss, gradient), *others = [entry.call() for entry in losses.entries(name, batch).values()]
+    assert len(others) == (3 if name in losses.DENSE else 1)
+    assert loss > 0.0
+    for value, other in others:
+        np.testing.assert_allclose(value, loss, rtol=1e-4)
+        np.testing.assert_allclose(other, gradient, rtol=1e-3, atol=1e-5)
+    halves = 2 if name in ("SigLIP", "N-pairs") else 1
+    assert losses.work(name, Batch(256, 128, 64)).amount == halves * 256 * 256 * 128
+
+
+def test_every_contender_computes_the_network_on_norms():
+    first, *others = [entry.call() for entry in losses.norms_entries(5, 3).values()]
+    for other in others:
+        for one, two in zip(first, other, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
 
 
 def test_every_contender_finds_the_nearest_rows():

@@ -253,6 +253,7 @@ def test_layers_with_tables_and_memories_are_trained_and_saved(tmp_path):
     for layer, jit_compile in (
         (losses.ArcFace(4, 8.0, 0.2), False),
         (losses.ProxyAnchor(4), True),
+        (losses.PairCrossentropy("weighted_manhattan", bias=1.0, balanced=True), False),
         (losses.CrossBatchMemory(losses.InfoNCELoss(0.5), 12), True),
     ):
         model = table_model(layer)
@@ -267,6 +268,23 @@ def test_layers_with_tables_and_memories_are_trained_and_saved(tmp_path):
         assert got[0] == pytest.approx(got[1], rel=1e-5)
         for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_the_layer_of_pairs_is_the_function_with_trained_numbers():
+    x, labels = normal(3, 9, 4), LABELS
+    for kernel, scale, weights in (("dot", 1.0, None), ("weighted_manhattan", -1.0, np.ones(4, np.float32))):
+        layer = losses.PairCrossentropy(kernel, bias=0.5)
+        with tf.GradientTape() as tape:
+            assert layer([x, labels]) is not None
+            (value,) = layer.losses
+        want = losses.pair_crossentropy_loss(labels, x, kernel, weights=weights, scale=scale, bias=0.5)
+        assert float(value) == float(want)
+        gradients = tape.gradient(value, layer.trainable_weights)
+        assert len(gradients) == (2 if weights is None else 3)
+        assert all(np.any(np.asarray(gradient)) for gradient in gradients)
+        assert losses.PairCrossentropy.from_config(layer.get_config()).get_config() == layer.get_config()
+    with pytest.raises(ValueError, match="kernel must be one of dot, weighted_manhattan, received"):
+        losses.PairCrossentropy("cosine")
 
 
 def test_the_memory_keeps_the_last_embeddings_of_training_alone():

@@ -137,9 +137,11 @@ def test_a_collapse_and_nothing_to_learn_show():
         assert float(metric.result()) == pytest.approx(dimensions, abs=4 * gamma(64))
 
 
+@pytest.mark.parametrize("few", [0, 10**9])  # lists of neighbours; keys of all distances
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
-def test_retrieval_of_a_set(metric, monkeypatch):
+def test_retrieval_of_a_set(metric, few, monkeypatch):
     monkeypatch.setattr(metrics.sets, "_BLOCK", 100)  # blocks of a few queries
+    monkeypatch.setattr(metrics.sets, "_FEW", few)
     # Cosines of integers are rounded, so that equal ones would have another order than in float64.
     sets = {"random": (normal(2, N, 3), LABELS)} if metric == "cosine" else BATCHES
     for case, (x, labels) in {**sets, **SIZES}.items():

@@ -166,6 +166,7 @@ def test_every_layer_loss_and_encoder_is_a_case():
     functions |= set(losses.__all__) & {
         *("BatchContrastiveLoss", "CircleLoss", "LiftedStructLoss", "MultiSimilarityLoss"),
         *("SoftNearestNeighborLoss", "TripletBatchAllLoss", "ArcFace", "ProxyAnchor", "CrossBatchMemory"),
+        "PairCrossentropy",
         *("ClassConsistencyLoss", "ClippedBinaryCrossentropy", "MaxBinaryCrossentropy", "Percentile"),
         *("PercentileBinaryCrossentropy", "StdBinaryCrossentropy", "ContrastiveLoss", "NpairsLoss"),
         "NpairsMultilabelLoss",

@@ -49,7 +49,7 @@ EXPORTED = {
         ArcFace BatchContrastiveLoss BinaryCrossentropy CircleLoss ClassConsistencyLoss
         ClippedBinaryCrossentropy ContrastiveLoss CrossBatchMemory InfoNCELoss LiftedStructLoss
         MaxBinaryCrossentropy MeanScoreClassificationLoss MultiSimilarityLoss NpairsLoss
-        NpairsMultilabelLoss Percentile PercentileBinaryCrossentropy ProxyAnchor
+        NpairsMultilabelLoss PairCrossentropy Percentile PercentileBinaryCrossentropy ProxyAnchor
         SoftNearestNeighborLoss StdBinaryCrossentropy TripletBatchAllLoss TripletHardLoss
         TripletLoss TripletMiningLoss TripletSemiHardLoss arcface_loss batch_contrastive_loss
         binary_crossentropy circle_loss class_consistency_loss clipped_binary_crossentropy

@@ -48,6 +48,7 @@ CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("TripletBatchAllLoss", "active_only"): partial(losses.TripletBatchAllLoss, 1),
     ("triplet_batch_all_loss", "active_only"): on_batch(losses.triplet_batch_all_loss, 1),
     ("pair_crossentropy_loss", "balanced"): on_batch(losses.pair_crossentropy_loss),
+    ("PairCrossentropy", "balanced"): losses.PairCrossentropy,
     ("DenseSigmoid", "use_bias"): layers.DenseSigmoid,
     ("LearntNorms", "use_bias"): layers.LearntNorms,
     ("LearntNorms", "symmetric"): layers.LearntNorms,

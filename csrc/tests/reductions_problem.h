@@ -244,10 +244,16 @@ inline std::vector<PairCase> PairCases(bool for_core) {
     add(metric, 9, 14, 5);
     if (for_core) add(metric, 70, 300, 17);
   }
-  if (for_core)
+  if (for_core) {
     for (Metric metric : {Metric::kSqeuclidean, Metric::kCosine, Metric::kManhattan})
       cases.push_back({metric, PairRows::kBatch, smooth, 620, 0, 3, false});
-  else
+    // An odd number of groups of rows; two sides of many groups, and one of them of few.
+    cases.push_back({Metric::kSqeuclidean, PairRows::kBatch, extreme, 448, 0, 2, false});
+    cases.push_back({Metric::kSqeuclidean, PairRows::kBatch, lifted, 448, 0, 2, true});
+    cases.push_back({Metric::kCosine, PairRows::kApart, all, 620, 530, 3, false});
+    cases.push_back({Metric::kEuclidean, PairRows::kLeading, smooth, 520, 630, 3, false});
+    cases.push_back({Metric::kSqeuclidean, PairRows::kApart, smooth, 530, 20, 3, false});
+  } else
     add(Metric::kCosine, 66, 70, 66);  // more than one tile each way
   for (int64_t n : {int64_t{1}, int64_t{2}, int64_t{for_core ? 130 : 66}}) {
     cases.push_back({Metric::kSqeuclidean, PairRows::kBatch, extreme, n, 0, 8, false});

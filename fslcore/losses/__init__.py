@@ -24,7 +24,7 @@ On embeddings, [batch, dim]; the matrix is never held:
     lifted_struct_loss          LiftedStructLoss
     multi_similarity_loss       MultiSimilarityLoss
     circle_loss                 CircleLoss
-    pair_crossentropy_loss
+    pair_crossentropy_loss      PairCrossentropy, a layer
     npairs_embeddings_loss, siglip_loss                      of two sides
     proxy_anchor_loss           ProxyAnchor, a layer         with a row for each class
     arcface_loss                ArcFace, a layer
@@ -88,7 +88,7 @@ from fslcore.losses.npairs import (
     npairs_loss,
     npairs_multilabel_loss,
 )
-from fslcore.losses.pair_crossentropy import pair_crossentropy_loss, siglip_loss
+from fslcore.losses.pair_crossentropy import PairCrossentropy, pair_crossentropy_loss, siglip_loss
 from fslcore.losses.reductions import Percentile
 from fslcore.losses.similarities import (
     CircleLoss,
@@ -115,6 +115,7 @@ __all__ = [
     "MultiSimilarityLoss",
     "NpairsLoss",
     "NpairsMultilabelLoss",
+    "PairCrossentropy",
     "Percentile",
     "PercentileBinaryCrossentropy",
     "ProxyAnchor",

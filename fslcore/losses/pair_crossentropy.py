@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 
 from fslcore import ops
-from fslcore.arguments import as_bool, check_one_of
+from fslcore.arguments import as_bool, as_float, check_one_of
+from fslcore.losses.loss_layer import LossLayer
 from fslcore.losses.pairs import reduce_pairs, refuse_function
 from fslcore.pair_terms import PairTerm
 from fslcore.replicas import refuse_replicas
@@ -54,6 +55,18 @@ def pair_crossentropy_loss(
             id per sample.
     """
     refuse_function("pair_crossentropy_loss", "BinaryCrossentropy on the matrix,")
+    return _pair_crossentropy(y_true, y_pred, kernel, weights, scale, bias, balanced)
+
+
+def _pair_crossentropy(
+    y_true: Tensor,
+    y_pred: Tensor,
+    kernel: str,
+    weights: Tensor | None,
+    scale: Tensor | float,
+    bias: Tensor | float,
+    balanced: bool,
+) -> Tensor:
     check_one_of("kernel", kernel, _KERNELS)
     terms = (
         PairTerm("positive", "softplus", "sum", -scale, -bias),
@@ -64,6 +77,60 @@ def pair_crossentropy_loss(
     if as_bool("balanced", balanced):
         return 0.5 * tf.reduce_sum(tf.math.divide_no_nan(sums, counts))
     return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))
+
+
+@keras.saving.register_keras_serializable(package="fslcore")
+class PairCrossentropy(LossLayer):
+    """`pair_crossentropy_loss` with a trained scale, bias and weights, as a layer: see `LossLayer`.
+
+    Args:
+        kernel: As for `pair_crossentropy_loss`; the weights of "weighted_manhattan" begin at 1.
+        scale: What the scale begins at; None: 1 for "dot", -1 for "weighted_manhattan", a distance.
+        bias: What the bias begins at.
+        balanced: As for `pair_crossentropy_loss`.
+        name: Name of the layer.
+
+    Raises:
+        ArgumentError: For an unknown kernel, or numbers and switches that are none.
+    """
+
+    def __init__(
+        self,
+        kernel: str = "dot",
+        scale: float | None = None,
+        bias: float = 0.0,
+        balanced: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        check_one_of("kernel", kernel, _KERNELS)
+        self.kernel, self.balanced = kernel, as_bool("balanced", balanced)
+        self._begins = {"scale": None if scale is None else as_float("scale", scale)}
+        self._begins["bias"] = as_float("bias", bias)
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the scale, the bias and the weights."""
+        begins = keras.initializers.Constant
+        scale, bias = self._begins.values()
+        if scale is None:
+            scale = 1.0 if self.kernel == "dot" else -1.0
+        self.scale = self.add_weight(name="scale", shape=(), initializer=begins(scale))
+        self.bias = self.add_weight(name="bias", shape=(), initializer=begins(bias))
+        self.kernel_weights = None
+        if self.kernel == "weighted_manhattan":
+            shape = (input_shape[0][-1],)
+            self.kernel_weights = self.add_weight(name="weights", shape=shape, initializer="ones")
+
+    def loss(self, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """The loss of class ids and embeddings."""
+        refuse_replicas("the layer PairCrossentropy")
+        weights = None if self.kernel_weights is None else tf.convert_to_tensor(self.kernel_weights)
+        scale, bias = tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.bias)
+        return _pair_crossentropy(labels, embeddings, self.kernel, weights, scale, bias, self.balanced)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {"kernel": self.kernel, **self._begins, "balanced": self.balanced, "name": self.name}
 
 
 def siglip_loss(

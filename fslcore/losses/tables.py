@@ -12,6 +12,7 @@ import tensorflow as tf
 from fslcore import ops
 from fslcore.arguments import ArgumentError, as_float, as_int64, check_at_least
 from fslcore.labels import labelled_embeddings, nan_if_wrong
+from fslcore.losses.loss_layer import LossLayer
 from fslcore.losses.pairs import mean_where
 from fslcore.pair_terms import PairTerm
 from fslcore.replicas import refuse_replicas
@@ -106,11 +107,8 @@ def _nan_outside(ids: Tensor, classes: Tensor) -> Tensor:
     return tf.where(tf.reduce_all(is_known), 0.0, float("nan"))
 
 
-class TableLoss(keras.layers.Layer):
-    """A loss with a trainable row for each class, as a layer: `layer([embeddings, labels])`.
-
-    It adds its loss to the model and returns the embeddings unchanged, so that the rows are trained and saved
-    with the model; `compile` needs no loss then.
+class TableLoss(LossLayer):
+    """A loss with a trainable row for each class: see `LossLayer`.
 
     Args:
         classes: Number of classes.
@@ -118,7 +116,7 @@ class TableLoss(keras.layers.Layer):
     """
 
     def __init__(self, classes: int, name: str | None, **options: Any) -> None:
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name)
         self.classes = as_int64("classes", classes)
         check_at_least("classes", self.classes, 1)
         self._options = {key: as_float(key, value) for key, value in options.items()}
@@ -127,20 +125,6 @@ class TableLoss(keras.layers.Layer):
         """Makes the rows."""
         shape = (self.classes, input_shape[0][-1])
         self.table = self.add_weight(name="table", shape=shape, initializer="he_normal")
-
-    def call(self, inputs: Any) -> Tensor:
-        """Adds the loss of [embeddings, labels] and returns the embeddings."""
-        embeddings, labels = inputs
-        self.add_loss(self.loss(labels, embeddings))
-        return embeddings
-
-    def loss(self, labels: Tensor, embeddings: Tensor) -> Tensor:
-        """The loss of class ids and embeddings."""
-        raise NotImplementedError
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """That of the embeddings."""
-        return input_shape[0]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""

@@ -7,6 +7,7 @@ They stream: memory is O(n * dim) and a block, never n x n.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,12 @@ DISTANCES = tuple(metric for metric in SEARCH_METRICS if metric != "dot")
 
 # Entries of what is held at a time: of distances, or of neighbours.
 _BLOCK = 2**22
+# Up to this share of all rows, their lists of neighbours are kept while the distances are made; longer ones
+# are taken from all distances of a query.
+_FEW = 64
+# Keys that a thread sorts at a time, in its caches; and the key of NaN, which comes after that of infinity.
+_KEYS = 2**17
+_KEY_OF_NAN = 0xFFC00000
 
 
 def retrieval(
@@ -97,12 +104,15 @@ def retrieval(
     asked = asked[np.argsort(-wanted[asked], kind="stable")]
     start = 0
     while start < len(asked):
-        at_once = max(1, _BLOCK // int(max(wanted[asked[start]], *at, 1)))
-        block = asked[start : start + at_once]
-        k = min(most, int(max(wanted[block[0]], *at)))
-        matches = _matches(queries, ids, block, rows, row_ids, k, metric, is_within)
+        k = min(most, int(max(wanted[asked[start]], *at, 1)))
+        if k * _FEW < len(rows):
+            matches_of, held = _matches_of_few, k
+        else:
+            matches_of, held = _matches_of_many, len(rows)
+        block = asked[start : start + max(1, _BLOCK // held)]
+        matches = matches_of(queries, ids, block, rows, row_ids, k, metric, is_within)
         _add(totals, matches, wanted[block], [int(k) for k in at])
-        start += at_once
+        start += len(block)
     count = max(len(asked), 1)
     measured = len(asked) / len(ids) if len(ids) else 0.0
     return {**{name: total / count for name, total in totals.items()}, "measured": measured}
@@ -175,7 +185,7 @@ def _set(
     return rows, ids
 
 
-def _matches(
+def _matches_of_few(
     queries: npt.NDArray[np.float32],
     ids: npt.NDArray[np.int64],
     block: npt.NDArray[np.int64],
@@ -193,6 +203,42 @@ def _matches(
     # What comes after the query itself moves up one place; copies of it with lower indices may come before.
     after = np.logical_or.accumulate(found.indices == block[:, None], axis=1)[:, :k]
     return np.where(after, matches[:, 1:], matches[:, :k])
+
+
+def _matches_of_many(
+    queries: npt.NDArray[np.float32],
+    ids: npt.NDArray[np.int64],
+    block: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.float32],
+    row_ids: npt.NDArray[np.int64],
+    k: int,
+    metric: str,
+    is_within: bool,
+) -> npt.NDArray[np.bool_]:
+    """The same as `_matches_of_few`, by keys of a distance and a number of a row, which sort as integers."""
+    values = kernels.pairwise(queries[block], rows, metric)
+    values = (-values if metric == "dot" else values) + np.float32(0.0)  # no -0
+    values[np.isnan(values)] = np.nan  # whose bits come after those of infinity
+    if is_within:
+        values[np.arange(len(block)), block] = np.nan
+    matches = np.empty((len(block), k), np.bool_)
+    same = np.arange(len(rows), dtype=np.uint64)
+
+    def of_rows(part: slice) -> None:
+        bits = values[part].view(np.uint32)
+        # The bits of numbers below 0 sort in the opposite order.
+        ascending = bits ^ np.where(bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
+        keys = (ascending.astype(np.uint64) << np.uint64(32)) | same
+        near = np.sort(np.partition(keys, k - 1, axis=1)[:, :k], axis=1)
+        is_number = near < np.uint64(_KEY_OF_NAN << 32)
+        places = (near & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        matches[part] = (row_ids[places] == ids[block][part, None]) & is_number
+
+    at_once = max(1, _KEYS // len(rows))
+    parts = [slice(start, start + at_once) for start in range(0, len(block), at_once)]
+    with ThreadPoolExecutor(kernels.num_threads()) as threads:
+        list(threads.map(of_rows, parts))
+    return matches
 
 
 def _add(

@@ -64,6 +64,10 @@ class PairwiseParts {
   };
   Rows PackRows(int64_t begin, int64_t end) const;
 
+  // What is compared: for cosine the rows scaled to length 1.
+  Matrix<const float> x() const { return x_; }
+  Matrix<const float> y() const { return y_; }
+
   // out[r - rows.begin, c - first] for first <= c < last, row after row `stride` floats apart; `first` is a
   // multiple of the panel. A single panel may be finished where it was summed: out = rows.sums, stride = the
   // panel. With `stream` the output bypasses the caches, and the rows of out must be aligned to vectors.

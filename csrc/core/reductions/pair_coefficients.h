@@ -4,17 +4,23 @@
 #pragma once
 #include <cmath>
 
+#include "core/arrays/pages.h"
 #include "core/reductions/pair_stretches.h"
 
 namespace fslcore::reductions {
 
-// The rows of one side packed by columns, [panels, rows, panel].
+// Rows of a panel of columns, and some more: where a panel follows another at a power of two, their rows that
+// are used together would share a few sets of the L2 cache.
+inline int64_t RowsOfPanel(int64_t rows) { return rows < 1024 ? rows : RoundUp(rows, 1024) + 256; }
+
+// The rows of one side packed by columns, [panels, RowsOfPanel(rows), panel].
 class ColumnPanels {
  public:
   ColumnPanels(const Executor& executor, Matrix<const float> rows)
-      : rows_(rows.rows),
+      : rows_(RowsOfPanel(rows.rows)),
         panels_(DivideUp(rows.cols, simd::Rows().panel)),
-        packed_(panels_ * simd::Rows().panel * rows.rows) {
+        packed_(panels_ * simd::Rows().panel * rows_) {
+    AdviseHugePages(packed_.get(), panels_ * simd::Rows().panel * rows_ * int64_t{sizeof(float)});
     ParallelFor(executor, panels_, RowsWorthAThread(simd::Rows().panel * rows.rows),
                 [&](int64_t begin, int64_t end) {
                   for (int64_t p = begin; p < end; ++p)
@@ -79,9 +85,9 @@ class TermsOfRows {
   bool is_shared_[kPairTerms] = {};
 };
 
-// Which rows the terms belong to: to the own rows, to the others, or to both; and what is kept of a row.
+// Which rows the terms belong to, the own rows or both; and what is kept of a row.
 struct Owners {
-  bool of_row, of_col, sums_both;
+  bool of_col, sums_both;
 };
 
 // Of each term, what is kept of a row: the sum of d / d t, of metric * d / d t, and of the levels.
@@ -90,31 +96,34 @@ struct KeptOfRow {
   double total = 0.0;  // of the coefficients
 };
 
+// What the columns of a stretch get from the rows of a block; null where nothing is wanted.
+struct KeptOfCols {
+  float* totals;
+  float* level_sums[kPairTerms];
+};
+
 // Turns the metrics of a row with the columns from `first` on into coefficients. Returns whether any is not
 // 0.
 inline bool MakeCoefficients(const PairProblem& problem, const TermsOfRows& terms, const Owners& owners,
                              int64_t row, int64_t first, int64_t padded, float row_class,
-                             const float* col_classes, float* metrics, float* col_totals, KeptOfRow* kept) {
+                             const float* col_classes, float* metrics, const KeptOfCols& cols,
+                             KeptOfRow* kept) {
   simd::CoefficientStretch stretch = {};
   stretch.metric = problem.metric;
   stretch.pairs = {padded, metrics, col_classes, row_class};
   stretch.coefficients = metrics;
   stretch.total = &kept->total;
-  stretch.col_totals = col_totals;
+  stretch.col_totals = cols.totals;
   for (int t = 0; t < kPairTerms; ++t) {
     simd::TermSlopes& slopes = stretch.terms[t];
     slopes.term = problem.terms[static_cast<size_t>(t)];
     slopes.parameters = ParametersOf(problem, t);
     slopes.has_level = IsLimited(problem, t);
-    slopes.of_row = owners.of_row, slopes.of_col = owners.of_col, slopes.sums_both = owners.sums_both;
+    slopes.of_col = owners.of_col, slopes.sums_both = owners.sums_both;
     slopes.is_shared = terms.is_shared(t);
-    if (owners.of_row) {
-      slopes.row_value = terms.values(t)[row];
-      slopes.row_grad = terms.grads(t)[row];
-      slopes.row_level = terms.levels(t)[row];
-    } else if (slopes.is_shared) {
-      slopes.row_value = terms.values(t)[0];
-    }
+    slopes.row_value = terms.values(t)[row];
+    slopes.row_grad = terms.grads(t)[row];
+    slopes.row_level = terms.levels(t)[row];
     if (owners.of_col) {
       slopes.col_values = terms.values(t) + first;
       slopes.col_grads = terms.grads(t) + first;
@@ -123,6 +132,7 @@ inline bool MakeCoefficients(const PairProblem& problem, const TermsOfRows& term
     slopes.sum = kept->sums[t];
     slopes.metric_sum = kept->sums[t] + 1;
     slopes.level_sum = kept->sums[t] + 2;
+    slopes.col_level_sums = cols.level_sums[t];
   }
   return simd::Reductions().coefficients(stretch);
 }
@@ -131,22 +141,8 @@ inline bool IsOfDifferences(Metric metric) {
   return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean;
 }
 
-// The sums of the terms of a row, where they are wanted.
-inline void WriteSums(const PairProblem& problem, const KeptOfRow& kept, int64_t row, int64_t rows,
-                      float* sums, float* dlevels) {
-  for (int t = 0; t < kPairTerms; ++t) {
-    for (int kind = 0; kind < 2; ++kind)
-      sums[(2 * t + kind) * rows + row] = static_cast<float>(kept.sums[t][kind]);
-    if (dlevels)
-      dlevels[t * rows + row] = problem.terms[static_cast<size_t>(t)].function == PairFunction::kLifted
-                                    ? static_cast<float>(kept.sums[t][2])
-                                    : 0.0f;
-  }
+inline bool IsLifted(const PairProblem& problem, int term) {
+  return problem.terms[static_cast<size_t>(term)].function == PairFunction::kLifted;
 }
-
-// The gradient of a batch by the pairs of one half (pair_half_grad.cc); no term is lifted. `factors` is what
-// coefficients are multiplied with: the rows, for cosine of length 1.
-void HalfGradient(const Executor& executor, const PairProblem& problem, const TermsOfRows& terms,
-                  const PairClasses& classes, Matrix<const float> factors, const PairGradients& gradients);
 
 }  // namespace fslcore::reductions

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "core/reductions/pair_rounds.h"
 #include "core/reductions/pair_stretches.h"
 
 namespace fslcore {
@@ -69,14 +70,53 @@ float Finished(const PairTerm& term, const simd::ReducedTerm& reduced) {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr simd::ReducedTerm kNothing = {-kInfinity, false, 0.0, 0.0, -1};
 
+// How many pairs of a row count, by the classes alone.
+class CountsOfClasses {
+ public:
+  CountsOfClasses(const PairProblem& problem, const PairClasses& classes, int64_t cols)
+      : classes_(classes), excludes_self_(problem.rows != PairRows::kApart) {
+    for (int64_t c = 0; c < cols; ++c) {
+      const float of = classes.of_y()[c];
+      if (std::isnan(of)) continue;
+      const auto place = static_cast<size_t>(of);
+      if (place >= sizes_.size()) sizes_.resize(place + 1, 0.0);
+      ++sizes_[place], ++all_;
+    }
+  }
+  double Of(PairGroup group, int64_t row) const {
+    const float own = classes_.of_x()[row];
+    if (std::isnan(own)) return 0.0;
+    const auto place = static_cast<size_t>(own);
+    double all = all_, same = place < sizes_.size() ? sizes_[place] : 0.0;
+    if (excludes_self_ && !std::isnan(classes_.of_y()[row])) {
+      all -= 1.0;
+      if (classes_.of_y()[row] == own) same -= 1.0;
+    }
+    return group == PairGroup::kAll ? all : group == PairGroup::kPositive ? same : all - same;
+  }
+
+ private:
+  const PairClasses& classes_;
+  bool excludes_self_;
+  std::vector<double> sizes_;
+  double all_ = 0.0;
+};
+
 // What all rows and threads share.
+//
+// The number of a pair is the same for both of its rows, and is computed once, where a term has no levels and
+// is a sum, or a logarithm of a sum of exponentials e^(z - shift) with one shift for all rows. The shift is
+// near the greatest z of some rows; a row that is too far from it shows afterwards (`Fits`).
 struct Reducing {
   const PairProblem& problem;
   Matrix<const float> x, y;
   PairClasses classes;
   PairwiseParts parts;
+  CountsOfClasses counts;
   int64_t stride;             // between the levels of terms, padded for whole stretches
   Scratch<float> col_levels;  // of a batch
+  bool is_shared[kPairTerms] = {};
+  float shift[kPairTerms] = {};
 
   Reducing(const Executor& executor, const PairProblem& of)
       : problem(of),
@@ -84,8 +124,13 @@ struct Reducing {
         y(of.others()),
         classes(of.x_labels, x.rows, of.rows == PairRows::kBatch ? of.x_labels : of.y_labels, y.rows),
         parts(executor, KernelOf(of), x, y),
+        counts(of, classes, y.rows),
         stride(y.rows + simd::kMostStretch),
         col_levels(kPairTerms * stride) {
+    for (int t = 0; t < kPairTerms; ++t) {
+      is_shared[t] = term(t).reduction == PairReduction::kSum && IsPlain(t);
+      if (term(t).reduction == PairReduction::kLogSumExp && IsPlain(t)) FindShift(t);
+    }
     if (of.levels == nullptr || of.rows != PairRows::kBatch) return;
     for (int term = 0; term < kPairTerms; ++term) {
       float* padded = col_levels.get() + term * stride;
@@ -95,20 +140,76 @@ struct Reducing {
   }
 
   const PairTerm& term(int t) const { return problem.terms[static_cast<size_t>(t)]; }
+  bool IsPlain(int t) const { return !IsLimited(problem, t) && term(t).function != PairFunction::kLifted; }
 
-  // `reduced` [kPairTerms] of a row gets its pairs with the columns from `first` on.
-  void ReduceRow(int64_t row, const simd::PairStretch& pairs, int64_t first,
-                 simd::ReducedTerm* reduced) const {
-    for (int t = 0; t < kPairTerms; ++t)
-      if (term(t).reduction != PairReduction::kNone)
-        simd::Reductions().reduce(pairs, {term(t), ParametersOf(problem, t), IsLimited(problem, t),
-                                          problem.levels ? problem.levels[t * x.rows + row] : 0.0f,
-                                          col_levels.get() + t * stride + first, first, reduced + t});
+  // Between the greatest values of some rows, in some of their pairs.
+  void FindShift(int t) {
+    if (x.rows == 0 || y.rows == 0) return;
+    const int64_t rows = std::min(x.rows, BlockRows(x.rows)), cols = std::min(y.rows, simd::kMostStretch);
+    constexpr float kMostApart = 20.0f;
+    float least = kInfinity, most = -kInfinity;
+    BlockOfRows(problem, parts, 0, rows, classes.of_x(), classes.of_y())
+        .Meet(0, cols, [&](int64_t, int64_t, int64_t padded, const float* metrics, float* col_classes) {
+          for (int64_t row = 0; row < rows; ++row) {
+            const WithoutSelf without(problem.rows != PairRows::kApart, row, 0, cols, col_classes);
+            simd::ReducedTerm greatest = kNothing;
+            simd::Reductions().reduce(
+                {padded, metrics + row * kMetricStride, col_classes, classes.of_x()[row]},
+                {{term(t).pairs, term(t).function, PairReduction::kMax},
+                 ParametersOf(problem, t),
+                 false,
+                 0.0f,
+                 nullptr,
+                 0,
+                 &greatest});
+            if (greatest.has_nan || std::isinf(greatest.extreme)) continue;
+            least = std::min(least, greatest.extreme), most = std::max(most, greatest.extreme);
+          }
+        });
+    is_shared[t] = most - least < kMostApart;
+    if (is_shared[t]) shift[t] = 0.5f * (least + most);
   }
 
-  void Write(int64_t row, const simd::ReducedTerm* reduced, const ReducedPairs& out) const {
+  bool HasUnshared() const {
+    for (int t = 0; t < kPairTerms; ++t)
+      if (term(t).reduction != PairReduction::kNone && !is_shared[t]) return true;
+    return false;
+  }
+
+  // `reduced` [kPairTerms] of a row gets its pairs with the columns from `first` on: of the terms that are
+  // shared, or of the others. Returns whether there are any.
+  bool ReduceRow(bool shared, int64_t row, const simd::PairStretch& pairs, int64_t first, float* col_sums,
+                 simd::ReducedTerm* reduced) const {
+    bool any = false;
+    for (int t = 0; t < kPairTerms; ++t) {
+      if (term(t).reduction == PairReduction::kNone || is_shared[t] != shared) continue;
+      if (shared)
+        any |= simd::Reductions().reduce_shared(pairs,
+                                                {term(t), ParametersOf(problem, t), shift[t], &reduced[t].sum,
+                                                 col_sums ? col_sums + t * simd::kMostStretch : nullptr});
+      else
+        any |= simd::Reductions().reduce(pairs, {term(t), ParametersOf(problem, t), IsLimited(problem, t),
+                                                 problem.levels ? problem.levels[t * x.rows + row] : 0.0f,
+                                                 col_levels.get() + t * stride + first, first, reduced + t});
+    }
+    return any;
+  }
+
+  // Whether a row's sum of exponentials by a common shift is as good as by its own: e^18 either way, so that
+  // what z - shift is rounded to matters no more than the rounding of z.
+  bool Fits(int t, int64_t row, double sum) const {
+    constexpr double kMost = 6.5e7;
+    return !is_shared[t] || term(t).reduction != PairReduction::kLogSumExp ||
+           counts.Of(term(t).pairs, row) == 0.0 || !(sum < 1.0 / kMost || sum > kMost);
+  }
+
+  void Write(int64_t row, simd::ReducedTerm* reduced, const ReducedPairs& out) const {
     for (int t = 0; t < kPairTerms; ++t) {
       const int64_t at = t * x.rows + row;
+      if (is_shared[t]) {
+        reduced[t].count = counts.Of(term(t).pairs, row);
+        if (reduced[t].count > 0.0) reduced[t].extreme = shift[t];
+      }
       out.values[at] = Finished(term(t), reduced[t]);
       out.indices[at] = IsExtreme(term(t).reduction) ? reduced[t].index : -1;
       out.counts[at] = static_cast<float>(reduced[t].count);
@@ -116,95 +217,68 @@ struct Reducing {
   }
 };
 
+using ReducedRows = std::vector<simd::ReducedTerm>;  // [rows, kPairTerms]
+
 // Every row with all rows of y.
-void ReduceWhole(const Executor& executor, const Reducing& all, const ReducedPairs& out) {
-  const bool excludes_self = all.problem.rows != PairRows::kApart;
+void ReduceWhole(const Executor& executor, const Reducing& all, ReducedRows* reduced) {
+  const bool excludes_self = all.problem.rows != PairRows::kApart, has_unshared = all.HasUnshared();
   ParallelFor(executor, all.x.rows, BlockRows(all.x.rows), [&](int64_t begin, int64_t end) {
-    std::vector<simd::ReducedTerm> reduced(static_cast<size_t>(kPairTerms * (end - begin)), kNothing);
-    const auto of = [&](int64_t row) { return &reduced[static_cast<size_t>(kPairTerms * (row - begin))]; };
     ForEachStretch(
         all.problem, all.parts, begin, end, all.y.rows, all.classes.of_x(), all.classes.of_y(),
         [&](int64_t first, int64_t cols, int64_t padded, const float* metrics, float* col_classes) {
           for (int64_t row = begin; row < end; ++row) {
             const WithoutSelf without(excludes_self, row, first, cols, col_classes);
-            all.ReduceRow(
-                row,
-                {padded, metrics + (row - begin) * simd::kMostStretch, col_classes, all.classes.of_x()[row]},
-                first, of(row));
+            const simd::PairStretch pairs = {padded, metrics + (row - begin) * kMetricStride, col_classes,
+                                             all.classes.of_x()[row]};
+            simd::ReducedTerm* of = &(*reduced)[static_cast<size_t>(kPairTerms * row)];
+            all.ReduceRow(true, row, pairs, first, nullptr, of);
+            if (has_unshared) all.ReduceRow(false, row, pairs, first, nullptr, of);
           }
         });
-    for (int64_t row = begin; row < end; ++row) all.Write(row, of(row), out);
   });
 }
 
-// Adds what another part of the pairs of a row was reduced to.
-void Merge(const PairTerm& term, const simd::ReducedTerm& from, simd::ReducedTerm* to) {
-  to->count += from.count;
-  to->has_nan = to->has_nan || from.has_nan;
-  if (term.reduction == PairReduction::kSum) {
-    to->sum += from.sum;
-  } else if (term.reduction == PairReduction::kLogSumExp) {
-    const float extreme = std::max(to->extreme, from.extreme);
-    const auto scaled = [extreme](const simd::ReducedTerm& part) {
-      return part.sum == 0.0
-                 ? 0.0
-                 : part.sum * std::exp(static_cast<double>(part.extreme) - static_cast<double>(extreme));
-    };
-    to->sum = scaled(*to) + scaled(from);
-    to->extreme = extreme;
-  } else if (from.extreme > to->extreme || (from.extreme == to->extreme && from.index < to->index)) {
-    to->extreme = from.extreme;
-    to->index = from.index;
-  }
-}
-
-// Parts of the blocks of a batch, which is what threads take; each keeps numbers for all rows, 80 bytes a
-// row.
-constexpr int64_t kMostParts = 16;
-
-// A batch: each block of rows with the columns from its own on. A stretch behind the block is reduced for its
-// rows and, transposed, for its columns.
-void ReduceHalf(const Executor& executor, const Reducing& all, const ReducedPairs& out) {
-  const int64_t rows = all.x.rows, height = BlockRows(rows, simd::Rows().panel);
-  const int64_t blocks = DivideUp(rows, height), shares = std::min(kMostParts, blocks);
-  std::vector<simd::ReducedTerm> reduced(static_cast<size_t>(shares * rows * kPairTerms), kNothing);
-  ParallelFor(executor, shares, 1, [&](int64_t share, int64_t) {
-    const auto of = [&](int64_t row) {
-      return &reduced[static_cast<size_t>((share * rows + row) * kPairTerms)];
-    };
-    const Scratch<float> transposed(simd::kMostStretch * height);
-    for (int64_t index = share; index < blocks; index += shares) {
-      const int64_t begin = index * height, end = std::min(begin + height, rows);
+// A batch: each two groups of rows once. A stretch of columns is reduced for the rows of a block and for its
+// columns, where their numbers differ from those of the rows on its transpose.
+void ReduceHalf(const Executor& executor, const Reducing& all, ReducedRows* reduced) {
+  const RowGroups groups(all.x.rows);
+  const bool has_unshared = all.HasUnshared();
+  const auto of = [&](int64_t row) { return &(*reduced)[static_cast<size_t>(kPairTerms * row)]; };
+  ForEachTwo(executor, groups.count(), [&](int64_t i, int64_t j) {
+    const RowRange rows = groups.of(i), cols = groups.of(j);
+    const int64_t height = HeightOf(rows);
+    const Scratch<float> transposed(has_unshared ? simd::kMostStretch * height : 0);
+    for (int64_t begin = rows.begin; begin < rows.end; begin += height) {
+      const int64_t end = std::min(begin + height, rows.end);
       const BlockOfRows block(all.problem, all.parts, begin, end, all.classes.of_x(), all.classes.of_y());
-      const auto reduce_rows = [&](int64_t first, int64_t cols, int64_t padded, const float* metrics,
-                                   float* col_classes) {
+      const auto reduce = [&](bool is_mirrored, int64_t first, int64_t count, int64_t padded,
+                              const float* metrics, float* col_classes) {
+        float col_sums[kPairTerms * simd::kMostStretch] = {};
+        bool any_unshared = false;
         for (int64_t row = begin; row < end; ++row) {
-          const WithoutSelf without(true, row, first, cols, col_classes);
-          all.ReduceRow(
-              row,
-              {padded, metrics + (row - begin) * simd::kMostStretch, col_classes, all.classes.of_x()[row]},
-              first, of(row));
+          const WithoutSelf without(true, row, first, count, col_classes);
+          const simd::PairStretch pairs = {padded, metrics + (row - begin) * kMetricStride, col_classes,
+                                           all.classes.of_x()[row]};
+          all.ReduceRow(true, row, pairs, first, is_mirrored ? col_sums : nullptr, of(row));
+          if (has_unshared) any_unshared |= all.ReduceRow(false, row, pairs, first, nullptr, of(row));
         }
-        if (first < end) return;
-        simd::Rows().transpose(metrics, simd::kMostStretch, end - begin, cols, transposed.get(), height);
-        for (int64_t c = 0; c < cols; ++c)
-          all.ReduceRow(first + c,
-                        {height, transposed.get() + c * height, all.classes.of_x() + begin,
-                         all.classes.of_x()[first + c]},
-                        begin, of(first + c));
+        if (!is_mirrored) return;
+        for (int64_t c = 0; c < count; ++c)
+          for (int t = 0; t < kPairTerms; ++t)
+            if (all.is_shared[t])
+              of(first + c)[t].sum += static_cast<double>(col_sums[t * simd::kMostStretch + c]);
+        if (!any_unshared) return;
+        simd::Rows().transpose(metrics, kMetricStride, end - begin, count, transposed.get(), height);
+        for (int64_t c = 0; c < count; ++c)
+          all.ReduceRow(false, first + c,
+                        {RoundUp(end - begin, simd::Rows().panel), transposed.get() + c * height,
+                         all.classes.of_x() + begin, all.classes.of_x()[first + c]},
+                        begin, nullptr, of(first + c));
       };
-      block.Meet(begin, end, reduce_rows);
-      for (int64_t first = end; first < rows; first += simd::kMostStretch)
-        block.Meet(first, std::min(first + simd::kMostStretch, rows), reduce_rows);
-    }
-  });
-  ParallelFor(executor, rows, RowsWorthAThread(40 * shares), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      simd::ReducedTerm whole[kPairTerms] = {kNothing, kNothing};
-      for (int64_t share = 0; share < shares; ++share)
-        for (int t = 0; t < kPairTerms; ++t)
-          Merge(all.term(t), reduced[static_cast<size_t>((share * rows + row) * kPairTerms + t)], &whole[t]);
-      all.Write(row, whole, out);
+      if (i == j) block.Meet(begin, end, [&](auto... stretch) { reduce(false, stretch...); });
+      for (int64_t first = i == j ? end : cols.begin; first < cols.end; first += simd::kMostStretch)
+        block.Meet(first, std::min(first + simd::kMostStretch, cols.end),
+                   [&](auto... stretch) { reduce(true, stretch...); });
     }
   });
 }
@@ -212,11 +286,24 @@ void ReduceHalf(const Executor& executor, const Reducing& all, const ReducedPair
 }  // namespace
 
 void ReducePairs(const Executor& executor, const PairProblem& problem, const ReducedPairs& out) {
-  const Reducing all(executor, problem);
-  if (problem.rows == PairRows::kBatch)
-    ReduceHalf(executor, all, out);
-  else
-    ReduceWhole(executor, all, out);
+  Reducing all(executor, problem);
+  ReducedRows reduced;
+  const auto reduce = [&] {
+    reduced.assign(static_cast<size_t>(kPairTerms * all.x.rows), kNothing);
+    problem.rows == PairRows::kBatch ? ReduceHalf(executor, all, &reduced)
+                                     : ReduceWhole(executor, all, &reduced);
+  };
+  const auto of = [&](int64_t row) { return &reduced[static_cast<size_t>(kPairTerms * row)]; };
+  reduce();
+  bool fits = true;
+  for (int t = 0; t < kPairTerms; ++t) {
+    bool term_fits = true;
+    for (int64_t row = 0; row < all.x.rows; ++row) term_fits = term_fits && all.Fits(t, row, of(row)[t].sum);
+    fits = fits && term_fits;
+    all.is_shared[t] = all.is_shared[t] && term_fits;
+  }
+  if (!fits) reduce();
+  for (int64_t row = 0; row < all.x.rows; ++row) all.Write(row, of(row), out);
 }
 
 }  // namespace fslcore

@@ -3,8 +3,8 @@
 // the gradient of any function of them. Parts of the matrix are made, reduced and forgotten; the gradient
 // makes them again. Metrics are those of the pairwise kernels, with their rounding.
 //
-// Memory: O((x.rows + y.rows) * dim). Every row is reduced by one thread in the order of y: results do not
-// depend on the number of threads. No rows, or no rows of y, is the value of no pairs; dim = 0 is allowed.
+// Memory: O((x.rows + y.rows) * dim). The order of sums is a function of the shapes: results do not depend on
+// the number of threads. No rows, or no rows of y, is the value of no pairs; dim = 0 is allowed.
 #pragma once
 #include <array>
 #include <string>

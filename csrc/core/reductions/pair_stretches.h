@@ -15,6 +15,9 @@ namespace fslcore::reductions {
 
 // Rows that meet a stretch together: their metrics take 96 KB.
 inline constexpr int64_t kTallestBlock = 96;
+// Between the metrics of two rows: with a power of two between them, the metrics of a column would share a
+// few sets of the L1 cache.
+inline constexpr int64_t kMetricStride = simd::kMostStretch + 16;
 
 // Equal heights, a multiple of `multiple`, at least eight blocks if there are rows enough; a function of the
 // shape alone.
@@ -71,16 +74,16 @@ class BlockOfRows {
                            })),
         rows_(parts.PackRows(begin, end)),
         all_classes_(col_classes),
-        metrics_((end - begin) * simd::kMostStretch),
+        metrics_((end - begin) * kMetricStride),
         classes_(simd::kMostStretch) {}
 
-  // Calls stretch(first column, columns, columns rounded up to whole panels, metrics [rows, kMostStretch],
+  // Calls stretch(first column, columns, columns rounded up to whole panels, metrics [rows, kMetricStride],
   // classes [kMostStretch]) for columns from `first`, the first of a panel, to `last`, at most kMostStretch.
   // `metrics` may be overwritten.
   template <class Stretch>
   void Meet(int64_t first, int64_t last, const Stretch& stretch) const {
     if (skips_ && !of_rows_.Meets(Range(all_classes_ + first, last - first))) return;
-    parts_.Compute(rows_, first, last, metrics_.get(), simd::kMostStretch);
+    parts_.Compute(rows_, first, last, metrics_.get(), kMetricStride);
     std::copy_n(all_classes_ + first, simd::kMostStretch, classes_.get());
     stretch(first, last - first, RoundUp(last - first, simd::Rows().panel), metrics_.get(), classes_.get());
   }

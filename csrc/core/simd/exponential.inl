@@ -5,7 +5,7 @@
 // e^x to 2 ulp: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2], whose coefficients are those of the Taylor
 // series but for the last three, fitted to the interval (Cephes, expf). Adding 1.5 * 2^23 rounds to an
 // integer.
-inline Vec Exp(Vec x) {
+__attribute__((always_inline)) inline Vec Exp(Vec x) {
   x = Min(Set(88.0f), Max(Set(-87.0f), x));  // a NaN stays
   const Vec magic = Set(12582912.0f), shifted = Fma(x, Set(1.44269504f), magic), n = Sub(shifted, magic);
   const Vec r = Fma(n, Set(2.12194440e-4f), Fma(n, Set(-0.693359375f), x));

@@ -37,17 +37,27 @@ struct ReducedStretch {
   ReducedTerm* reduced;  // in and out
 };
 
-// One side of a term's gradient: what each pair's t is multiplied with, d loss / d value, by row or by
-// column.
+// A term whose number of a pair serves both of its rows: the sum of the function, or of e^(function - shift).
+struct SharedStretch {
+  PairTerm term;
+  PairParameters parameters;
+  float shift;
+  double* sum;      // of the row, in and out
+  float* col_sums;  // [cols] of the columns, in and out; or null
+};
+
+// A term's gradient: what each pair's t is multiplied with, d loss / d value, by row and by column.
 struct TermSlopes {
   PairTerm term;
   PairParameters parameters;
-  bool has_level, of_row, of_col;
+  bool has_level;
+  bool of_col;     // whether the columns have the term too
   bool sums_both;  // what is kept in `sum` and `metric_sum`: of the row alone, or of both
   bool is_shared;  // of logsumexp: row_value is the value of all rows
   float row_value, row_grad, row_level;
   const float *col_values, *col_grads, *col_levels;  // [cols]
-  double *sum, *metric_sum, *level_sum;              // in and out, of the row alone; level_sum of both sides
+  double *sum, *metric_sum, *level_sum;              // in and out; level_sum of both sides
+  float* col_level_sums;                             // [cols] for lifted, in and out; or null
 };
 
 struct CoefficientStretch {
@@ -76,8 +86,10 @@ struct ReducedProduct {
 };
 
 struct ReductionKernels {
-  void (*reduce)(const PairStretch&, const ReducedStretch&);
-  bool (*coefficients)(const CoefficientStretch&);  // whether any is not 0
+  // Whether any pair is of the term's group.
+  bool (*reduce)(const PairStretch&, const ReducedStretch&);
+  bool (*reduce_shared)(const PairStretch&, const SharedStretch&);  // not for lifted, nor with levels
+  bool (*coefficients)(const CoefficientStretch&);                  // whether any is not 0
   void (*product)(const ReducedProduct&);
   void (*signs)(const ReducedProduct&);
   void (*mirrored_product)(const ReducedProduct&);

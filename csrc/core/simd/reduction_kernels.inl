@@ -2,11 +2,12 @@
 // Reductions over pairs: a stretch of one row at a time, the gradient by register tiles.
 #pragma once
 #include "core/simd/exponential.inl"
+#include "core/simd/pairwise_kernels.inl"
+#include "core/simd/reduction_products.inl"
 #include "core/simd/row_kernels.inl"
-#include "core/simd/tiles.inl"
 
 // log(1 + e) for e from 0 to 1, to 2 ulp: twice the series of the inverse hyperbolic tangent of e / (2 + e).
-inline Vec LogOfOnePlus(Vec e) {
+__attribute__((always_inline)) inline Vec LogOfOnePlus(Vec e) {
   const Vec s = Div(e, Add(Set(2.0f), e)), square = Mul(s, s);
   Vec sum = Set(1.0f / 15.0f);
   for (float c : {1.0f / 13.0f, 1.0f / 11.0f, 1.0f / 9.0f, 1.0f / 7.0f, 0.2f, 1.0f / 3.0f})
@@ -29,7 +30,9 @@ inline Vec LogOfSum(Vec u, Vec v) {
 inline Vec ShareOfSum(Vec u, Vec v) { return Select(Equal(u, v), Set(0.5f), Logistic(Sub(u, v))); }
 
 // e^x, and 0 where it would be subnormal.
-inline Vec ExpOrZero(Vec x) { return Select(Less(x, Set(-87.0f)), Set(0.0f), Exp(x)); }
+__attribute__((always_inline)) inline Vec ExpOrZero(Vec x) {
+  return Select(Less(x, Set(-87.0f)), Set(0.0f), Exp(x));
+}
 
 inline Mask IsInGroup(PairGroup group, Vec row_class, Vec col_class) {
   if (group == PairGroup::kPositive) return Equal(col_class, row_class);
@@ -65,11 +68,42 @@ inline Vec SlopeOf(const PairParameters& p, Vec t, Vec both) {
   return Set(1.0f);
 }
 
-inline bool HasGroup(PairGroup group, const PairStretch& pairs) {
-  if (pairs.row_class != pairs.row_class) return false;
-  for (int64_t c = 0; c < pairs.cols; c += kLanes)
-    if (Bits(IsInGroup(group, Set(pairs.row_class), Load(pairs.classes + c)))) return true;
-  return false;
+// How much of a stretch is in a group.
+enum class Share { kNone, kSome, kEvery };
+
+inline Share ShareInGroup(PairGroup group, const PairStretch& pairs) {
+  if (pairs.row_class != pairs.row_class) return Share::kNone;
+  uint32_t any = 0, every = kAllLanes;
+  for (int64_t c = 0; c < pairs.cols; c += kLanes) {
+    const uint32_t bits = Bits(IsInGroup(group, Set(pairs.row_class), Load(pairs.classes + c)));
+    any |= bits;
+    every &= bits;
+  }
+  return any == 0 ? Share::kNone : every == kAllLanes ? Share::kEvery : Share::kSome;
+}
+
+// visit(a constant PairFunction).
+template <PairFunction kValue>
+struct FunctionConstant {
+  static constexpr PairFunction value = kValue;
+};
+
+template <class Visit>
+inline void WithFunction(PairFunction function, const Visit& visit) {
+  switch (function) {
+    case PairFunction::kLinear:
+      return visit(FunctionConstant<PairFunction::kLinear>{});
+    case PairFunction::kHinge:
+      return visit(FunctionConstant<PairFunction::kHinge>{});
+    case PairFunction::kSquaredHinge:
+      return visit(FunctionConstant<PairFunction::kSquaredHinge>{});
+    case PairFunction::kSoftplus:
+      return visit(FunctionConstant<PairFunction::kSoftplus>{});
+    case PairFunction::kCircle:
+      return visit(FunctionConstant<PairFunction::kCircle>{});
+    case PairFunction::kLifted:
+      return visit(FunctionConstant<PairFunction::kLifted>{});
+  }
 }
 
 inline int64_t FirstOfValue(const float* values, int64_t n, float wanted) {
@@ -91,7 +125,6 @@ inline double SumOfExponentials(const float* values, int64_t n, float extreme) {
 template <PairFunction kFunction>
 void ReduceBy(const PairStretch& pairs, const ReducedStretch& g) {
   ReducedTerm& reduced = *g.reduced;
-  if (!HasGroup(g.term.pairs, pairs)) return;
   const bool is_sum = g.term.reduction == PairReduction::kSum;
   const Vec neutral = Set(is_sum ? 0.0f : -__builtin_inff());
   const Vec sign = Set(g.term.reduction == PairReduction::kMin ? -1.0f : 1.0f);
@@ -130,50 +163,106 @@ void ReduceBy(const PairStretch& pairs, const ReducedStretch& g) {
     }
     if (reduced.extreme > -__builtin_inff())
       reduced.sum += SumOfExponentials(values, pairs.cols, reduced.extreme);
-  } else if (best > reduced.extreme) {
+  } else if (best > reduced.extreme || (best == reduced.extreme && g.first_col < reduced.index)) {
     reduced.extreme = best;
     reduced.index = static_cast<int32_t>(g.first_col + FirstOfValue(values, pairs.cols, best));
   }
 }
 
-void Reduce(const PairStretch& pairs, const ReducedStretch& g) {
-  switch (g.term.function) {
-    case PairFunction::kLinear:
-      return ReduceBy<PairFunction::kLinear>(pairs, g);
-    case PairFunction::kHinge:
-      return ReduceBy<PairFunction::kHinge>(pairs, g);
-    case PairFunction::kSquaredHinge:
-      return ReduceBy<PairFunction::kSquaredHinge>(pairs, g);
-    case PairFunction::kSoftplus:
-      return ReduceBy<PairFunction::kSoftplus>(pairs, g);
-    case PairFunction::kCircle:
-      return ReduceBy<PairFunction::kCircle>(pairs, g);
-    case PairFunction::kLifted:
-      return ReduceBy<PairFunction::kLifted>(pairs, g);
-  }
+bool Reduce(const PairStretch& pairs, const ReducedStretch& g) {
+  if (ShareInGroup(g.term.pairs, pairs) == Share::kNone) return false;
+  WithFunction(g.term.function, [&](auto function) { ReduceBy<function.value>(pairs, g); });
+  return true;
 }
 
-// Adds scale * d loss / d t of one term to `slopes` [cols].
+// Where kEvery, all columns are in the group.
+template <PairFunction kFunction, bool kEvery, bool kExponential>
+void AddShared(const PairStretch& pairs, const SharedStretch& g) {
+  Vec sum = Set(0.0f);
+  for (int64_t c = 0; c < pairs.cols; c += kLanes) {
+    const Vec t = Fma(Set(g.parameters.scale), Load(pairs.metrics + c), Set(g.parameters.offset));
+    Vec value = FunctionOf<kFunction>(g.parameters, t, t);
+    if constexpr (kExponential) value = ExpOrZero(Sub(value, Set(g.shift)));
+    if constexpr (!kEvery)
+      value =
+          Select(IsInGroup(g.term.pairs, Set(pairs.row_class), Load(pairs.classes + c)), value, Set(0.0f));
+    sum = Add(sum, value);
+    if (g.col_sums != nullptr) Store(g.col_sums + c, Add(Load(g.col_sums + c), value));
+  }
+  *g.sum += static_cast<double>(Sum(sum));
+}
+
+bool ReduceShared(const PairStretch& pairs, const SharedStretch& g) {
+  const Share share = ShareInGroup(g.term.pairs, pairs);
+  if (share == Share::kNone) return false;
+  WithFunction(g.term.function, [&](auto function) {
+    constexpr PairFunction kFunction = function.value;
+    const bool every = share == Share::kEvery;
+    if constexpr (kFunction == PairFunction::kLifted)
+      return;
+    else if (g.term.reduction == PairReduction::kLogSumExp)
+      every ? AddShared<kFunction, true, true>(pairs, g) : AddShared<kFunction, false, true>(pairs, g);
+    else
+      every ? AddShared<kFunction, true, false>(pairs, g) : AddShared<kFunction, false, false>(pairs, g);
+  });
+  return true;
+}
+
+// scale * d loss / d t of one term goes to `slopes` [cols], on top of what stands there unless `first`. For
+// terms without levels, whose function, and of logsumexp its exponential, is that of both rows.
+template <PairFunction kFunction, bool kEvery>
+void SharedSlopes(const PairStretch& pairs, const TermSlopes& g, bool first, float* slopes) {
+  const bool is_exponential = g.term.reduction == PairReduction::kLogSumExp;
+  const Vec row_grad = Set(g.row_grad), scale = Set(g.parameters.scale), zero = Set(0.0f);
+  Vec sum = zero, metric_sum = zero;
+  for (int64_t c = 0; c < pairs.cols; c += kLanes) {
+    Vec metric = Load(pairs.metrics + c);
+    const Vec t = Fma(scale, metric, Set(g.parameters.offset));
+    Vec slope = SlopeOf<kFunction>(g.parameters, t, t);
+    if (is_exponential)
+      slope = Mul(slope, ExpOrZero(Sub(FunctionOf<kFunction>(g.parameters, t, t), Set(g.row_value))));
+    const Vec both_grads = g.of_col ? Add(row_grad, Load(g.col_grads + c)) : row_grad;
+    Vec kept = Mul(g.sums_both ? both_grads : row_grad, slope), result = Mul(Mul(scale, both_grads), slope);
+    if constexpr (!kEvery) {
+      const Mask group = IsInGroup(g.term.pairs, Set(pairs.row_class), Load(pairs.classes + c));
+      kept = Select(group, kept, zero);
+      result = Select(group, result, zero);
+      metric = Select(group, metric, zero);
+    }
+    sum = Add(sum, kept);
+    metric_sum = Fma(kept, metric, metric_sum);
+    Store(slopes + c, first ? result : Add(result, Load(slopes + c)));
+  }
+  *g.sum += static_cast<double>(Sum(sum));
+  *g.metric_sum += static_cast<double>(Sum(metric_sum));
+}
+
+// The same for any term.
 template <PairFunction kFunction>
-void AddSlopes(const PairStretch& pairs, const TermSlopes& g, float* slopes) {
+void AnySlopes(const PairStretch& pairs, const TermSlopes& g, bool first, float* slopes) {
   const bool is_exponential = g.term.reduction == PairReduction::kLogSumExp;
   const Vec zero = Set(0.0f);
   Vec sum = zero, metric_sum = zero, level_sum = zero;
   for (int64_t c = 0; c < pairs.cols; c += kLanes) {
     const Mask group = IsInGroup(g.term.pairs, Set(pairs.row_class), Load(pairs.classes + c));
-    if (!Bits(group)) continue;
+    const Vec before = first ? zero : Load(slopes + c);
+    if (!Bits(group)) {
+      Store(slopes + c, before);
+      continue;
+    }
     const Vec metric = Load(pairs.metrics + c);
     const Vec t = Fma(Set(g.parameters.scale), metric, Set(g.parameters.offset));
-    Vec both = t, share = zero;
+    Vec both = t, share = zero, col_share = zero;
     if constexpr (kFunction == PairFunction::kLifted) {
-      both = LogOfSum(Set(g.row_level), Load(g.col_levels + c));
-      share = ShareOfSum(Set(g.row_level), Load(g.col_levels + c));
+      const Vec u = Set(g.row_level), v = Load(g.col_levels + c);
+      both = LogOfSum(u, v);
+      share = ShareOfSum(u, v);
+      col_share = ShareOfSum(v, u);
     }
     const Vec slope = SlopeOf<kFunction>(g.parameters, t, both);
     const Vec shared =
         g.is_shared ? ExpOrZero(Sub(FunctionOf<kFunction>(g.parameters, t, both), Set(g.row_value))) : zero;
-    const auto part = [&](bool wanted, Vec level, Vec value, Vec grad) {
-      if (!wanted) return zero;
+    const auto part = [&](Vec level, Vec value, Vec grad) {
       const Mask counts = g.has_level ? And(group, Less(level, t)) : group;
       Vec weight = grad;
       if (g.is_shared)
@@ -182,163 +271,92 @@ void AddSlopes(const PairStretch& pairs, const TermSlopes& g, float* slopes) {
         weight = Mul(weight, ExpOrZero(Sub(FunctionOf<kFunction>(g.parameters, t, both), value)));
       return Select(counts, Mul(weight, slope), zero);
     };
-    const Vec of_row = part(g.of_row, Set(g.row_level), Set(g.row_value), Set(g.row_grad));
+    const Vec of_row = part(Set(g.row_level), Set(g.row_value), Set(g.row_grad));
     Vec both_sides = of_row;
     if (g.of_col)
-      both_sides = Add(of_row, part(true, g.has_level ? Load(g.col_levels + c) : zero, Load(g.col_values + c),
+      both_sides = Add(of_row, part(g.has_level ? Load(g.col_levels + c) : zero, Load(g.col_values + c),
                                     Load(g.col_grads + c)));
     const Vec kept = g.sums_both ? both_sides : of_row;
     sum = Add(sum, kept);
     metric_sum = Add(metric_sum, Select(group, Mul(kept, metric), zero));
-    if constexpr (kFunction == PairFunction::kLifted)
+    if constexpr (kFunction == PairFunction::kLifted) {
       level_sum = Add(level_sum, Select(group, Mul(both_sides, share), zero));
-    Store(slopes + c, Fma(Set(g.parameters.scale), both_sides, Load(slopes + c)));
+      if (g.col_level_sums != nullptr)
+        Store(g.col_level_sums + c,
+              Add(Load(g.col_level_sums + c), Select(group, Mul(both_sides, col_share), zero)));
+    }
+    Store(slopes + c, Fma(Set(g.parameters.scale), both_sides, before));
   }
   *g.sum += static_cast<double>(Sum(sum));
   *g.metric_sum += static_cast<double>(Sum(metric_sum));
   *g.level_sum += static_cast<double>(Sum(level_sum));
 }
 
-void AddTermSlopes(const PairStretch& pairs, const TermSlopes& g, float* slopes) {
-  switch (g.term.function) {
-    case PairFunction::kLinear:
-      return AddSlopes<PairFunction::kLinear>(pairs, g, slopes);
-    case PairFunction::kHinge:
-      return AddSlopes<PairFunction::kHinge>(pairs, g, slopes);
-    case PairFunction::kSquaredHinge:
-      return AddSlopes<PairFunction::kSquaredHinge>(pairs, g, slopes);
-    case PairFunction::kSoftplus:
-      return AddSlopes<PairFunction::kSoftplus>(pairs, g, slopes);
-    case PairFunction::kCircle:
-      return AddSlopes<PairFunction::kCircle>(pairs, g, slopes);
-    case PairFunction::kLifted:
-      return AddSlopes<PairFunction::kLifted>(pairs, g, slopes);
-  }
+void SlopesOfTerm(const PairStretch& pairs, const TermSlopes& g, Share share, bool first, float* slopes) {
+  const bool is_common = !g.has_level && (g.term.reduction == PairReduction::kSum || g.is_shared);
+  WithFunction(g.term.function, [&](auto function) {
+    constexpr PairFunction kFunction = function.value;
+    if constexpr (kFunction != PairFunction::kLifted) {
+      if (is_common && share == Share::kEvery) return SharedSlopes<kFunction, true>(pairs, g, first, slopes);
+      if (is_common) return SharedSlopes<kFunction, false>(pairs, g, first, slopes);
+    }
+    AnySlopes<kFunction>(pairs, g, first, slopes);
+  });
 }
 
-bool PairCoefficients(const CoefficientStretch& g) {
-  float slopes[kMostStretch];
-  for (int64_t c = 0; c < g.pairs.cols; c += kLanes) Store(slopes + c, Set(0.0f));
-  if (g.pairs.row_class == g.pairs.row_class)
-    for (const TermSlopes& term : g.terms)
-      if (term.term.reduction == PairReduction::kSum || term.term.reduction == PairReduction::kLogSumExp)
-        AddTermSlopes(g.pairs, term, slopes);
+// Slopes by the metric become slopes by the sum inside it. Where there is no column, anything stands as the
+// metric, and 0 as the slope. Returns whether any is not 0.
+template <Metric kMetric>
+bool FinishSlopes(const CoefficientStretch& g, const float* slopes) {
+  constexpr bool kDifferences = kMetric == Metric::kSqeuclidean || kMetric == Metric::kEuclidean;
   Vec total = Set(0.0f);
   uint32_t any = 0;
   for (int64_t c = 0; c < g.pairs.cols; c += kLanes) {
     Vec slope = Load(slopes + c);
     const Mask is_zero = Equal(slope, Set(0.0f));
-    const Vec metric = Load(g.pairs.metrics + c);
-    if (g.metric == Metric::kSqeuclidean)
-      slope = Add(slope, slope);
-    else if (g.metric == Metric::kEuclidean)
-      slope = Select(Equal(metric, Set(0.0f)), Set(0.0f), Div(slope, metric));
-    else if (g.metric == Metric::kCosine)
-      slope = Negated(slope);
-    slope = Select(is_zero, Set(0.0f), slope);  // where there is no column, anything stands as its metric
-    any |= ~Bits(is_zero) & ((1u << kLanes) - 1);
-    total = Add(total, slope);
-    if (g.col_totals != nullptr) Store(g.col_totals + c, Add(Load(g.col_totals + c), slope));
+    any |= ~Bits(is_zero) & kAllLanes;
+    if constexpr (kMetric == Metric::kSqeuclidean) slope = Add(slope, slope);
+    if constexpr (kMetric == Metric::kCosine) slope = Negated(slope);
+    if constexpr (kMetric == Metric::kEuclidean) {
+      const Vec metric = Load(g.pairs.metrics + c);
+      const Vec divided = Select(Equal(metric, Set(0.0f)), Set(0.0f), Div(slope, metric));
+      slope = Select(is_zero, Set(0.0f), divided);
+    }
+    if constexpr (kDifferences) {
+      total = Add(total, slope);
+      if (g.col_totals != nullptr) Store(g.col_totals + c, Add(Load(g.col_totals + c), slope));
+    }
     Store(g.coefficients + c, slope);
   }
-  *g.total += static_cast<double>(Sum(total));
+  if constexpr (kDifferences) *g.total += static_cast<double>(Sum(total));
   return any != 0;
 }
 
-// kHeight rows of coefficients with a panel of `cols` rows of y.
-template <int kHeight>
-__attribute__((noinline)) void ReducedTile(const ReducedProduct& g, int64_t row) {
-  const float* a = g.a + row * g.a_stride;
-  float* dx = g.dx + row * kPanel;
-  Vec tile[kHeight][kVecs];
-  for (int r = 0; r < kHeight; ++r)
-    for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(dx + r * kPanel + v * kLanes);
-  const float* panel = g.y_panel;
-  for (int64_t c = 0; c < g.cols; ++c, panel += kPanel) {
-    Vec b[kVecs];
-    for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
-    for (int r = 0; r < kHeight; ++r) {
-      const Vec x = Set(a[r * g.a_stride + c]);
-      for (int v = 0; v < kVecs; ++v) tile[r][v] = Fma(x, b[v], tile[r][v]);
-    }
+bool PairCoefficients(const CoefficientStretch& g) {
+  float slopes[kMostStretch];
+  bool first = true;
+  for (const TermSlopes& term : g.terms) {
+    if (term.term.reduction != PairReduction::kSum && term.term.reduction != PairReduction::kLogSumExp)
+      continue;
+    const Share share = ShareInGroup(term.term.pairs, g.pairs);
+    if (share == Share::kNone) continue;
+    SlopesOfTerm(g.pairs, term, share, first, slopes);
+    first = false;
   }
-  for (int r = 0; r < kHeight; ++r)
-    for (int v = 0; v < kVecs; ++v) Store(dx + r * kPanel + v * kLanes, tile[r][v]);
-}
-
-template <class Tile>
-inline void ForEachTileThatIsNotZero(const ReducedProduct& g, const Tile& tile) {
-  ForEachTile(g.rows, [&](auto height, int64_t row) {
-    bool is_zero = true;
-    for (int r = 0; r < height.value; ++r) is_zero = is_zero && g.is_zero[row + r];
-    if (!is_zero) tile(height, row);
-  });
-}
-
-void ProductOfReduced(const ReducedProduct& g) {
-  ForEachTileThatIsNotZero(g, [&](auto height, int64_t row) { ReducedTile<height.value>(g, row); });
-}
-
-void SignsOfReduced(const ReducedProduct& g) {
-  ForEachTileThatIsNotZero(g, [&](auto height, int64_t row) {
-    constexpr int kHeight = height.value;
-    for (int v = 0; v < kVecs; ++v) {
-      Vec x[kHeight], dx[kHeight];
-      for (int r = 0; r < kHeight; ++r) {
-        const int64_t at = (row + r) * kPanel + v * kLanes;
-        x[r] = Load(g.x_panel + at);
-        dx[r] = Load(g.dx + at);
-      }
-      for (int64_t c = 0; c < g.cols; ++c) {
-        const Vec y = Load(g.y_panel + c * kPanel + v * kLanes);
-        for (int r = 0; r < kHeight; ++r)
-          dx[r] = Add(dx[r], Signed(Set(g.a[(row + r) * g.a_stride + c]), Sub(x[r], y)));
-      }
-      for (int r = 0; r < kHeight; ++r) Store(g.dx + (row + r) * kPanel + v * kLanes, dx[r]);
-    }
-  });
-}
-
-// kHeight columns of coefficients with the listed rows of a panel of x.
-template <int kHeight>
-__attribute__((noinline)) void MirroredTile(const ReducedProduct& g, int64_t col) {
-  float* dy = g.dy + col * kPanel;
-  Vec tile[kHeight][kVecs];
-  for (int r = 0; r < kHeight; ++r)
-    for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(dy + r * kPanel + v * kLanes);
-  for (int64_t k = 0; k < g.listed_rows; ++k) {
-    const float* a = g.a + g.listed[k] * g.a_stride + col;
-    const float* panel = g.x_panel + g.listed[k] * kPanel;
-    Vec b[kVecs];
-    for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
-    for (int r = 0; r < kHeight; ++r)
-      for (int v = 0; v < kVecs; ++v) tile[r][v] = Fma(Set(a[r]), b[v], tile[r][v]);
+  if (first) {
+    for (int64_t c = 0; c < g.pairs.cols; c += kLanes) Store(g.coefficients + c, Set(0.0f));
+    return false;
   }
-  for (int r = 0; r < kHeight; ++r)
-    for (int v = 0; v < kVecs; ++v) Store(dy + r * kPanel + v * kLanes, tile[r][v]);
-}
-
-void MirroredProduct(const ReducedProduct& g) {
-  ForEachTile(g.cols, [&](auto height, int64_t col) { MirroredTile<height.value>(g, col); });
-}
-
-void MirroredSigns(const ReducedProduct& g) {
-  for (int64_t c = 0; c < g.cols; ++c)
-    for (int v = 0; v < kVecs; ++v) {
-      const Vec y = Load(g.y_panel + c * kPanel + v * kLanes);
-      float* to = g.dy + c * kPanel + v * kLanes;
-      Vec dy = Load(to);
-      for (int64_t k = 0; k < g.listed_rows; ++k) {
-        const Vec x = Load(g.x_panel + g.listed[k] * kPanel + v * kLanes);
-        dy = Add(dy, Signed(Set(g.a[g.listed[k] * g.a_stride + c]), Sub(y, x)));
-      }
-      Store(to, dy);
-    }
+  if (g.metric == Metric::kSqeuclidean) return FinishSlopes<Metric::kSqeuclidean>(g, slopes);
+  if (g.metric == Metric::kEuclidean) return FinishSlopes<Metric::kEuclidean>(g, slopes);
+  if (g.metric == Metric::kCosine) return FinishSlopes<Metric::kCosine>(g, slopes);
+  return FinishSlopes<Metric::kDot>(g, slopes);
 }
 
 constexpr ReductionKernels MakeReductionKernels() {
   ReductionKernels k = {};
   k.reduce = Reduce;
+  k.reduce_shared = ReduceShared;
   k.coefficients = PairCoefficients;
   k.product = ProductOfReduced;
   k.signs = SignsOfReduced;
