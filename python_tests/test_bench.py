@@ -26,7 +26,7 @@ def test_contenders_are_called_in_turn():
 
     def caller(name):
         def call():
-            time.sleep(0.002)  # a call below a millisecond is repeated
+            time.sleep(0.012)  # a call below ten milliseconds is repeated
             calls.append(name)
 
         return call
