@@ -68,7 +68,9 @@ def test_the_matrix_that_a_gradient_takes_has_a_number_for_each_pair():
     for one, other in zip(kernels.pairwise_grad(X, None, grad, "euclidean", out=out), wanted, strict=True):
         np.testing.assert_array_equal(one, other)
     assert np.all(kernels.pairwise_grad(X, None, grad, "euclidean", out=np.zeros_like(out))[0] == 0)
-    with pytest.raises(ValueError, match=r"out must be \[6, 6\], one number per pair of rows, received \[6, 5\]"):
+    with pytest.raises(
+        ValueError, match=r"out must be \[6, 6\], one number per pair of rows, received \[6, 5\]"
+    ):
         kernels.pairwise_grad(X, None, grad, out=out[:, :5])
 
 

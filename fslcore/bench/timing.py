@@ -75,8 +75,8 @@ def compare(
 
     Each is called before, once or more often. Memory is taken on the first of these calls, compilation
     included. Before each turn the threads of the others fall asleep (`settle`): some spin for a while after
-    their work, and would take the cores from the next in line. The calls of the 5 milliseconds after that, one
-    at least, are not timed: they wake the contender's own threads and fill the caches.
+    their work, and would take the cores from the next in line. The calls of the 5 milliseconds after that, at
+    least one, are not timed: they wake the contender's own threads and fill the caches.
 
     Args:
         contenders: Functions without arguments that finish their work before they return. One that takes
