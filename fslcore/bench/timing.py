@@ -17,7 +17,7 @@ from typing import Any
 
 # What is called in a loop meets threads that are awake, caches that hold its data and memory that is mapped:
 # after a pause a call of a tenth of a millisecond may take ten times as long.
-_WARM_UP_MS, _SHORTEST_TURN_MS = 5.0, 10.0
+_WARM_UP_MS, _SHORTEST_TURN_MS, _SLOW_MS = 5.0, 10.0, 100.0
 # A contender that has used up its time is timed no more, but not before it has a median.
 _FEWEST_ROUNDS = 3
 _MOST_SETTLING_SECONDS, _NAP_SECONDS = 0.5, 0.002
@@ -73,10 +73,10 @@ def compare(
 ) -> list[Measurement]:
     """Times the contenders interleaved: machines are shared, and a slow spell then hits all alike.
 
-    Each is called before, once or more often. Memory is taken on the first of these calls, compilation
-    included. Before each turn the threads of the others fall asleep (`settle`): some spin for a while after
-    their work, and would take the cores from the next in line. The calls of the 5 milliseconds after that, at
-    least one, are not timed: they wake the contender's own threads and fill the caches.
+    Each is called before. Memory is taken on the first of these calls, compilation included. Before each turn
+    the threads of the others fall asleep (`settle`): some spin for a while after their work, and would take
+    the cores from the next in line. What follows for 5 milliseconds, at least two calls or one that takes 100
+    milliseconds, is not timed: it wakes the contender's own threads and fills the caches.
 
     Args:
         contenders: Functions without arguments that finish their work before they return. One that takes
@@ -138,12 +138,14 @@ def _settled_milliseconds(function: Callable[[], Any], repeats: int, *, wake: bo
 
 
 def _warm_up(function: Callable[[], Any]) -> float:
-    """Calls it for a while, at least once; returns the milliseconds of the last call."""
-    start = time.perf_counter()
-    while True:
-        last = milliseconds(function)
-        if time.perf_counter() - start >= _WARM_UP_MS / 1e3:
-            return last
+    """Calls it for a while, and twice unless it is slow; returns the milliseconds of the fastest call.
+
+    The first call alone would tell little: to wake up it may take a thousand times as long as the next one.
+    """
+    taken = [milliseconds(function)]
+    while sum(taken) < _WARM_UP_MS or (len(taken) < 2 and taken[0] < _SLOW_MS):
+        taken.append(milliseconds(function))
+    return min(taken)
 
 
 def settle() -> None:
