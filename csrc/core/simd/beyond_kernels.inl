@@ -6,8 +6,6 @@
 #include "core/simd/row_kernels.inl"
 #include "core/simd/tiles.inl"
 
-constexpr uint64_t kAllColumns = ~uint64_t{0} >> (64 - kPanel);
-
 // A candidate for the row of `at`, `distance` away: it takes the place of the nearest one if it is nearer.
 inline void Offer(const BeyondBlock& b, int64_t at, int64_t row, int64_t candidate, float distance) {
   const uint32_t excess = FloatBits(distance) - b.beyond[at];
@@ -23,8 +21,7 @@ __attribute__((noinline)) void OfferColumns(const BeyondBlock& b, int64_t row, c
     const int64_t at = k * b.stride + row;
     const Vec beyond = SetBits(b.beyond[at]);
     for (int64_t v = 0; v < kVecs; ++v) {
-      const Vec excess = SubBits(Load(distances + v * kLanes), beyond);
-      uint32_t nearer = kAllLanes & ~Bits(NotLessBits(excess, SetBits(b.excess[at])));
+      uint32_t nearer = Bits(LessBits(SubBits(Load(distances + v * kLanes), beyond), SetBits(b.excess[at])));
       for (; nearer; nearer &= nearer - 1) {
         const int64_t c = v * kLanes + __builtin_ctz(nearer);
         if (c < columns) Offer(b, at, row, b.first_col + c, distances[c]);
@@ -98,19 +95,19 @@ __attribute__((noinline)) void SearchTile(const PairwiseBlock& g, const BeyondBl
 #pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r) {
     const int64_t of_row = b.first_row + row + r;
-    Mask none = NotLessBits(tile[r][0], tile[r][0]);  // of its pairs is nearer
+    uint32_t nearer = 0;
     for (int64_t k = 0; k < b.limits[of_row]; ++k) {
       const int64_t at = k * b.stride + of_row;
       const Vec beyond = SetBits(b.beyond[at]);
       Vec least = SubBits(tile[r][0], beyond);
 #pragma GCC unroll 8
       for (int v = 1; v < kVecs; ++v) least = MinBits(SubBits(tile[r][v], beyond), least);
-      none = And(none, NotLessBits(least, SetBits(b.excess[at])));
+      nearer |= Bits(LessBits(least, SetBits(b.excess[at])));
     }
-    rows_with |= Bits(none) != kAllLanes ? 1u << r : 0u;
+    rows_with |= nearer ? 1u << r : 0u;
   }
   for (int64_t k = 0; b.for_columns && k < b.most_limits; ++k) {
-    uint64_t others = 0;
+    uint64_t nearer = 0;
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
       const int64_t at = k * b.stride + b.first_col + v * kLanes;
@@ -118,9 +115,8 @@ __attribute__((noinline)) void SearchTile(const PairwiseBlock& g, const BeyondBl
       Vec least = SubBits(tile[0][v], beyond);
 #pragma GCC unroll 8
       for (int r = 1; r < kHeight; ++r) least = MinBits(SubBits(tile[r][v], beyond), least);
-      others |= uint64_t{Bits(NotLessBits(least, LoadBits(b.excess + at)))} << v * kLanes;
+      nearer |= uint64_t{Bits(LessBits(least, LoadBits(b.excess + at)))} << v * kLanes;
     }
-    const uint64_t nearer = others ^ kAllColumns;
     columns_with |= nearer;
     limits_with |= nearer ? 1u << (k < 31 ? k : 31) : 0u;
   }

@@ -26,7 +26,7 @@ __attribute__((always_inline)) inline void AddProducts(const float* a, const flo
 }
 
 // tile[r, c] = the sum over k of a(r, k) * panel[k, c] for packed rows, on top of `sums` unless `first`.
-template <int kHeight, Pair kPair>
+template <int kHeight, Pair kPair, int64_t kStepsAtOnce = 1>
 __attribute__((always_inline)) inline void SumTile(const Operands& o, bool first, const float* sums,
                                                    Vec (&tile)[kHeight][kVecs]) {
   static_assert(kPair == Pair::kProduct);
@@ -36,9 +36,10 @@ __attribute__((always_inline)) inline void SumTile(const Operands& o, bool first
     for (int v = 0; v < kVecs; ++v) tile[r][v] = first ? Set(0.0f) : Load(sums + r * kPanel + v * kLanes);
   const float *panel = o.panel, *a = o.a;
   int64_t k = 0;
-  for (; k + kSteps <= o.depth; k += kSteps, panel += kSteps * kPanel, a += kSteps * kHeight)
+  for (; k + kStepsAtOnce <= o.depth;
+       k += kStepsAtOnce, panel += kStepsAtOnce * kPanel, a += kStepsAtOnce * kHeight)
 #pragma GCC unroll 8
-    for (int step = 0; step < kSteps; ++step)
+    for (int step = 0; step < kStepsAtOnce; ++step)
       AddProducts<kHeight>(a + step * kHeight, panel + step * kPanel, tile);
   for (; k < o.depth; ++k, panel += kPanel, a += kHeight) AddProducts<kHeight>(a, panel, tile);
 }
@@ -47,7 +48,7 @@ __attribute__((always_inline)) inline void SumTile(const Operands& o, bool first
 template <int kHeight>
 __attribute__((noinline)) void AccumulateProducts(const Operands& o, bool first, float* sums) {
   Vec tile[kHeight][kVecs];
-  SumTile<kHeight, Pair::kProduct>(o, first, sums, tile);
+  SumTile<kHeight, Pair::kProduct, kSteps>(o, first, sums, tile);
 #pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
 #pragma GCC unroll 8
@@ -116,7 +117,7 @@ __attribute__((noinline)) void FinishTile(const PairwiseBlock& g, const Operands
   Vec tile[kHeight][kVecs];
   float* sums = g.sums + row * kPanel;
   if constexpr (PairOf(kMetric) == Pair::kProduct) {
-    SumTile<kHeight, Pair::kProduct>(o, first, sums, tile);
+    SumTile<kHeight, Pair::kProduct, kSteps>(o, first, sums, tile);
   } else {
     AccumulateDifferences<kHeight, PairOf(kMetric)>(o, first, sums);
 #pragma GCC unroll 8

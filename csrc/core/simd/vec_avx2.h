@@ -56,8 +56,9 @@ inline Vec SubBits(Vec a, Vec b) {
 inline Vec MinBits(Vec a, Vec b) {
   return _mm256_castsi256_ps(_mm256_min_epu32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
 }
-inline Mask NotLessBits(Vec a, Vec b) {  // there is no such comparison of unsigned integers
-  return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_castps_si256(MinBits(a, b)), _mm256_castps_si256(b)));
+inline Mask LessBits(Vec a, Vec b) {  // not (b <= a)
+  const __m256i not_less = _mm256_cmpeq_epi32(_mm256_castps_si256(MinBits(a, b)), _mm256_castps_si256(b));
+  return _mm256_castsi256_ps(_mm256_xor_si256(not_less, _mm256_set1_epi32(-1)));
 }
 // Both products of pairs of bfloat16 (bfloat16.inl), added to c.
 inline Vec FmaPairs(Vec a, Vec b, Vec c) {

@@ -49,8 +49,8 @@ inline Vec SubBits(Vec a, Vec b) {
 inline Vec MinBits(Vec a, Vec b) {
   return _mm512_castsi512_ps(_mm512_min_epu32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
 }
-inline Mask NotLessBits(Vec a, Vec b) {
-  return _mm512_cmpge_epu32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b));
+inline Mask LessBits(Vec a, Vec b) {
+  return _mm512_cmplt_epu32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b));
 }
 // Both products of pairs of bfloat16 (bfloat16.inl), added to c.
 inline Vec FmaPairs(Vec a, Vec b, Vec c) {

@@ -59,9 +59,7 @@ inline Vec SubBits(Vec a, Vec b) {
 inline Vec MinBits(Vec a, Vec b) {
   return vreinterpretq_f32_u32(vminq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
 }
-inline Mask NotLessBits(Vec a, Vec b) {
-  return vcgeq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b));
-}
+inline Mask LessBits(Vec a, Vec b) { return vcltq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)); }
 // Both products of pairs of bfloat16 (bfloat16.inl), added to c.
 inline Vec FmaPairs(Vec a, Vec b, Vec c) {
   const auto low_of = [](Vec v) { return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(v), 16)); };

@@ -66,8 +66,8 @@ inline Vec LoadBits(const uint32_t* p) {
   return v;
 }
 inline Vec SubBits(Vec a, Vec b) { return reinterpret_cast<Vec>(AsBits(a) - AsBits(b)); }
-inline Mask NotLessBits(Vec a, Vec b) { return AsBits(a) >= AsBits(b); }
-inline Vec MinBits(Vec a, Vec b) { return Select(NotLessBits(a, b), b, a); }
+inline Mask LessBits(Vec a, Vec b) { return AsBits(a) < AsBits(b); }
+inline Vec MinBits(Vec a, Vec b) { return Select(LessBits(a, b), a, b); }
 // Both products of pairs of bfloat16 (bfloat16.inl), added to c.
 inline Vec FmaPairs(Vec a, Vec b, Vec c) {
   const auto low_of = [](Vec v) { return reinterpret_cast<Vec>(AsBits(v) << 16); };
