@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from inputs import normal
 
-from fslcore import layers, losses, metrics, ops, twins, xla
+from fslcore import kernels, layers, losses, metrics, ops, twins, xla
 
 X, LABELS = normal(0, 6, 3), np.repeat(np.arange(3), 2)
 STORE = np.zeros((4, 2, 2, 1), np.uint8)
@@ -60,6 +60,18 @@ def test_complex_numbers_and_masked_arrays_are_refused(call):
         call(lambda x: x.astype(np.complex64))
     with pytest.raises(ValueError, match="must hold a value for each element, received a masked array"):
         call(lambda x: np.ma.masked_array(x, np.zeros(x.shape, bool)))
+
+
+def test_the_matrix_that_a_gradient_takes_has_a_number_for_each_pair():
+    grad, out = np.ones((6, 6), np.float32), kernels.pairwise(X, metric="euclidean")
+    wanted = kernels.pairwise_grad(X, None, grad, "euclidean")
+    for one, other in zip(kernels.pairwise_grad(X, None, grad, "euclidean", out=out), wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.all(kernels.pairwise_grad(X, None, grad, "euclidean", out=np.zeros_like(out))[0] == 0)
+    with pytest.raises(
+        ValueError, match=r"out must be \[6, 6\], one number per pair of rows, received \[6, 5\]"
+    ):
+        kernels.pairwise_grad(X, None, grad, out=out[:, :5])
 
 
 @pytest.mark.parametrize("seed", [1.7, tf.constant(1.7), np.float32(2), tf.constant(2.0)], ids=str)

@@ -20,14 +20,21 @@ MODES = ("eager", "graph", "XLA")
 
 
 def our_entries(problem: Problem, backward: bool) -> dict[str, Entry]:
-    """The NumPy kernel, forward only since its gradient does not return the metric, and the ops."""
-    arguments = _head_arguments(problem, problem.weights)
-    numpy = partial(kernels.pairwise, problem.x, problem.y, problem.metric, **arguments)
-    entries = {} if backward else {"fslcore, NumPy": Entry(lambda: [numpy()])}
-    return entries | {
+    """The NumPy kernels and the ops."""
+    return {"fslcore, NumPy": Entry(partial(_by_kernels, problem, backward))} | {
         f"fslcore, {mode}": Entry(tensor_call(op_of(problem), problem, mode, backward))
         for mode in ("graph", "XLA")
     }
+
+
+def _by_kernels(problem: Problem, backward: bool) -> list[Any]:
+    x, y, metric = problem.x, problem.y, problem.metric
+    arguments = _head_arguments(problem, problem.weights)
+    out = kernels.pairwise(x, y, metric, **arguments)
+    if not backward:
+        return [out]
+    gradients = kernels.pairwise_grad(x, y, problem.upstream, metric, out=out, **arguments)
+    return [out, *gradients[: 3 if problem.has_weights else 2]]
 
 
 def op_of(problem: Problem) -> Kernel:

@@ -15,8 +15,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-# A shorter call is timed several times over: at microseconds the clock and the start-up of a call show.
-_SHORTEST_MS = 1.0
+# What is called in a loop meets threads that are awake, caches that hold its data and memory that is mapped:
+# after a pause a call of a tenth of a millisecond may take ten times as long.
+_WARM_UP_MS, _SHORTEST_TURN_MS, _SLOW_MS = 5.0, 10.0, 100.0
 # A contender that has used up its time is timed no more, but not before it has a median.
 _FEWEST_ROUNDS = 3
 _MOST_SETTLING_SECONDS, _NAP_SECONDS = 0.5, 0.002
@@ -72,14 +73,14 @@ def compare(
 ) -> list[Measurement]:
     """Times the contenders interleaved: machines are shared, and a slow spell then hits all alike.
 
-    Each is called twice before, or once if that took all of its time. Memory is taken on the first of these,
-    compilation included. Before each turn the threads of the others fall asleep (`settle`): some spin for a
-    while after their work, and would take the cores from the next in line. The first call after that is not
-    timed: it wakes the contender's own threads.
+    Each is called before. Memory is taken on the first of these calls, compilation included. Before each turn
+    the threads of the others fall asleep (`settle`): some spin for a while after their work, and would take
+    the cores from the next in line. What follows for 5 milliseconds, at least two calls or one that takes 100
+    milliseconds, is not timed: it wakes the contender's own threads and fills the caches.
 
     Args:
         contenders: Functions without arguments that finish their work before they return. One that takes
-            less than a millisecond is called several times for each round.
+            less than 10 milliseconds is called several times for each round.
         rounds: How many times each is timed.
         budget_seconds: Of timed calls for one contender, after which it is left alone; see `interleaved`.
 
@@ -91,7 +92,7 @@ def compare(
         start = time.perf_counter()
         memory[name] = peak_extra_megabytes(function)
         slow = time.perf_counter() - start > budget_seconds
-        repeats = 1 if slow else math.ceil(_SHORTEST_MS / milliseconds(function))
+        repeats = 1 if slow else math.ceil(_SHORTEST_TURN_MS / _warm_up(function))
         timers[name] = partial(_settled_milliseconds, function, repeats, wake=not slow)
     return [
         Measurement.of(name, samples, extra_megabytes=memory[name])
@@ -129,11 +130,22 @@ def milliseconds(function: Callable[[], Any]) -> float:
 def _settled_milliseconds(function: Callable[[], Any], repeats: int, *, wake: bool) -> float:
     settle()
     if wake:
-        function()
+        _warm_up(function)
     start = time.perf_counter()
     for _ in range(repeats):
         function()
     return (time.perf_counter() - start) * 1e3 / repeats
+
+
+def _warm_up(function: Callable[[], Any]) -> float:
+    """Calls it for a while, and twice unless it is slow; returns the milliseconds of the fastest call.
+
+    The first call alone would tell little: to wake up it may take a thousand times as long as the next one.
+    """
+    taken = [milliseconds(function)]
+    while sum(taken) < _WARM_UP_MS or (len(taken) < 2 and taken[0] < _SLOW_MS):
+        taken.append(milliseconds(function))
+    return min(taken)
 
 
 def settle() -> None:

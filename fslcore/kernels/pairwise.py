@@ -63,6 +63,7 @@ def pairwise_grad(
     weights: npt.ArrayLike | None = None,
     bias: float = 0.0,
     activation: str | None = None,
+    out: npt.ArrayLike | None = None,
 ) -> tuple[Any, ...]:
     """The gradient of a scalar loss through `pairwise`.
 
@@ -76,6 +77,7 @@ def pairwise_grad(
         weights: As for `pairwise`.
         bias: As for `pairwise`.
         activation: As for `pairwise`.
+        out: [n, m], what `pairwise` has returned for the same arguments; None: it is computed again.
 
     Returns:
         `(dx [n, dim], dy [m, dim])`, for `weighted_manhattan` also `dweights [dim]` and `dbias`.
@@ -84,7 +86,7 @@ def pairwise_grad(
         ValueError: As for `pairwise`.
     """
     inputs, attributes = _pairwise_arguments(x, y, metric, weights, bias, activation)
-    (out,) = _core.pairwise(*inputs, **attributes)
+    out = _core.pairwise(*inputs, **attributes)[0] if out is None else as_matrix("out", out)
     dx, dy, dweights, dbias = _core.pairwise_grad(*inputs, as_matrix("grad", grad), out, **attributes)
     return (dx, dy, dweights, float(dbias)) if metric == "weighted_manhattan" else (dx, dy)
 

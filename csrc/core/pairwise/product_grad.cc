@@ -85,7 +85,8 @@ class Product {
         product.first = k == first;
         product.sums = sums + p * rows * panel;
         product.next_panel = p + 1 < panels_ ? Right(p + 1, k) : Right(0, next);
-        product.ahead = (across_ ? At(grad_, begin, next + row) : At(grad_, begin + row, next));
+        product.ahead = across_ ? At(grad_, begin, next + row) : At(grad_, begin + row, next);
+        if (metric_ == Metric::kEuclidean) product.also_ahead = out_ + (product.ahead - grad_);
         product.ahead_rows = ahead_rows * (p + 1) / panels_ - row;
         product.ahead_cols = ahead_cols;
         product.ahead_stride = stride_;

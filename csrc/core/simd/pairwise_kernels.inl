@@ -6,8 +6,27 @@
 #include "core/simd/row_kernels.inl"
 #include "core/simd/tiles.inl"
 
+// Steps of a sum between two tests of the end: small tiles would else spend a sixth of their instructions on
+// it.
+constexpr int64_t kSteps = kVecs == 2 ? 4 : 1;
+
+// tile[r, c] += a[r] * b[c].
+template <int kHeight>
+__attribute__((always_inline)) inline void AddProducts(const float* a, const float* b,
+                                                       Vec (&tile)[kHeight][kVecs]) {
+  Vec columns[kVecs];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVecs; ++v) columns[v] = Load(b + v * kLanes);
+#pragma GCC unroll 8
+  for (int r = 0; r < kHeight; ++r) {
+    const Vec x = Set(a[r]);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVecs; ++v) tile[r][v] = Fma(x, columns[v], tile[r][v]);
+  }
+}
+
 // tile[r, c] = the sum over k of a(r, k) * panel[k, c] for packed rows, on top of `sums` unless `first`.
-template <int kHeight, Pair kPair>
+template <int kHeight, Pair kPair, int64_t kStepsAtOnce = 1>
 __attribute__((always_inline)) inline void SumTile(const Operands& o, bool first, const float* sums,
                                                    Vec (&tile)[kHeight][kVecs]) {
   static_assert(kPair == Pair::kProduct);
@@ -16,24 +35,20 @@ __attribute__((always_inline)) inline void SumTile(const Operands& o, bool first
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) tile[r][v] = first ? Set(0.0f) : Load(sums + r * kPanel + v * kLanes);
   const float *panel = o.panel, *a = o.a;
-  for (int64_t k = 0; k < o.depth; ++k, panel += kPanel, a += kHeight) {
-    Vec b[kVecs];
+  int64_t k = 0;
+  for (; k + kStepsAtOnce <= o.depth;
+       k += kStepsAtOnce, panel += kStepsAtOnce * kPanel, a += kStepsAtOnce * kHeight)
 #pragma GCC unroll 8
-    for (int v = 0; v < kVecs; ++v) b[v] = Load(panel + v * kLanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < kHeight; ++r) {
-      const Vec x = Set(a[r]);
-#pragma GCC unroll 8
-      for (int v = 0; v < kVecs; ++v) tile[r][v] = Fma(x, b[v], tile[r][v]);
-    }
-  }
+    for (int step = 0; step < kStepsAtOnce; ++step)
+      AddProducts<kHeight>(a + step * kHeight, panel + step * kPanel, tile);
+  for (; k < o.depth; ++k, panel += kPanel, a += kHeight) AddProducts<kHeight>(a, panel, tile);
 }
 
 // The same, from and to memory: sums [kHeight, kPanel].
 template <int kHeight>
 __attribute__((noinline)) void AccumulateProducts(const Operands& o, bool first, float* sums) {
   Vec tile[kHeight][kVecs];
-  SumTile<kHeight, Pair::kProduct>(o, first, sums, tile);
+  SumTile<kHeight, Pair::kProduct, kSteps>(o, first, sums, tile);
 #pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
 #pragma GCC unroll 8
@@ -102,7 +117,7 @@ __attribute__((noinline)) void FinishTile(const PairwiseBlock& g, const Operands
   Vec tile[kHeight][kVecs];
   float* sums = g.sums + row * kPanel;
   if constexpr (PairOf(kMetric) == Pair::kProduct) {
-    SumTile<kHeight, Pair::kProduct>(o, first, sums, tile);
+    SumTile<kHeight, Pair::kProduct, kSteps>(o, first, sums, tile);
   } else {
     AccumulateDifferences<kHeight, PairOf(kMetric)>(o, first, sums);
 #pragma GCC unroll 8

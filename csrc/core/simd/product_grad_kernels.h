@@ -27,9 +27,9 @@ struct ProductBlock {
   const float* panel;  // [depth, panel]
   bool first;          // the sums are uninitialised
   float* sums;         // [rows, panel]
-  // Fetched meanwhile: the panel that follows, and rows of a matrix that are packed later.
+  // Fetched meanwhile: the panel that follows, and rows of the matrices that are packed later.
   const float* next_panel;
-  const float* ahead;  // [ahead_rows, ahead_cols]
+  const float *ahead, *also_ahead;  // [ahead_rows, ahead_cols]; the second may be null
   int64_t ahead_rows, ahead_cols, ahead_stride;
 };
 

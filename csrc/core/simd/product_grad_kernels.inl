@@ -150,9 +150,10 @@ void PackSlopesAcross(const SlopeBlock& b) {
 
 // Rows `from` up to `to` of what the next block packs, to the L2 cache.
 inline void PrefetchRows(const ProductBlock& b, int64_t from, int64_t to) {
-  for (; from < to; ++from)
-    for (int64_t c = 0; c < b.ahead_cols; c += 16)
-      __builtin_prefetch(b.ahead + from * b.ahead_stride + c, 0, 2);
+  for (const float* matrix : {b.ahead, b.also_ahead})
+    for (int64_t row = from; matrix != nullptr && row < to; ++row)
+      for (int64_t c = 0; c < b.ahead_cols; c += 16)
+        __builtin_prefetch(matrix + row * b.ahead_stride + c, 0, 2);
 }
 
 void Multiply(const ProductBlock& b) {
