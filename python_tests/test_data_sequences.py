@@ -128,9 +128,9 @@ def test_two_sources_share_their_classes_by_name():
     numbers = np.arange(9.0)[:, None]
     query = (numbers, list("bbbaaaccc"))
     support = (numbers[:4] + 100, list("cabd"))
-    first = sequences.RandomPairs(query, 4, support=support)
+    first = sequences.RandomPairs(query, 4, support=support, preprocessing=(None, lambda x: x + 1000))
     inputs, target = first.batch(0, 0)
-    assert (inputs[0].shape, inputs[1].min()) == ((4, 1), 100)
+    assert (inputs[0].shape, inputs[0].max() < 9, inputs[1].min()) == ((4, 1), True, 1100)
     for make in (sequences.RandomBalancedPairs, sequences.BalancedPairs, sequences.Product):
         sequence = make(query, 4, support=support)
         for (left, right), target in itertools.islice(sequence, len(sequence)):

