@@ -62,16 +62,24 @@ def test_complex_numbers_and_masked_arrays_are_refused(call):
         call(lambda x: np.ma.masked_array(x, np.zeros(x.shape, bool)))
 
 
-def test_the_matrix_that_a_gradient_takes_has_a_number_for_each_pair():
-    grad, out = np.ones((6, 6), np.float32), kernels.pairwise(X, metric="euclidean")
-    wanted = kernels.pairwise_grad(X, None, grad, "euclidean")
-    for one, other in zip(kernels.pairwise_grad(X, None, grad, "euclidean", out=out), wanted, strict=True):
+def _of_jax():
+    pytest.importorskip("jax", reason="JAX is not installed")
+    import fslcore.jax
+
+    return fslcore.jax
+
+
+@pytest.mark.parametrize("front_end", [lambda: kernels, lambda: ops, _of_jax], ids=["numpy", "ops", "jax"])
+def test_the_matrix_that_a_gradient_takes_has_a_number_for_each_pair(front_end):
+    gradient, grad = front_end().pairwise_grad, np.ones((6, 6), np.float32)
+    out = kernels.pairwise(X, metric="euclidean")
+    wanted = gradient(X, None, grad, "euclidean")
+    for one, other in zip(gradient(X, None, grad, "euclidean", out=out), wanted, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert np.all(kernels.pairwise_grad(X, None, grad, "euclidean", out=np.zeros_like(out))[0] == 0)
-    with pytest.raises(
-        ValueError, match=r"out must be \[6, 6\], one number per pair of rows, received \[6, 5\]"
-    ):
-        kernels.pairwise_grad(X, None, grad, out=out[:, :5])
+    assert np.all(np.asarray(gradient(X, None, grad, "euclidean", out=np.zeros_like(out))[0]) == 0)
+    message = r"out must be \[6, 6\], one number per pair of rows, received \[6, 5\]"
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
+        gradient(X, None, grad, out=out[:, :5])
 
 
 @pytest.mark.parametrize("seed", [1.7, tf.constant(1.7), np.float32(2), tf.constant(2.0)], ids=str)

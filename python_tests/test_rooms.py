@@ -118,7 +118,7 @@ def test_ops_take_the_arguments_of_the_kernels(function):
 
 SIGNATURES = {
     "pairwise": "x y=None metric='sqeuclidean' weights=None bias=0.0 activation=None",
-    "pairwise_grad": "x y grad metric='sqeuclidean' weights=None bias=0.0 activation=None",
+    "pairwise_grad": "x y grad metric='sqeuclidean' weights=None bias=0.0 activation=None out=None",
     "pairwise_norms": "x y=None norms=('product', 'sum', 'absolute', 'squared') hidden hidden_bias mixing "
     "weights bias=0.0 activation=None unit='row'",
     "pairwise_norms_grad": "x y grad norms=('product', 'sum', 'absolute', 'squared') hidden hidden_bias "

@@ -51,6 +51,7 @@ def pairwise_grad(
     weights: Array | None = None,
     bias: Array | float = 0.0,
     activation: str | None = None,
+    out: Array | None = None,
     precision: str = "float32",
 ) -> tuple[Array, ...]:
     """The gradient of a scalar loss through `pairwise`; see `fslcore.kernels.pairwise_grad`.
@@ -63,18 +64,22 @@ def pairwise_grad(
         weights: As for `pairwise`.
         bias: As for `pairwise`.
         activation: As for `pairwise`.
+        out: [n, m], what `pairwise` has returned for the same arguments; None: it is computed again.
         precision: As for `pairwise`.
 
     Returns:
         `(dx [n, dim], dy [m, dim])`, for `weighted_manhattan` also `dweights [dim]` and the scalar `dbias`.
     """
     inputs, attributes = _pairwise_arguments(x, y, metric, weights, bias, activation, precision)
-    grad, pairs = floats("grad", grad, 2), (inputs[0].shape[0], inputs[1].shape[0])
-    if grad.shape != pairs:
-        raise ValueError(
-            f"grad must be {list(pairs)}, one number per pair of rows, received {list(grad.shape)}"
-        )
-    gradients = _pairwise_grad(*inputs, grad, _pairwise(*inputs, *attributes), *attributes)
+    grad = floats("grad", grad, 2)
+    out = _pairwise(*inputs, *attributes) if out is None else floats("out", out, 2)
+    pairs = (inputs[0].shape[0], inputs[1].shape[0])
+    for name, matrix in (("grad", grad), ("out", out)):
+        if matrix.shape != pairs:
+            raise ValueError(
+                f"{name} must be {list(pairs)}, one number per pair of rows, received {list(matrix.shape)}"
+            )
+    gradients = _pairwise_grad(*inputs, grad, out, *attributes)
     return gradients if metric == "weighted_manhattan" else gradients[:2]
 
 

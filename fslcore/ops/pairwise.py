@@ -72,6 +72,7 @@ def pairwise_grad(
     weights: Tensor | None = None,
     bias: Tensor | float = 0.0,
     activation: str | None = None,
+    out: Tensor | None = None,
     precision: str = "float32",
 ) -> tuple[Tensor, ...]:
     """The gradient of a scalar loss through `pairwise`; see `fslcore.kernels.pairwise_grad`.
@@ -84,12 +85,14 @@ def pairwise_grad(
         weights: As for `pairwise`.
         bias: As for `pairwise`.
         activation: As for `pairwise`.
+        out: [n, m], what `pairwise` has returned for the same arguments; None: it is computed again.
         precision: As for `pairwise`.
 
     Returns:
         `(dx [n, dim], dy [m, dim])`, for `weighted_manhattan` also `dweights [dim]` and the scalar `dbias`.
     """
-    out = pairwise(x, y, metric, weights=weights, bias=bias, activation=activation, precision=precision)
+    if out is None:
+        out = pairwise(x, y, metric, weights=weights, bias=bias, activation=activation, precision=precision)
     x = matrix("x", x)
     gradients = raw_ops.fslcore_pairwise_grad(
         x=x,
@@ -97,7 +100,7 @@ def pairwise_grad(
         weights=weights_of_metric(weights),
         bias=scalar("bias", bias),
         grad=matrix("grad", grad),
-        out=out,
+        out=matrix("out", out),
         metric=metric,
         activation=activation or "none",
         precision=precision,
