@@ -54,7 +54,7 @@ def pair_crossentropy_loss(
         ValueError: For an unknown kernel, weights that do not belong to it, or labels that are not one class
             id per sample.
     """
-    refuse_function("pair_crossentropy_loss", "BinaryCrossentropy on the matrix,")
+    refuse_function("pair_crossentropy_loss", "BinaryCrossentropy on the matrix")
     return _pair_crossentropy(y_true, y_pred, kernel, weights, scale, bias, balanced)
 
 
