@@ -109,7 +109,8 @@ def _start(
 def _enter(
     arguments: list[str], cwd: str, env: dict[str, str], out: str | Connection, err: str | Connection
 ) -> None:
-    """The life of a process: as if Python had just been started."""
+    """The life of a process: as if Python had just been started, in a terminal."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     for descriptor, to in ((1, out), (2, err)):
         os.dup2(os.open(to, os.O_WRONLY | os.O_CREAT) if isinstance(to, str) else to.fileno(), descriptor)
     for to in (out, err):

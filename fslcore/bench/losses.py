@@ -19,8 +19,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 _DIM = 128
 _SIZES = (256, 1024, 4096, 32768)
-# Float32 matrices that a dense formula and its gradient hold at a time, at least.
-_SQUARES = 6
+# Arrays of all pairs, or of all triplets, that a dense formula and its gradient hold at a time, at least.
+_ARRAYS = 6
 NORMS = ("absolute", "squared", "product", "sum")
 _FILTERS = 4
 
@@ -80,10 +80,9 @@ def entries(name: str, batch: Batch) -> dict[str, Entry]:
         "fslcore, graph": Entry(graph_call(loss, batch)),
         "fslcore, XLA": Entry(graph_call(loss, batch, jit=True)),
     }
-    if name in DENSE:
-        held = 4 * _SQUARES * batch.size**2
-        found["TensorFlow, dense, graph"] = Entry(graph_call(DENSE[name], batch), held)
-        found["TensorFlow, dense, XLA"] = Entry(graph_call(DENSE[name], batch, jit=True), held)
+    held = 4 * _ARRAYS * batch.size ** (3 if name.startswith("all triplets") else 2)
+    found["TensorFlow, dense, graph"] = Entry(graph_call(DENSE[name], batch), held)
+    found["TensorFlow, dense, XLA"] = Entry(graph_call(DENSE[name], batch, jit=True), held)
     return found
 
 

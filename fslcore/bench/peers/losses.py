@@ -98,6 +98,15 @@ def circle(x: Tensor, labels: Tensor) -> Tensor:
     return tf.reduce_mean(tf.math.softplus(both))
 
 
+def all_triplets(x: Tensor, labels: Tensor) -> Tensor:
+    """As Hermans et al. have it, of cosine distances at margin 0.2: [size, size, size] terms."""
+    positive, negative = _pairs(labels)
+    distances = 1.0 - _cosines(x)
+    terms = tf.maximum(distances[:, :, None] - distances[:, None, :] + 0.2, 0.0)
+    terms *= positive[:, :, None] * negative[:, None, :]
+    return tf.reduce_sum(terms) / tf.math.count_nonzero(terms, dtype=tf.float32)
+
+
 def siglip(x: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG001
     """As published, with the rows of `x` in the opposite order as the other side."""
     logits = 10.0 * _cosines(x, tf.reverse(x, [0])) - 10.0
@@ -120,6 +129,7 @@ DENSE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "lifted structure": lifted,
     "multi-similarity": multi_similarity,
     "circle": circle,
+    "all triplets of 3 positives": all_triplets,
     "SigLIP": siglip,
     "N-pairs": npairs,
 }
