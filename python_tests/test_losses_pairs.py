@@ -175,6 +175,9 @@ def test_the_losses_of_matrices_and_pairs_are_those_of_addons():
     matching = np.array([1, 0, 1, 0, 0])
     parts = [0.1**2, 0.7**2, 1.3**2, 0.4**2, 0.2**2]
     np.testing.assert_allclose(losses.contrastive_loss(matching, distances), parts, rtol=1e-5)
+    column = distances[:, None]  # of a layer of one unit; Addons compares each pair with all labels
+    np.testing.assert_allclose(losses.contrastive_loss(matching, column)[:, 0], parts, rtol=1e-5)
+    np.testing.assert_allclose(losses.contrastive_loss(matching[:, None], distances), parts, rtol=1e-5)
     assert float(losses.ContrastiveLoss()(matching, distances)) == pytest.approx(np.mean(parts), rel=1e-5)
 
 
@@ -333,7 +336,7 @@ def test_what_the_layers_do_not_support_is_refused():
     with pytest.raises(tf.errors.InvalidArgumentError, match="must have at most `size` samples"):
         remember(normal(0, 3, 2), np.arange(3))
     with pytest.raises(ValueError, match="y_true must have the shape of y_pred"):
-        losses.contrastive_loss([0, 1], [[0.5], [0.5]])
+        losses.contrastive_loss([0, 1], [[0.5, 0.5], [0.5, 0.5]])
     with pytest.raises(tf.errors.InvalidArgumentError, match="y_true must be 1 for pairs of one class"):
         losses.contrastive_loss([0, 2], [0.5, 0.5])
 

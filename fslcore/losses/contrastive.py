@@ -24,18 +24,23 @@ def contrastive_loss(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Ten
     """The loss y d^2 + (1 - y) max(margin - d, 0)^2 of pairs (Hadsell et al., CVPR 2006, eq. 4).
 
     Args:
-        y_true: 1 for pairs of one class, 0 for others, [pairs].
-        y_pred: Distances, [pairs].
+        y_true: 1 for pairs of one class, 0 for others, [pairs] or [pairs, 1].
+        y_pred: Distances, [pairs], or [pairs, 1] as a layer of one unit has them.
         margin: In units of the distance.
 
     Returns:
-        float32 [pairs].
+        float32, of the shape of `y_pred`.
 
     Raises:
-        ValueError: If the two have different shapes.
+        ValueError: If the two have different numbers of pairs.
     """
     distances, margin = real("y_pred", y_pred), as_float("margin", margin)
     matching = tf.cast(unmasked("y_true", y_true), tf.float32)
+    ranks = matching.shape.rank, distances.shape.rank
+    if ranks == (1, 2):
+        matching = matching[:, None]
+    elif ranks == (2, 1) and matching.shape[1] == 1:
+        matching = matching[:, 0]
     if not matching.shape.is_compatible_with(distances.shape):
         raise ValueError(
             f"y_true must have the shape of y_pred, {distances.shape}, received shape {matching.shape}"
