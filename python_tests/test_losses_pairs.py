@@ -337,6 +337,11 @@ def test_what_the_layers_do_not_support_is_refused():
         remember(normal(0, 3, 2), np.arange(3))
     with pytest.raises(ValueError, match="y_true must have the shape of y_pred"):
         losses.contrastive_loss([0, 1], [[0.5, 0.5], [0.5, 0.5]])
+    of_any_number = tf.function(
+        losses.contrastive_loss, input_signature=[tf.TensorSpec([None]), tf.TensorSpec([None])]
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="one for each distance"):
+        of_any_number(np.float32([1]), np.float32([0.5, 0.5]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="y_true must be 1 for pairs of one class"):
         losses.contrastive_loss([0, 2], [0.5, 0.5])
 

@@ -36,23 +36,25 @@ def contrastive_loss(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Ten
     """
     distances, margin = real("y_pred", y_pred), as_float("margin", margin)
     matching = tf.cast(unmasked("y_true", y_true), tf.float32)
-    ranks = matching.shape.rank, distances.shape.rank
-    if ranks == (1, 2):
-        matching = matching[:, None]
-    elif ranks == (2, 1) and matching.shape[1] == 1:
-        matching = matching[:, 0]
-    if not matching.shape.is_compatible_with(distances.shape):
+    if not _of_pairs(matching.shape).is_compatible_with(_of_pairs(distances.shape)):
         raise ValueError(
             f"y_true must have the shape of y_pred, {distances.shape}, received shape {matching.shape}"
         )
     of_pairs = tf.reduce_all((matching == 0.0) | (matching == 1.0))
-    message = "y_true must be 1 for pairs of one class and 0 for others, received"
-    with tf.control_dependencies([tf.debugging.Assert(of_pairs, [message, matching])]):
-        matching = tf.where(of_pairs, matching, float("nan"))  # XLA asserts nothing
+    of_each = tf.size(matching) == tf.size(distances)  # one label would count for all pairs
+    message = "y_true must be 1 for pairs of one class and 0 for others, one for each distance, received"
+    with tf.control_dependencies([tf.debugging.Assert(of_pairs & of_each, [message, matching])]):
+        matching = tf.where(of_pairs & of_each, matching, float("nan"))  # XLA asserts nothing
+    matching = tf.reshape(matching, tf.shape(distances))
     beyond = margin - distances
     # Not tf.maximum, which may turn NaN into 0.
     inside = tf.where(beyond <= 0.0, 0.0, beyond)
     return matching * tf.square(distances) + (1.0 - matching) * tf.square(inside)
+
+
+def _of_pairs(shape: tf.TensorShape) -> tf.TensorShape:
+    """[pairs] for [pairs, 1]."""
+    return shape[:1] if shape.rank == 2 and shape[1] == 1 else shape
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
