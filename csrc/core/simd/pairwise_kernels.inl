@@ -65,21 +65,22 @@ void Accumulate(const Operands& o, bool first, float* sums) {
 
 constexpr uint32_t kAllLanes = (1u << kLanes) - 1;
 
-// The metric of `kLanes` pairs by their sums. `near` gets a bit for each that must be evaluated again; also
-// where what it was subtracted from overflows, or holds a NaN.
+// The metric of `kLanes` pairs by their sums. `far` gets a bit for each that need not be evaluated again;
+// none where what it was subtracted from overflows, or holds a NaN.
 template <Metric kMetric>
-inline Vec Finished(const PairwiseBlock& g, int64_t row, int64_t col, Vec sum, uint32_t& near) {
+inline Vec Finished(const PairwiseBlock& g, int64_t row, int64_t col, Vec sum, uint32_t& far) {
+  far = kAllLanes;
   if constexpr (kMetric == Metric::kSqeuclidean || kMetric == Metric::kEuclidean) {
     const Vec norms = Add(Set(g.x_scales[row]), Load(g.y_scales + col));
     sum = Fma(Set(-2.0f), sum, norms);
-    near = kAllLanes & ~Bits(Less(Mul(Set(kNear), norms), sum));
+    far = Bits(Less(Mul(Set(kNear), norms), sum));
     if constexpr (kMetric == Metric::kEuclidean) sum = Sqrt(sum);
   } else if constexpr (kMetric == Metric::kManhattan) {
     sum = Fma(Set(2.0f), sum, Sub(Set(-g.x_sums[row]), Load(g.y_sums + col)));
-    near = kAllLanes & ~Bits(Less(Mul(Set(kNear), Add(Set(g.x_scales[row]), Load(g.y_scales + col))), sum));
+    far = Bits(Less(Mul(Set(kNear), Add(Set(g.x_scales[row]), Load(g.y_scales + col))), sum));
   } else if constexpr (kMetric == Metric::kCosine) {
     sum = Sub(Set(1.0f), sum);  // rows of x and y are normalised already
-    near = kAllLanes & ~Bits(Less(Set(kNear), sum));
+    far = Bits(Less(Set(kNear), sum));
   } else if constexpr (kMetric == Metric::kWeightedManhattan) {
     sum = Add(sum, Set(g.bias));
     if (g.activation == Activation::kSigmoid) sum = Logistic(sum);
@@ -95,14 +96,14 @@ inline float Exact(const float* x, const float* y, int64_t dim) {
   return MetricOfSquare(kMetric, SquaredDistance(x, y, dim));
 }
 
-// The pairs of a tile that are marked, evaluated again.
+// The pairs of a tile that are not far, evaluated again.
 template <Metric kMetric, int kHeight>
 __attribute__((noinline)) void FinishAgain(const PairwiseBlock& g, int64_t row, int64_t col,
-                                           const uint32_t (&near)[kHeight][kVecs]) {
+                                           const uint32_t (&far)[kHeight][kVecs]) {
   if (g.stream) Fence();  // what is written again must come last
   for (int r = 0; r < kHeight; ++r)
     for (int v = 0; v < kVecs; ++v)
-      for (uint32_t left = near[r][v]; left; left &= left - 1) {
+      for (uint32_t left = kAllLanes & ~far[r][v]; left; left &= left - 1) {
         const int64_t c = col + v * kLanes + __builtin_ctz(left);
         if (c < g.cols)
           g.out[(row + r) * g.out_stride + c] =
@@ -110,39 +111,36 @@ __attribute__((noinline)) void FinishAgain(const PairwiseBlock& g, int64_t row, 
       }
 }
 
-// The last sums of a tile, and the metric of them. Results behind the last column are not written.
+// The metric of the sums of a tile. Results behind the last column are not written. The sums come from
+// memory: where they stay in registers, the compiler moves some of them within the loop that makes them.
 template <Metric kMetric, int kHeight>
-__attribute__((noinline)) void FinishTile(const PairwiseBlock& g, const Operands& o, bool first, int64_t row,
-                                          int64_t col) {
+__attribute__((noinline)) void FinishTile(const PairwiseBlock& g, int64_t row, int64_t col) {
+  const PairwiseBlock block = g;  // which no store can change: its fields are read once
   Vec tile[kHeight][kVecs];
-  float* sums = g.sums + row * kPanel;
-  if constexpr (PairOf(kMetric) == Pair::kProduct) {
-    SumTile<kHeight, Pair::kProduct, kSteps>(o, first, sums, tile);
-  } else {
-    AccumulateDifferences<kHeight, PairOf(kMetric)>(o, first, sums);
-#pragma GCC unroll 8
-    for (int r = 0; r < kHeight; ++r)
-#pragma GCC unroll 8
-      for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(sums + r * kPanel + v * kLanes);
-  }
-  float* out = g.out + row * g.out_stride + col;
-  const int64_t columns = g.cols - col;
-  uint32_t near[kHeight][kVecs] = {}, any = 0;
+  uint32_t far[kHeight][kVecs], all_far = kAllLanes;
 #pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
-      const Vec value = Finished<kMetric>(g, row + r, col + v * kLanes, tile[r][v], near[r][v]);
-      any |= near[r][v];
-      float* to = out + r * g.out_stride + v * kLanes;
-      if (columns < kPanel)
-        StoreColumns(to, value, columns - v * kLanes);
-      else if (g.stream)
-        Stream(to, value);
-      else
-        Store(to, value);
+      const Vec sum = Load(block.sums + (row + r) * kPanel + v * kLanes);
+      tile[r][v] = Finished<kMetric>(block, row + r, col + v * kLanes, sum, far[r][v]);
+      all_far &= far[r][v];
     }
-  if (any) FinishAgain<kMetric, kHeight>(g, row, col, near);
+  const auto write = [&](const auto& to_memory) {
+    float* out = block.out + row * block.out_stride + col;
+#pragma GCC unroll 8
+    for (int r = 0; r < kHeight; ++r, out += block.out_stride)
+#pragma GCC unroll 8
+      for (int v = 0; v < kVecs; ++v) to_memory(out + v * kLanes, tile[r][v], v);
+  };
+  const int64_t columns = block.cols - col;
+  if (columns < kPanel)
+    write([&](float* to, Vec value, int v) { StoreColumns(to, value, columns - v * kLanes); });
+  else if (block.stream)
+    write([](float* to, Vec value, int) { Stream(to, value); });
+  else
+    write([](float* to, Vec value, int) { Store(to, value); });
+  if (all_far != kAllLanes) FinishAgain<kMetric, kHeight>(g, row, col, far);
 }
 
 // out[c * kHeight + r] = in[r * in_stride + c] for kHeight rows. Whole vectors are written where later
@@ -185,20 +183,17 @@ void Panels(const PairwiseBlock& g) {
       const int64_t depth = g.dim - k < kDepth ? g.dim - k : kDepth;
       const float* panel = g.panels + col * g.dim + k * kPanel;
       const float* weights = PairOf(kMetric) == Pair::kWeightedAbsolute ? g.weights + k : nullptr;
+      const int64_t ahead = depth * kPanel / g.rows;  // of the next part of the panel, for each row
       const auto tile = [&](auto height, int64_t row) {
         constexpr int kHeight = height.value;
         const bool last = k + depth >= g.dim;
         if (last && !g.stream)
           for (int r = 0; r < kHeight; ++r) Prefetch({g.out + (row + r) * g.out_stride + col, kPanel});
-        // The next part of the panel, a share with each tile.
-        Prefetch(
-            {panel + (depth * kPanel / g.rows) * row + depth * kPanel, depth * kPanel / g.rows * kHeight});
+        Prefetch({panel + depth * kPanel + ahead * row, ahead * kHeight});
         const Operands o = {depth,       g.tiles + g.rows * k + row * depth, 1, kHeight, panel, weights,
                             g.max_by_fma};
-        if (last)
-          FinishTile<kMetric, kHeight>(g, o, k == 0, row, col);
-        else
-          Accumulate<kHeight, PairOf(kMetric)>(o, k == 0, g.sums + row * kPanel);
+        Accumulate<kHeight, PairOf(kMetric)>(o, k == 0, g.sums + row * kPanel);
+        if (last) FinishTile<kMetric, kHeight>(g, row, col);
       };
       ForEachTile(g.rows, tile, TallestTile(g.max_by_fma));
     }
