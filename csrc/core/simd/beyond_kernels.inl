@@ -43,13 +43,13 @@ __attribute__((noinline)) void OfferRows(const BeyondBlock& b, int64_t first_row
   }
 }
 
-// Distances that must be evaluated again, in a tile that begins at `row` of the block.
+// Distances that are not far (Finished) are evaluated again, in a tile that begins at `row` of the block.
 template <Metric kMetric, int kHeight>
 __attribute__((noinline)) void EvaluateAgain(const PairwiseBlock& g, int64_t row,
-                                             const uint32_t (&near)[kHeight][kVecs], float* distances) {
+                                             const uint32_t (&far)[kHeight][kVecs], float* distances) {
   for (int r = 0; r < kHeight; ++r)
     for (int v = 0; v < kVecs; ++v)
-      for (uint32_t left = near[r][v]; left; left &= left - 1) {
+      for (uint32_t left = kAllLanes & ~far[r][v]; left; left &= left - 1) {
         const int64_t c = v * kLanes + __builtin_ctz(left);
         if (c < g.cols)
           distances[r * kPanel + c] = Exact<kMetric>(g.x + (row + r) * g.dim, g.y + c * g.dim, g.dim);
@@ -68,22 +68,21 @@ __attribute__((always_inline)) inline void StoreTile(const Vec (&tile)[kHeight][
 // for all rows of a column, detects that; classes are compared only if there may be one. All loops over the
 // tile are unrolled, for it to stay in registers.
 template <Metric kMetric, int kHeight>
-__attribute__((noinline)) void SearchTile(const PairwiseBlock& g, const BeyondBlock& b, const Operands& o,
-                                          bool first, int64_t row) {
+__attribute__((noinline)) void SearchTile(const PairwiseBlock& g, const BeyondBlock& b, int64_t row) {
   Vec tile[kHeight][kVecs];
-  SumTile<kHeight, Pair::kProduct>(o, first, g.sums + row * kPanel, tile);
-  uint32_t near[kHeight][kVecs], any = 0;
+  uint32_t far[kHeight][kVecs], all_far = kAllLanes;
 #pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) {
-      tile[r][v] = Finished<kMetric>(g, row + r, v * kLanes, tile[r][v], near[r][v]);
-      any |= near[r][v];
+      const Vec sum = Load(g.sums + (row + r) * kPanel + v * kLanes);
+      tile[r][v] = Finished<kMetric>(g, row + r, v * kLanes, sum, far[r][v]);
+      all_far &= far[r][v];
     }
   float distances[kHeight * kPanel];
-  if (any) {
+  if (all_far != kAllLanes) {
     StoreTile(tile, distances);
-    EvaluateAgain<kMetric>(g, row, near, distances);
+    EvaluateAgain<kMetric>(g, row, far, distances);
 #pragma GCC unroll 8
     for (int r = 0; r < kHeight; ++r)
 #pragma GCC unroll 8
@@ -139,10 +138,8 @@ void SearchPanel(const PairwiseBlock& g, const BeyondBlock& b) {
       constexpr int kHeight = height.value;
       Prefetch({panel + share * row + depth * kPanel, share * kHeight});
       const Operands o = {depth, g.tiles + g.rows * k + row * depth, 1, kHeight, panel, nullptr, false};
-      if (k + depth < g.dim)
-        Accumulate<kHeight, Pair::kProduct>(o, k == 0, g.sums + row * kPanel);
-      else
-        SearchTile<kMetric, kHeight>(g, b, o, k == 0, row);
+      Accumulate<kHeight, Pair::kProduct>(o, k == 0, g.sums + row * kPanel);
+      if (k + depth >= g.dim) SearchTile<kMetric, kHeight>(g, b, row);
     });
   }
 }

@@ -25,30 +25,21 @@ __attribute__((always_inline)) inline void AddProducts(const float* a, const flo
   }
 }
 
-// tile[r, c] = the sum over k of a(r, k) * panel[k, c] for packed rows, on top of `sums` unless `first`.
-template <int kHeight, Pair kPair, int64_t kStepsAtOnce = 1>
-__attribute__((always_inline)) inline void SumTile(const Operands& o, bool first, const float* sums,
-                                                   Vec (&tile)[kHeight][kVecs]) {
-  static_assert(kPair == Pair::kProduct);
+// sums[r, c] = the sum over k of a(r, k) * panel[k, c] for packed rows, on top of `sums` unless `first`.
+template <int kHeight>
+__attribute__((noinline)) void AccumulateProducts(const Operands& o, bool first, float* sums) {
+  Vec tile[kHeight][kVecs];
 #pragma GCC unroll 8  // an array of vectors stays in registers if all loops over it are unrolled early
   for (int r = 0; r < kHeight; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) tile[r][v] = first ? Set(0.0f) : Load(sums + r * kPanel + v * kLanes);
   const float *panel = o.panel, *a = o.a;
   int64_t k = 0;
-  for (; k + kStepsAtOnce <= o.depth;
-       k += kStepsAtOnce, panel += kStepsAtOnce * kPanel, a += kStepsAtOnce * kHeight)
+  for (; k + kSteps <= o.depth; k += kSteps, panel += kSteps * kPanel, a += kSteps * kHeight)
 #pragma GCC unroll 8
-    for (int step = 0; step < kStepsAtOnce; ++step)
+    for (int step = 0; step < kSteps; ++step)
       AddProducts<kHeight>(a + step * kHeight, panel + step * kPanel, tile);
   for (; k < o.depth; ++k, panel += kPanel, a += kHeight) AddProducts<kHeight>(a, panel, tile);
-}
-
-// The same, from and to memory: sums [kHeight, kPanel].
-template <int kHeight>
-__attribute__((noinline)) void AccumulateProducts(const Operands& o, bool first, float* sums) {
-  Vec tile[kHeight][kVecs];
-  SumTile<kHeight, Pair::kProduct, kSteps>(o, first, sums, tile);
 #pragma GCC unroll 8
   for (int r = 0; r < kHeight; ++r)
 #pragma GCC unroll 8
