@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 KINDS = ("flip", "crop", "turn", "colour")
 _NONE = "none"
 
-_LEAST_SIDE, _STRETCH = 0.7, 1.15  # of the part that is cut out, and of its sides to each other
-_ANGLE = 0.26  # 15 degrees
 _BRIGHTNESS, _CONTRAST, _SATURATION = 0.15, 0.3, 0.3
 
 
@@ -86,34 +84,11 @@ def _moved(images: tf.Tensor, kinds: tuple[str, ...], draws: tf.Tensor) -> tf.Te
     """Cut out, turned and mirrored in one pass, bilinear; outside of an image its border goes on."""
     import tensorflow as tf
 
-    number = tf.shape(images)[0]
-    height, width = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (1, 2))
-    one = tf.ones([number])
-    high, wide, down, right = one, one, one * 0.0, one * 0.0
-    if "crop" in kinds:
-        side = _LEAST_SIDE + (1 - _LEAST_SIDE) * draws[:, 0]
-        stretch = _STRETCH ** (draws[:, 1] - 0.5)
-        high, wide = tf.minimum(side * stretch, 1.0), tf.minimum(side / stretch, 1.0)
-        # The middle of the part, from that of the image.
-        down, right = (draws[:, 2] - 0.5) * (1 - high) * height, (draws[:, 3] - 0.5) * (1 - wide) * width
-    if "flip" in kinds:
-        wide *= tf.where(draws[:, 4] < 0.5, -1.0, 1.0)
-    angle = (2 * draws[:, 5] - 1) * _ANGLE if "turn" in kinds else one * 0.0
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    # A pixel (x, y) of the result is taken from a * (x, y) + b, both from the middle of the image.
-    a = [wide * cos, -high * sin, wide * sin, high * cos]
-    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-    b_x = middle_x + right - a[0] * middle_x - a[1] * middle_y
-    b_y = middle_y + down - a[2] * middle_x - a[3] * middle_y
-    transforms = tf.stack([a[0], a[1], b_x, a[2], a[3], b_y, one * 0.0, one * 0.0], axis=1)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-        fill_value=0.0,
-    )
+    from fslcore import ops
+    from fslcore.augmentation.crops import moved
+
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    return ops.affine_images(images, moved(draws, kinds, height, width), fill="nearest")
 
 
 def _coloured(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
