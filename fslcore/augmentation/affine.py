@@ -112,6 +112,9 @@ class RandomAffine(Warping):
             names, in which those left out have 1.
         **kwargs: For `Warping` and `Augmentation`: `size`, `fill`, `fill_value`, `seed`, `value_range`.
 
+    Attributes:
+        distributions: float32 [10, 4], for `fslcore.kernels.affine_transforms`.
+
     Raises:
         ArgumentError: An argument is out of range.
     """
@@ -143,12 +146,12 @@ class RandomAffine(Warping):
         self._shares = shares_of("probability", probability, _MOVES)
         rows = [(*self._ranges[name][:2], self._shares[name], self._ranges[name].normal) for name in _MOVES]
         rows += [(1.0, 1.0, self._flips[name], 0.0) for name in _FLIPS]
-        self._distributions = np.array(rows, np.float32)
+        self.distributions = np.array(rows, np.float32)
 
     def drawn(self, count: Tensor, sizes: Tensor, step: Tensor) -> Tensor:
         """As for every warping layer."""
         return ops.affine_transforms(
-            self._distributions, sizes, self.numbers(count), random.key("warps", self.seed), step
+            self.distributions, sizes, self.numbers(count), random.key("warps", self.seed), step
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 """Variation of training images: a function of a seed and a step, so that a run can go on exactly.
 
 The images of a batch are varied each in its own way: a part is cut out and enlarged, turned, mirrored, and
-its colours are changed.
+its colours are changed; or as the layers of `fslcore.augmentation` do it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from fslcore.arguments import ArgumentError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-KINDS = ("flip", "crop", "turn", "colour")
+_WARPS = ("affine", "koch", "omniglot")
+KINDS = ("flip", "crop", "turn", "colour", *_WARPS, "noise")
 _NONE = "none"
 
 _BRIGHTNESS, _CONTRAST, _SATURATION = 0.15, 0.3, 0.3
@@ -24,13 +25,15 @@ def parsed(text: str) -> tuple[str, ...]:
     """The kinds of variation in a text such as "flip,crop"; none for "none".
 
     Raises:
-        ArgumentError: one is not known, or it stands there twice.
+        ArgumentError: one is not known, or it stands there twice; or two are affine, which would draw alike.
     """
     kinds = tuple(kind.strip() for kind in text.split(","))
     if kinds == (_NONE,):
         return ()
     if not set(kinds) <= set(KINDS) or len(set(kinds)) < len(kinds):
         raise ArgumentError("augment", f"must be {_NONE}, or one or more of {', '.join(KINDS)}", text)
+    if len({*kinds} & {*_WARPS}) > 1:
+        raise ArgumentError("augment", f"must have at most one of {', '.join(_WARPS)}", text)
     return kinds
 
 
@@ -47,17 +50,38 @@ def varied(batches: tf.data.Dataset, kinds: tuple[str, ...], seed: int, first: i
 
     from fslcore.data.sampling import mapped
 
+    layers = _layers(kinds, seed)
+
     def one(number: tf.Tensor, batch: Any) -> Any:
         parts = batch if isinstance(batch, tuple) else (batch,)
         done = []
         for i, part in enumerate(parts):
             if part.shape.rank is not None and part.shape.rank >= 4:
-                key = tf.stack([tf.constant(seed, tf.int64), number * len(parts) + i])
-                part = varied_images(part, kinds, key)
+                step = number * len(parts) + i
+                part = varied_images(part, kinds, tf.stack([tf.constant(seed, tf.int64), step]))
+                for layer in layers:
+                    part = layer.vary(part, step)
             done.append(part)
         return tuple(done) if isinstance(batch, tuple) else done[0]
 
     return mapped(batches.enumerate(first), one)
+
+
+def _layers(kinds: tuple[str, ...], seed: int) -> list[Any]:
+    """The layers of those kinds that are some, in the order of `KINDS`."""
+    if not {*kinds} & {*_WARPS, "noise"}:
+        return []
+    from fslcore import augmentation as layers
+
+    made = {
+        "affine": lambda: layers.RandomAffine(
+            rotation=15, shear_x=0.1, shear_y=0.1, zoom=(0.8, 1.2), shift_x=0.1, shift_y=0.1, seed=seed
+        ),
+        "koch": lambda: layers.koch(seed=seed),
+        "omniglot": lambda: layers.omniglot(seed=seed),
+        "noise": lambda: layers.RandomNoise((0.0, 0.05), seed=seed),
+    }
+    return [made[kind]() for kind in KINDS if kind in kinds and kind in made]
 
 
 def varied_images(images: tf.Tensor, kinds: tuple[str, ...], key: tf.Tensor) -> tf.Tensor:
@@ -65,7 +89,7 @@ def varied_images(images: tf.Tensor, kinds: tuple[str, ...], key: tf.Tensor) -> 
 
     Args:
         images: float32.
-        kinds: of `KINDS`.
+        kinds: of `KINDS`; "flip", "crop", "turn" and "colour" alone count here.
         key: int64 [2], the seed of `tf.random.stateless_uniform`.
     """
     import tensorflow as tf

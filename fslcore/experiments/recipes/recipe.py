@@ -126,7 +126,8 @@ class Recipe:
     )
     augment: str = field(
         "How training images are varied, with commas between: flip (left and right), crop (cut out and "
-        "enlarge), turn (by a few degrees), colour (brightness, contrast and saturation); none: not at all.",
+        "enlarge), turn (by a few degrees), colour (brightness, contrast and saturation), noise, and one of "
+        "affine (rotation, shear, zoom and shift), koch, omniglot (as published); none: not at all.",
         TASKS,
         default="none",
         form="a list",
