@@ -144,7 +144,9 @@ class RandomAffine(Warping):
         }
         self._flips = {"flip_x": share_of("flip_x", flip_x), "flip_y": share_of("flip_y", flip_y)}
         self._shares = shares_of("probability", probability, _MOVES)
-        rows = [(*self._ranges[name][:2], self._shares[name], self._ranges[name].normal) for name in _MOVES]
+        rows = [
+            (*self._ranges[name][:2], self._shares[name], float(self._ranges[name].normal)) for name in _MOVES
+        ]
         rows += [(1.0, 1.0, self._flips[name], 0.0) for name in _FLIPS]
         self.distributions = np.array(rows, np.float32)
 

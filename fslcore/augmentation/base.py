@@ -70,9 +70,8 @@ class Augmentation(keras.Layer):
         Returns:
             Images of the layer's compute dtype; of its `size` if it has one.
         """
-        images = tf.cast(images, tf.float32)
         if not training:
-            return tf.cast(self.unvaried(images), self.compute_dtype)
+            return tf.cast(self.unvaried(self._floats(images)), self.compute_dtype)
         if step is None:
             step = tf.identity(self.step.value)
             self.step.assign(step + 1)
@@ -82,15 +81,19 @@ class Augmentation(keras.Layer):
         """Images of a step, each varied: a function of its arguments and the seed, for `tf.data` too.
 
         Args:
-            images: float32 [..., height, width, channels].
+            images: [..., height, width, channels], with values of the layer's range.
             step: At least 0, of int64.
 
         Returns:
             float32 [..., height, width, channels].
+
+        Raises:
+            ArgumentError: They have no such axes, or are integers and the range is that of 0 to 1.
         """
-        images = tf.convert_to_tensor(images)
+        images = self._floats(images)
         shape = check_images(tuple(images.shape))
-        flat = tf.reshape(images, [-1, *(tf.shape(images)[i] if s is None else s for i, s in _last(shape))])
+        flat = tf.reshape(images, tf.concat([[-1], tf.shape(images)[-3:]], 0))
+        flat = tf.ensure_shape(flat, [None, *shape[-3:]])
         varied = self.varied(flat, tf.cast(step, tf.int64))
         leading = tf.shape(images)[:-3]
         known = tf.TensorShape(shape[:-3]).concatenate(varied.shape[1:])
@@ -128,6 +131,16 @@ class Augmentation(keras.Layer):
         """Normally distributed numbers with mean 0 and deviation 1."""
         return tf.random.stateless_normal(shape, self._key_of(kind, step), alg="philox")
 
+    def _floats(self, images: Tensor) -> Tensor:
+        images = tf.convert_to_tensor(images)
+        if images.shape.rank is None:
+            raise ArgumentError("images", "must have a known number of axes", described="an unknown one")
+        if images.dtype.is_integer and self.value_range[1] <= 1:
+            raise ArgumentError(
+                "images", "must be floats of 0 to 1, or `value_range` (0, 255)", described=images.dtype.name
+            )
+        return tf.cast(images, tf.float32)
+
     def _key_of(self, kind: int, step: Tensor) -> Tensor:
         key = tf.stack([tf.constant(self._key, tf.int64), step])
         return tf.random.fold_in(tf.random.fold_in(key, kind, alg="philox"), _replica(), alg="philox")
@@ -146,10 +159,6 @@ def check_images(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
             described=f"shape {shape}",
         )
     return shape
-
-
-def _last(shape: tuple[int | None, ...]) -> list[tuple[int, int | None]]:
-    return list(enumerate(shape))[-3:]
 
 
 def _replica() -> Tensor:

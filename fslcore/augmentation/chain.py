@@ -33,15 +33,6 @@ class Chain(Augmentation):
         if not self.layers or not all(isinstance(layer, Augmentation) for layer in self.layers):
             raise ArgumentError("layers", "must be one or more augmentations", layers)
 
-    def build(self, input_shape: Any) -> None:
-        """Builds the layers for what they are given."""
-        super().build(input_shape)
-        shape = tuple(input_shape)
-        for layer in self.layers:
-            layer.build(shape)
-            layer.built = True
-            shape = layer.compute_output_shape(shape)
-
     def varied(self, images: Tensor, step: Tensor) -> Tensor:
         """As for every layer."""
         for layer in self.layers:
