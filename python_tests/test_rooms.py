@@ -95,7 +95,16 @@ def test_public_names_of_the_kernels():
     from fslcore import arguments, kernels
 
     others = [
-        *("METRICS", "MININGS", "MIXED_NORMS", "NORMS", "PAIR_METRICS", "SEARCH_METRICS", "TRIPLET_METRICS"),
+        *(
+            "AFFINE_PARAMETERS",
+            "METRICS",
+            "MININGS",
+            "MIXED_NORMS",
+            "NORMS",
+            "PAIR_METRICS",
+            "SEARCH_METRICS",
+            "TRIPLET_METRICS",
+        ),
         *("Classes", "NO_LABEL", "NearestResult", "NormsGradient", "PairReductions", "PairTerm"),
         "TripletResult",
         *("group_labels", "num_threads", "set_num_threads", "simd_level"),

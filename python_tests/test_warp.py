@@ -110,7 +110,7 @@ def test_the_interpolation_is_that_of_tensorflow(fill):
         fill_mode=fill.upper(),
         fill_value=0.0,
     )
-    assert_bit_identical(kernels.affine_images(images, transforms, fill=fill), want.numpy())
+    np.testing.assert_array_equal(kernels.affine_images(images, transforms, fill=fill), want.numpy())
 
 
 def test_transforms_are_drawn_as_the_oracle_does_it(backend):
@@ -132,7 +132,7 @@ def test_what_is_drawn_is_distributed_as_it_says():
             np.float64
         )
 
-    assert_bit_identical(np.unique(drawn(), axis=0)[0].astype(np.float32), IDENTITY)
+    assert np.all(drawn() == IDENTITY)
     # Without rotation and shear, a is 1 / zoom, and the shift moves the middle by its share of nine pixels.
     zoom = 1 / drawn(zoom=(1, 0.1, 1, 1))[:, 0]
     bound = 4 / np.sqrt(20_000)  # of the mean of so many draws, in deviations
