@@ -12,7 +12,7 @@
     training noise  stateless_normal     seed + 2^62   noise of training task i
     augmentation    stateless_uniform    seed          how the images of training batch i are varied
     warps           Philox of the core   seed          affine transforms of the images of step i
-    variation       stateless_uniform    seed + 2^62   other variations of the images of step i
+    variation       stateless_uniform    of the seed   other variations of the images of step i
     pairs           NumPy's Philox       seed          pairs, tasks or order of epoch i of a sequence
 
 The generators but Keras' are counter-based: the episode sampler of the core (Philox4x32-10), TensorFlow's
@@ -25,6 +25,7 @@ Streams with the same generator and key share their random numbers. None of thes
 - batches, validation and test: episode i takes the same positions in lists of other classes. The parts of a
   split share no class, so training has seen no image of a test episode.
 - order, in training and in evaluation: task i and episode i are shuffled alike, but hold other images.
+- variation: its keys are hashes of the seed, the step and what is varied.
 - warps, and episodes: their streams have numbers of their own, from 2^31 on.
 - order and sizes: learners with inner steps train on tasks of one size.
 - noise of episode 0 and of `generate`: the pictures show what that episode was given.
@@ -71,7 +72,7 @@ _OFFSETS: dict[Stream, int] = {
     "training noise": _SEEDS,
     "augmentation": 0,
     "warps": 0,
-    "variation": _SEEDS,
+    "variation": 0,
     "pairs": 0,
 }
 
