@@ -112,6 +112,17 @@ def test_yolo_is_that_of_keras_fsl():
     assert abs(zoom.mean() - 1) < 0.01
     assert abs(zoom.std() - 0.125) < 0.01
     assert abs((linear[:, 0, 0] < 0).mean() - 0.5) < 0.04
+    # Moves of whole pixels take no interpolation: one pass is the same as two, and is cut at the frame.
+    moves = RandomAffine(
+        shift_x=(0.25, 0.25), shift_y=(-0.1, -0.1), flip_x=0.5, fill="constant", fill_value=grey, seed=2
+    )
+    colours = np.random.default_rng(2).random((40, 20, 40, 3), dtype=np.float32)
+    arguments = {"size": (32, 32), "resize": Normal(1, 0.1), "seed": 1}
+    once = RandomLetterbox(**arguments, affine=moves, fill_value=grey).vary(colours, 3).numpy()
+    twice = RandomLetterbox(**arguments, fill_value=grey).vary(moves.vary(colours, 3), 3).numpy()
+    of_image = RandomLetterbox(**arguments, fill_value=0).vary(np.ones_like(colours), 3).numpy()
+    np.testing.assert_allclose(once[of_image > 0.999], twice[of_image > 0.999], atol=1e-4)
+    assert np.all(once[of_image == 0] == np.float32(grey))
     colour = augmentation.yolo(32, seed=1).layers[1]
     pixels = np.random.default_rng(1).random((50, 1, 1, 3), dtype=np.float32)
     changes = colour._drawn(tf.constant(50), tf.constant(0, tf.int64))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fslcore.arguments import check_one_of
@@ -12,7 +13,13 @@ from fslcore.augmentation.colour import RandomColour
 from fslcore.augmentation.crops import RandomLetterbox
 from fslcore.augmentation.ranges import Normal
 
+
 VARIANTS = ("paper", "reproduction")
+
+
+def _slope(degrees: float) -> float:
+    """The shear of an angle."""
+    return math.tan(math.radians(degrees))
 
 
 def omniglot(seed: int = 0, **kwargs: Any) -> RandomAffine:
@@ -26,7 +33,7 @@ def omniglot(seed: int = 0, **kwargs: Any) -> RandomAffine:
         **kwargs: For `RandomAffine`, such as `fill`.
     """
     return RandomAffine(
-        rotation=10, shear_x=(-0.013963, 0.020947), shift_x=0.2, shift_y=0.2, seed=seed, **kwargs
+        rotation=10, shear_x=(-_slope(0.8), _slope(1.2)), shift_x=0.2, shift_y=0.2, seed=seed, **kwargs
     )
 
 
@@ -47,7 +54,7 @@ def koch(variant: str = "paper", seed: int = 0, side: int = 105, **kwargs: Any) 
         moves: dict[str, Any] = {"rotation": 10, "shear_x": 0.3, "shear_y": 0.3}
         zoom, shift = (0.8, 1.2), 2 / side
     else:
-        moves = {"rotation": 15, "shear_x": 0.3093}  # tan(0.3)
+        moves = {"rotation": 15, "shear_x": math.tan(0.3)}
         zoom, shift = (0.8, 2.0), 5 / side
     return RandomAffine(
         **moves, zoom_x=zoom, zoom_y=zoom, shift_x=shift, shift_y=shift, probability=0.5, seed=seed, **kwargs
