@@ -8,6 +8,7 @@
     layers losses metrics  Keras: Gram matrices, losses and metrics on them, the triplet loss
     encoders               BasicCNN, VinyalsNet, conv4, KochNet
     adversarial            the other two networks of MetaGAN
+    augmentation           layers that vary images: affine, crops, colour, noise; published ones
     data                   image stores (glyphs, Omniglot, your folder), episodes and batches as tf.data
     Siamese Prototypical   learners: keras.Models to compile and fit
     MatchingNetwork        the same, with attention to the examples
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fslcore import (
+        augmentation,
         callbacks,
         classifier,
         data,
@@ -68,6 +70,7 @@ __all__ = [
     "SupportSet",
     "accuracy_versus_way",
     "adversarial",
+    "augmentation",
     "callbacks",
     "classifier",
     "data",

@@ -31,6 +31,12 @@ MIXED_NORMS = ("product", "sum", "absolute", "squared")
 NORM_UNITS = ("row", "batch")
 PRECISIONS = ("float32", "tf32", "3xtf32", "bfloat16")
 CONV_PRECISIONS = ("float32", "bfloat16")
+# What is outside of a warped image, and what is drawn for it: the names and the order of
+# csrc/core/images/warp.h and transforms.h.
+FILLS = ("constant", "nearest")
+AFFINE_PARAMETERS = (
+    "rotation", "shear_x", "shear_y", "zoom", "zoom_x", "zoom_y", "shift_x", "shift_y", "flip_x", "flip_y",
+)  # fmt: skip
 
 
 class ArgumentError(ValueError):
@@ -97,6 +103,11 @@ def check_activation(activation: str | None) -> None:
     """Raises ArgumentError for an activation that is not among `ACTIVATIONS`."""
     if activation is not None and (not isinstance(activation, str) or activation not in ACTIVATIONS):
         raise ArgumentError("activation", "must be None or 'sigmoid'", activation)
+
+
+def check_fill(fill: str) -> None:
+    """Raises ArgumentError unless it is a name of what is outside of a warped image."""
+    check_one_of("fill", fill, FILLS)
 
 
 def check_at_least(argument: str, value: int, least: int) -> None:

@@ -11,6 +11,8 @@
     noise           stateless_normal     seed          noise of the evaluated episode i, and of `generate`
     training noise  stateless_normal     seed + 2^62   noise of training task i
     augmentation    stateless_uniform    seed          how the images of training batch i are varied
+    warps           Philox of the core   seed          affine transforms of the images of step i
+    variation       stateless_uniform    of the seed   other variations of the images of step i
     pairs           NumPy's Philox       seed          pairs, tasks or order of epoch i of a sequence
 
 The generators but Keras' are counter-based: the episode sampler of the core (Philox4x32-10), TensorFlow's
@@ -23,6 +25,8 @@ Streams with the same generator and key share their random numbers. None of thes
 - batches, validation and test: episode i takes the same positions in lists of other classes. The parts of a
   split share no class, so training has seen no image of a test episode.
 - order, in training and in evaluation: task i and episode i are shuffled alike, but hold other images.
+- variation: its keys are hashes of the seed, the step and what is varied.
+- warps, and episodes: their streams have numbers of their own, from 2^31 on.
 - order and sizes: learners with inner steps train on tasks of one size.
 - noise of episode 0 and of `generate`: the pictures show what that episode was given.
 
@@ -52,6 +56,8 @@ Stream = Literal[
     "noise",
     "training noise",
     "augmentation",
+    "warps",
+    "variation",
     "pairs",
 ]
 
@@ -65,6 +71,8 @@ _OFFSETS: dict[Stream, int] = {
     "noise": 0,
     "training noise": _SEEDS,
     "augmentation": 0,
+    "warps": 0,
+    "variation": 0,
     "pairs": 0,
 }
 

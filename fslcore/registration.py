@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 # The packages that define Keras objects; each imports all of its modules that do.
-ROOMS = ("layers", "losses", "metrics", "encoders", "learners")
+ROOMS = ("augmentation", "layers", "losses", "metrics", "encoders", "learners")
 
 
 class _Imports(threading.local):

@@ -10,6 +10,7 @@ from typing import Any
 import fuzz_norms
 import fuzz_ops
 import fuzz_pairs
+import fuzz_warp
 import numpy as np
 import oracles_adam
 import oracles_convolution
@@ -334,6 +335,9 @@ SPECS = {
     "sample_episodes": fuzz_ops.SAMPLE_EPISODES,
     "permutations": fuzz_ops.PERMUTATIONS,
     "gather_images": fuzz_ops.GATHER_IMAGES,
+    "gather_affine": fuzz_warp.GATHER_AFFINE,
+    "affine_images": fuzz_warp.AFFINE_IMAGES,
+    "affine_transforms": fuzz_warp.AFFINE_TRANSFORMS,
     "conv_block": CONV_BLOCK,
     "conv_block_grad": CONV_BLOCK_GRAD,
     "same_convolution": SAME_CONVOLUTION,

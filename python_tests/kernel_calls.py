@@ -43,6 +43,17 @@ CALLS = {
         "labels": LABELS, "n_way": 3, "k_shot": 1, "n_query": 2, "episodes": 6, "seed": 3, "first_episode": 4,
     },
     "permutations": {"n": 5, "count": 3, "seed": 3, "first": 4},
+    "affine_images": {
+        "images": STORE, "transforms": normal(7, 9, 6), "size": (4, 3), "fill": "nearest", "fill_value": 1.0,
+    },
+    "gather_affine": {
+        "store": STORE, "indices": [[1, 8], [0, 3]], "transforms": normal(8, 2, 2, 6), "rotations": [1, 2],
+        "scale": 0.5, "shift": 1.0, "size": (4, 3), "fill": "constant", "fill_value": 9.0,
+    },
+    "affine_transforms": {
+        "distributions": np.full((10, 4), 0.5), "sizes": (6, 6, 4, 3), "numbers": [0, 2], "seed": 3,
+        "step": 4,
+    },
     "gather_images": {
         "store": STORE, "indices": [[1, 8], [0, 3]], "rotations": [1, 2], "scale": 0.5, "shift": 1.0,
         "size": (4, 3),

@@ -116,10 +116,13 @@ NATIVE = ("numpy", "eager", "graph", "unknown_batch", "xla", *_gpu_backends())
 ARRAYS = {
     "x", "y", "queries", "rows", "grad", "weights", "bias", "labels", "y_labels", "levels", "values",
     "store", "indices", "rotations", "seed", "first_episode", "first",
+    "images", "transforms", "distributions", "sizes", "numbers", "step",
     "hidden", "hidden_bias", "mixing",
 }  # fmt: skip
 # Arrays whose first axis is the batch, unknown to the traced graph of `unknown_batch`.
-BATCHED = {"x", "y", "queries", "rows", "labels", "y_labels", "store", "indices"}
+BATCHED = {
+    "x", "y", "queries", "rows", "labels", "y_labels", "store", "indices", "images", "transforms", "numbers",
+}  # fmt: skip
 
 
 class Backend:

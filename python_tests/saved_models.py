@@ -45,6 +45,14 @@ def cases() -> dict[str, Callable[[], Any]]:
 
     import fslcore as fsl
     from fslcore import losses, metrics
+    from fslcore.augmentation import (
+        Chain,
+        RandomAffine,
+        RandomColour,
+        RandomCrop,
+        RandomLetterbox,
+        RandomNoise,
+    )
     from fslcore.encoders.imagenet.preparing import PretrainedInput
     from fslcore.encoders.koch import Float32L2
     from fslcore.layers import (
@@ -105,7 +113,9 @@ def cases() -> dict[str, Callable[[], Any]]:
         return model
 
     def layers_on_images() -> keras.Model:
-        stack = [UpsampledConv2D(16), Conv2D(3, 3, padding="same"), ConvBlock(4, 1, 2)]
+        box = RandomLetterbox(SHAPE[:2], 1.1, RandomAffine(rotation=9, fill="constant"))
+        varying = Chain([box, RandomCrop(), RandomColour(0.1), RandomNoise()])
+        stack = [varying, UpsampledConv2D(16), Conv2D(3, 3, padding="same"), ConvBlock(4, 1, 2)]
         stack += [FusedBatchNormalization(), DropBlock(0.2, 2), ConvBlock(4)]
         dense = keras.layers.Dense(4, kernel_regularizer=Float32L2(0.01))
         return fitted([*stack, keras.layers.Flatten(), dense], losses.TripletSemiHardLoss(), IMAGES)

@@ -99,6 +99,21 @@ CALLS = {
         {"n_way": 2, "k_shot": 1, "n_query": 1, "episodes": 6},
     ),
     "permutations": ([np.int64(0), np.int64(0)], [((6, 5), "int32")], {"n": 5, "count": 6}),
+    "gather_affine": (
+        [np.zeros((4, 6, 6, 1), np.uint8), i64(0, 3), i64(1, 2), f32(2, 6)],
+        [((2, 6, 6, 1), "float32")],
+        {"height": 0, "width": 0, "fill": "constant", "fill_value": 0.0, "scale": 1.0, "shift": 0.0},
+    ),
+    "affine_images": (
+        [f32(4, 6, 6, 1), f32(4, 6)],
+        [((4, 6, 6, 1), "float32")],
+        {"height": 0, "width": 0, "fill": "nearest", "fill_value": 0.0},
+    ),
+    "affine_transforms": (
+        [f32(10, 4) * 0, i64(6, 6, 3, 4), i64(0, 3), np.int64(1), np.int64(2)],
+        [((2, 6), "float32")],
+        {},
+    ),
     "gather_images": (
         [np.zeros((4, 6, 6, 1), np.uint8), i64(0, 3), i64(1, 2)],
         [((2, 6, 6, 1), "float32")],
@@ -187,7 +202,7 @@ def test_inputs_must_be_those_of_the_op(op, index, change):
     inputs = list(CALLS[op][0])
     given = np.asarray(inputs[index])
     if change == "another axis":
-        if (op, index) == ("gather_images", 1):
+        if (op, index) in {("gather_images", 1), ("gather_affine", 1), ("affine_transforms", 2)}:
             pytest.skip("indices may have any axes; then the results must fit")
         given = given[..., None]
     if change == "another type":
@@ -197,7 +212,7 @@ def test_inputs_must_be_those_of_the_op(op, index, change):
 
 
 # Inputs with axes whose first one may be longer without a change of the others or of the results.
-FREE = {("gather_images", 0), ("sample_episodes", 0), ("nearest", 1)}
+FREE = {("gather_images", 0), ("gather_affine", 0), ("sample_episodes", 0), ("nearest", 1)}
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from fslcore.arguments import METRICS, MININGS, SEARCH_METRICS, TRIPLET_METRICS 
 FUNCTIONS = [name for name in fj.__all__ if name.islower() and name != "platforms"]
 CALLS = {name: arguments for name, arguments in NUMPY_CALLS.items() if name != "group_labels"}
 ARRAYS = ("x", "y", "queries", "rows", "grad", "weights", "bias", "labels", "y_labels", "levels", "values",
-          "store", "indices", "rotations",
-          "seed", "first", "first_episode", "hidden", "hidden_bias", "mixing")  # fmt: skip
+          "store", "indices", "rotations", "images", "transforms", "distributions", "sizes", "numbers",
+          "step", "seed", "first", "first_episode", "hidden", "hidden_bias", "mixing")  # fmt: skip
 
 
 def call(function, **changes):

@@ -135,6 +135,10 @@ CASES = {
     "nearest": lambda: kernels.nearest(X, np.concatenate([Y] * 5), 7),
     "sample_episodes": lambda: [kernels.sample_episodes(np.arange(400) % 40, 5, 1, 5, 300, 1)],
     "gather_images": lambda: [kernels.gather_images(STORE, DRAWN, DRAWN % 4)],
+    "gather_affine": lambda: [
+        kernels.gather_affine(STORE, DRAWN, normal(8, 50, 5, 6), DRAWN % 4),
+        kernels.affine_transforms(np.ones((10, 4)), (28, 28, 28, 28), np.arange(300), 3, 4),
+    ],
 }
 
 

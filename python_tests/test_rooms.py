@@ -69,6 +69,9 @@ def test_tensorflow_is_not_imported_by(module):
 
 
 KERNELS = [
+    "affine_images",
+    "affine_transforms",
+    "gather_affine",
     "gather_images",
     "mine_hard",
     "mine_semihard",
@@ -92,7 +95,16 @@ def test_public_names_of_the_kernels():
     from fslcore import arguments, kernels
 
     others = [
-        *("METRICS", "MININGS", "MIXED_NORMS", "NORMS", "PAIR_METRICS", "SEARCH_METRICS", "TRIPLET_METRICS"),
+        *(
+            "AFFINE_PARAMETERS",
+            "METRICS",
+            "MININGS",
+            "MIXED_NORMS",
+            "NORMS",
+            "PAIR_METRICS",
+            "SEARCH_METRICS",
+            "TRIPLET_METRICS",
+        ),
         *("Classes", "NO_LABEL", "NearestResult", "NormsGradient", "PairReductions", "PairTerm"),
         "TripletResult",
         *("group_labels", "num_threads", "set_num_threads", "simd_level"),
@@ -139,6 +151,12 @@ SIGNATURES = {
     "triplet_hard": "x labels margin=1.0 metric='sqeuclidean'",
     "sample_episodes": "labels n_way k_shot n_query episodes seed first_episode=0",
     "permutations": "n count seed first=0",
+    "affine_images": "images transforms size=None fill='constant' fill_value=0.0",
+    "affine_transforms": "distributions sizes numbers seed step",
+    "gather_affine": (
+        f"store indices transforms rotations=None scale={1 / 255} shift=0.0 size=None fill='constant' "
+        "fill_value=0.0"
+    ),
     "gather_images": f"store indices rotations=None scale={1 / 255} shift=0.0 size=None",
 }
 

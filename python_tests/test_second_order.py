@@ -58,6 +58,15 @@ def gradient_of(function):
     return gradient
 
 
+def warped(module):
+    transforms = tf.constant([[0.5, -0.25, 1, 0.25, 1.5, -1]] * 3)
+
+    def function(x):
+        return tf.reduce_sum(module.affine_images(tf.reshape(x, (3, 4, 4, 1)) ** 2, transforms) ** 2)
+
+    return function
+
+
 def adam(module):
     def function(x):
         step = module.adam_step(
@@ -159,6 +168,7 @@ RIGHT = [
         for metric in ("cosine", "euclidean")
     ],
     ("fslcore_adam_step", adam(ops), adam(twins)),
+    ("fslcore_affine_images", warped(ops), warped(twins)),
     *zip(
         ("fslcore_same_convolution", "fslcore_same_convolution_grad"),
         convolved(same_convolution),
@@ -189,7 +199,8 @@ REFUSED = [
 ]
 # Their inputs or their outputs are integers, or a data set: there is nothing to differentiate.
 OF_INTEGERS = {
-    "fslcore_episode_dataset", "fslcore_gather_images", "fslcore_mine_triplets", "fslcore_permutations",
+    "fslcore_episode_dataset", "fslcore_affine_transforms", "fslcore_gather_affine",
+    "fslcore_gather_images", "fslcore_mine_triplets", "fslcore_permutations",
     "fslcore_sample_episodes",
 }  # fmt: skip
 

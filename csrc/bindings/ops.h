@@ -13,6 +13,7 @@
 #include "bindings/ops/reductions.h"
 #include "bindings/ops/search.h"
 #include "bindings/ops/triplets.h"
+#include "bindings/ops/warp.h"
 
 // With a kernel for GPUs.
 #define FSLCORE_GPU_OPS(OP)                    \
@@ -22,6 +23,9 @@
   OP(MineTriplets, mine_triplets)              \
   OP(SampleEpisodes, sample_episodes)          \
   OP(GatherImages, gather_images)              \
+  OP(GatherAffine, gather_affine)              \
+  OP(AffineImages, affine_images)              \
+  OP(AffineTransforms, affine_transforms)      \
   OP(Nearest, nearest)                         \
   OP(PairReductions, pair_reductions)          \
   OP(PairReductionsGrad, pair_reductions_grad) \

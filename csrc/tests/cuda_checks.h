@@ -12,6 +12,7 @@ void CheckCudaImages();
 void CheckCudaSearch();
 void CheckCudaReductions();
 void CheckCudaNorms();
+void CheckCudaWarps();
 
 struct CudaCheck {
   const char* name;
@@ -20,6 +21,6 @@ struct CudaCheck {
 inline constexpr CudaCheck kCudaChecks[] = {
     {"classes", CheckCudaClasses},       {"pairwise", CheckCudaPairwise}, {"triplets", CheckCudaTriplets},
     {"episodes", CheckCudaEpisodes},     {"images", CheckCudaImages},     {"search", CheckCudaSearch},
-    {"reductions", CheckCudaReductions}, {"norms", CheckCudaNorms}};
+    {"reductions", CheckCudaReductions}, {"norms", CheckCudaNorms},       {"warps", CheckCudaWarps}};
 
 }  // namespace fslcore

@@ -3,7 +3,7 @@
 
 comparison   a case: contenders, work, the limit of the machine      limits   what the machine can do
 timing       interleaved rounds, memory                              workers  the same across processes
-gram*  triplet*  losses  search*  episode*  storage  overhead  blocks  steps/   the cases, with our contenders
+gram*  triplet*  losses  search*  episode*  storage  overhead  blocks  augmentation  steps/   the cases
 peers/       the other contenders; libraries take part if they are installed
 service        a program: the service under load
 report  records  changes  curves                tables, JSON, comparison with earlier figures, plots
@@ -29,7 +29,17 @@ __all__ = [
 ]
 
 # Modules of this package, each with a function `cases`.
-BENCHMARKS = ("gram", "triplets", "losses", "search", "episodes", "overhead", "blocks", "steps")
+BENCHMARKS = (
+    "gram",
+    "triplets",
+    "losses",
+    "search",
+    "episodes",
+    "overhead",
+    "blocks",
+    "augmentation",
+    "steps",
+)
 
 
 def run(name: str, quick: bool = False) -> Iterator[Comparison]:

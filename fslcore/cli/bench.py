@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 def bench(
     what: Annotated[
-        str, typer.Argument(help="gram, triplets, losses, search, episodes, overhead, blocks, steps, or all.")
+        str,
+        typer.Argument(
+            help="gram, triplets, losses, search, episodes, overhead, blocks, augmentation, steps, or all."
+        ),
     ] = "all",
     out: Annotated[
         Path | None, typer.Option(help="Also write the figures to this JSON file.", show_default=False)

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from fslcore import random
 from fslcore.data.checks import check_count
 from fslcore.data.sampling import Plan, Source
+
+if TYPE_CHECKING:
+    from fslcore.augmentation import Augmentation
 
 
 def pk_batches(
@@ -21,6 +25,7 @@ def pk_batches(
     step: int,
     count: int | None,
     rotations: bool,
+    augment: Augmentation | None = None,
 ) -> tf.data.Dataset:
     """Batches of P classes with K images each, for losses over all pairs or triplets of a batch.
 
@@ -33,6 +38,8 @@ def pk_batches(
         step: From one batch to the next; of n workers, number w takes `first = w` and `step = n`.
         count: How many batches; without end if None.
         rotations: Count each class turned by 0, 90, 180 and 270 degrees (counter-clockwise) as four classes.
+        augment: A layer of `fslcore.augmentation` that varies the images, or None. An element is a function
+            of its seed and the index, so that a training can go on exactly.
 
     Returns:
         A dataset of (images float32 [P * K, H, W, C] in [0, 1], labels int32 [P * K]), the K images of a
@@ -60,7 +67,7 @@ def pk_batches(
                 stacklevel=3,
             )
     plan = Plan("batch", (classes, classes), (samples,), samples)
-    return source.elements(plan, seed, first, step, count, rotations)
+    return source.elements(plan, seed, first, step, count, rotations, augment)
 
 
 def minibatches(
@@ -74,6 +81,7 @@ def minibatches(
     first: int,
     step: int,
     rotations: bool,
+    augment: Augmentation | None = None,
 ) -> tf.data.Dataset:
     """Tasks cut into the mini-batches of an inner loop, as Reptile trains on them; without end.
 
@@ -91,6 +99,8 @@ def minibatches(
         first: Index of the first element.
         step: From one element to the next; of n workers, number w takes `first = w` and `step = n`.
         rotations: Count each class turned by 0, 90, 180 and 270 degrees (counter-clockwise) as four classes.
+        augment: A layer of `fslcore.augmentation` that varies the images, or None. An element is a function
+            of its seed and the index, so that a training can go on exactly.
 
     Returns:
         A dataset of (images float32 [tasks, steps, batch, H, W, C] in [0, 1], labels int32 [tasks, steps,
@@ -107,4 +117,4 @@ def minibatches(
     source.check("n_way", n_way, "k_shot", k_shot, rotations)
     order = random.key("order", seed)
     plan = Plan("minibatches", (n_way, n_way), (k_shot,), k_shot, tasks, steps, batch, order)
-    return source.elements(plan, seed, first * tasks, step, None, rotations)
+    return source.elements(plan, seed, first * tasks, step, None, rotations, augment)

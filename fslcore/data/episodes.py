@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from fslcore import random
 from fslcore.arguments import ArgumentError
 from fslcore.data.checks import check_count, checked_bounds
 from fslcore.data.sampling import Plan, Source
+
+if TYPE_CHECKING:
+    from fslcore.augmentation import Augmentation
 
 
 def episodes(
@@ -23,6 +28,7 @@ def episodes(
     step: int,
     count: int | None,
     rotations: bool,
+    augment: Augmentation | None = None,
 ) -> tf.data.Dataset:
     """Distinct classes, and for each class sets of images without overlap.
 
@@ -42,6 +48,8 @@ def episodes(
             element once.
         count: How many episodes, a multiple of `tasks`; without end if None.
         rotations: Count each class turned by 0, 90, 180 and 270 degrees (counter-clockwise) as four classes.
+        augment: A layer of `fslcore.augmentation` that varies the images, or None. An element is a function
+            of its seed and the index, so that a training can go on exactly.
 
     Returns:
         A dataset of (support float32 [n_way, k_shot, H, W, C], query float32 [n_way, n_query, H, W, C]),
@@ -82,4 +90,4 @@ def episodes(
         other_seed=random.key("sizes", seed) if varies else 0,
     )
     elements = count if tasks is None or count is None else count // tasks
-    return source.elements(plan, seed, first, step, elements, rotations)
+    return source.elements(plan, seed, first, step, elements, rotations, augment)

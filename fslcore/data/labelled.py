@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from typing_extensions import Self
 
+    from fslcore.augmentation import Augmentation
     from fslcore.data.pixels import Pixels
     from fslcore.data.sampling import Source
 
@@ -209,13 +210,25 @@ class LabelledStore(ABC):
         step: int = 1,
         episodes: int | None = None,
         rotations: bool = False,
+        augment: Augmentation | None = None,
     ) -> tf.data.Dataset:
         """N-way K-shot episodes; pairs such as `n_way=(5, 20)` vary; see `fslcore.data.episodes.episodes`."""
         from fslcore.data import episodes as sampler
 
         source = self._source()
         return sampler.episodes(
-            source, n_way, k_shot, n_query, n_unlabelled, tasks, seed, first, step, episodes, rotations
+            source,
+            n_way,
+            k_shot,
+            n_query,
+            n_unlabelled,
+            tasks,
+            seed,
+            first,
+            step,
+            episodes,
+            rotations,
+            augment,
         )
 
     def pk_batches(
@@ -228,11 +241,14 @@ class LabelledStore(ABC):
         step: int = 1,
         batches: int | None = None,
         rotations: bool = False,
+        augment: Augmentation | None = None,
     ) -> tf.data.Dataset:
         """Batches of P classes x K images; see `fslcore.data.batches.pk_batches`."""
         from fslcore.data import batches as sampler
 
-        return sampler.pk_batches(self._source(), classes, samples, seed, first, step, batches, rotations)
+        return sampler.pk_batches(
+            self._source(), classes, samples, seed, first, step, batches, rotations, augment
+        )
 
     def minibatches(
         self,
@@ -246,12 +262,15 @@ class LabelledStore(ABC):
         first: int = 0,
         step: int = 1,
         rotations: bool = False,
+        augment: Augmentation | None = None,
     ) -> tf.data.Dataset:
         """Tasks cut into the mini-batches of an inner loop; see `fslcore.data.batches.minibatches`."""
         from fslcore.data import batches as sampler
 
         source = self._source()
-        return sampler.minibatches(source, n_way, k_shot, tasks, steps, batch, seed, first, step, rotations)
+        return sampler.minibatches(
+            source, n_way, k_shot, tasks, steps, batch, seed, first, step, rotations, augment
+        )
 
     def _source(self) -> Source:
         from fslcore.data.sampling import Source

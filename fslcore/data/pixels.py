@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,22 @@ from fslcore.data.jpeg import JpegImages
 from fslcore.data.views import AnyImages, MappedRows, Paging
 
 _LARGE = 2**26  # bytes of images: another copy of so many is worth avoiding
+
+
+class Warp(NamedTuple):
+    """How images are warped as they are gathered; see `fslcore.ops.gather_affine`.
+
+    Attributes:
+        transforms: float32 [*rows.shape, 6].
+        size: (height, width) of the results, or None.
+        fill: What is outside of an image.
+        fill_value: From 0 to 255.
+    """
+
+    transforms: tf.Tensor
+    size: tuple[int, int] | None
+    fill: str
+    fill_value: float
 
 
 class Pixels(ABC):
@@ -40,12 +56,13 @@ class Pixels(ABC):
     can_be_turned = True
 
     @abstractmethod
-    def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
+    def gather(self, rows: tf.Tensor, turns: tf.Tensor, warp: Warp | None = None) -> tf.Tensor:
         """Images float32 [*rows.shape, H, W, C] in [0, 1].
 
         Args:
             rows: Where the images lie, as `self.rows` says.
             turns: Quarter turns, for the leading axes of `rows`.
+            warp: How they are warped after these.
         """
 
     def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
@@ -79,9 +96,9 @@ class _Gathered(Pixels):
         self.image_shape = list(images.shape[1:])
         self.is_large = math.prod(images.shape) >= _LARGE
 
-    def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
+    def gather(self, rows: tf.Tensor, turns: tf.Tensor, warp: Warp | None = None) -> tf.Tensor:
         """Images float32 [*rows.shape, H, W, C] in [0, 1]."""
-        return ops.gather_images(self._images, rows, rotations=turns)
+        return _gathered(self._images, rows, turns, warp)
 
     def watched(self, tables: tf.data.Dataset, images: int) -> tf.data.Dataset:
         """The tables; the operating system is told which rows of a large memory map will be read."""
@@ -113,19 +130,26 @@ class _Compressed(Pixels):
         self.image_shape = list(images.shape[1:])
         self.is_large = False
 
-    def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
+    def gather(self, rows: tf.Tensor, turns: tf.Tensor, warp: Warp | None = None) -> tf.Tensor:
         """Images float32 [*rows.shape, H, W, C] in [0, 1]."""
         # Only the bytes are fetched in Python; TensorFlow decodes without its lock.
         flat = tf.reshape(rows, [-1])
         encoded = tf.ensure_shape(tf.numpy_function(self._images.encoded, [flat], tf.string), [None])
         images = tf.map_fn(unconverted(self._decoded), encoded, fn_output_signature=tf.uint8)
         positions = tf.reshape(tf.range(tf.size(flat)), tf.shape(rows))
-        return ops.gather_images(images, positions, rotations=turns)
+        return _gathered(images, positions, turns, warp)
 
     def _decoded(self, encoded: tf.Tensor) -> tf.Tensor:
         channels = self.image_shape[2]
         image = tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE")
         return tf.ensure_shape(image, self.image_shape)
+
+
+def _gathered(images: tf.Tensor, rows: tf.Tensor, turns: tf.Tensor, warp: Warp | None) -> tf.Tensor:
+    if warp is None:
+        return ops.gather_images(images, rows, rotations=turns)
+    transforms, size, fill, fill_value = warp
+    return ops.gather_affine(images, rows, transforms, turns, size=size, fill=fill, fill_value=fill_value)
 
 
 def unconverted(function: Any) -> Any:

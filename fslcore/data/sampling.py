@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data.checks import cannot_be_turned, check_count
 from fslcore.data.pixels import Pixels, constant, unconverted
 from fslcore.ops.datasets import episode_dataset
+
+if TYPE_CHECKING:
+    from fslcore.augmentation import Augmentation
 
 _NAMED = 4  # classes in a message
 _PREFETCHED = 4  # elements: two would do for steps of a steady length
@@ -156,7 +159,14 @@ class Source:
         )
 
     def elements(
-        self, plan: Plan, seed: int, first: int, step: int, count: int | None, rotations: bool
+        self,
+        plan: Plan,
+        seed: int,
+        first: int,
+        step: int,
+        count: int | None,
+        rotations: bool,
+        augment: Augmentation | None = None,
     ) -> tf.data.Dataset:
         """The elements of a plan as a dataset that is iterated by compiled code.
 
@@ -167,13 +177,19 @@ class Source:
             step: From the beginning of one element to that of the next, in elements.
             count: Number of elements; without end if None.
             rotations: Count each class turned by 0, 90, 180 and 270 degrees as four classes.
+            augment: What varies the images, as a function of its seed and the number of the episode that an
+                element begins with.
 
         Returns:
             A dataset of (images, ...), with labels behind them if the plan has labels.
         """
         check_count("seed", seed, 0)
         check_count("step", step, 1)
-        direct = self.pixels.array is not None
+        if augment is not None:
+            from fslcore.data import varying  # with Keras, which nothing else here needs
+
+            varying.check_augmentation(augment, self.pixels)
+        direct = self.pixels.array is not None and augment is None
         tables, labels = plan.shapes()
         labels_spec = () if labels is None else tf.TensorSpec(labels, tf.int32)
         if direct:
@@ -206,7 +222,21 @@ class Source:
             dataset = _as_built(dataset)
         if direct:
             return untuned(dataset)
-        return mapped(self.pixels.watched(dataset, plan.images), self._gathered)
+        tables_seen = self.pixels.watched(dataset, plan.images)
+        if augment is None:
+            return mapped(tables_seen, self._gathered)
+        apart = step * (plan.tasks or 1)
+
+        def varied(index: tf.Tensor, element: Any) -> tuple[tf.Tensor, ...]:
+            found, labels = element
+            number = (first + index * apart) * len(found)
+            images = [
+                varying.gather_varied(self.pixels, rows, turns, augment, number + part)
+                for part, (rows, turns) in enumerate(found)
+            ]
+            return (*images, labels) if tf.is_tensor(labels) else tuple(images)
+
+        return mapped(tables_seen.enumerate(), varied)
 
     def _gathered(self, tables: Any, labels: Any) -> tuple[tf.Tensor, ...]:
         """The images of tables, and the labels if there are any."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from fslcore.data.pixels import Pixels, constant
+from fslcore.data.pixels import Pixels, Warp, constant
 
 _LARGE = 2**26  # bytes: another copy of so many is worth avoiding
 
@@ -35,7 +35,7 @@ class Vectors(Pixels):
         self.rows = constant(np.zeros(0, np.int64))
         self.is_large = 4 * math.prod(embeddings.shape) >= _LARGE
 
-    def gather(self, rows: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
-        """Embeddings float32 [*rows.shape, 1, 1, D]; nothing is turned."""
-        del turns
+    def gather(self, rows: tf.Tensor, turns: tf.Tensor, warp: Warp | None = None) -> tf.Tensor:
+        """Embeddings float32 [*rows.shape, 1, 1, D]; nothing is turned or warped."""
+        del turns, warp
         return tf.gather(self.array, rows)

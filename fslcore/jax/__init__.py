@@ -36,6 +36,7 @@ from fslcore.jax.triplets import (
     triplet_loss,
     triplet_semihard,
 )
+from fslcore.jax.warp import affine_images, affine_transforms, gather_affine
 from fslcore.pair_terms import PairReductions, PairTerm
 from fslcore.results import NearestResult, NormsGradient, TripletResult
 
@@ -46,6 +47,9 @@ __all__ = [
     "PairReductions",
     "PairTerm",
     "TripletResult",
+    "affine_images",
+    "affine_transforms",
+    "gather_affine",
     "gather_images",
     "mine_hard",
     "mine_semihard",

@@ -6,7 +6,15 @@ arrays. `num_threads()` threads share the work with the GIL released; the bits o
 their number.
 """
 
-from fslcore.arguments import METRICS, MININGS, MIXED_NORMS, NORMS, SEARCH_METRICS, TRIPLET_METRICS
+from fslcore.arguments import (
+    AFFINE_PARAMETERS,
+    METRICS,
+    MININGS,
+    MIXED_NORMS,
+    NORMS,
+    SEARCH_METRICS,
+    TRIPLET_METRICS,
+)
 from fslcore.kernels.episodes import Classes, group_labels, permutations, sample_episodes
 from fslcore.kernels.images import gather_images
 from fslcore.kernels.norms import pairwise_norms, pairwise_norms_grad
@@ -22,10 +30,12 @@ from fslcore.kernels.triplets import (
     triplet_loss,
     triplet_semihard,
 )
+from fslcore.kernels.warp import affine_images, affine_transforms, gather_affine
 from fslcore.pair_terms import NO_LABEL, PAIR_METRICS, PairReductions, PairTerm
 from fslcore.results import NearestResult, NormsGradient, TripletResult
 
 __all__ = [
+    "AFFINE_PARAMETERS",
     "METRICS",
     "MININGS",
     "MIXED_NORMS",
@@ -40,6 +50,9 @@ __all__ = [
     "PairReductions",
     "PairTerm",
     "TripletResult",
+    "affine_images",
+    "affine_transforms",
+    "gather_affine",
     "gather_images",
     "group_labels",
     "mine_hard",

@@ -33,6 +33,7 @@ from fslcore.ops.triplets import (
     triplet_loss,
     triplet_semihard,
 )
+from fslcore.ops.warp import affine_images, affine_transforms, gather_affine
 from fslcore.pair_terms import PairReductions, PairTerm
 from fslcore.results import NearestResult, NormsGradient, TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
@@ -50,8 +51,11 @@ __all__ = [
     "PairTerm",
     "TripletResult",
     "adam_step",
+    "affine_images",
+    "affine_transforms",
     "conv_block",
     "fit_classifiers",
+    "gather_affine",
     "gather_images",
     "mine_hard",
     "mine_semihard",

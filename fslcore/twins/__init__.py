@@ -31,13 +31,16 @@ from fslcore.twins.triplets import (
     triplet_loss,
     triplet_semihard,
 )
+from fslcore.twins.warp import affine_images, gather_affine
 
 __all__ = [
     "AdamStepResult",
     "ConvBlockResult",
     "adam_step",
+    "affine_images",
     "conv_block",
     "distances_of_triplets",
+    "gather_affine",
     "loss_of_triplets",
     "metric_of_rows",
     "mine_hard",

@@ -20,6 +20,9 @@ OPS = {
     "MineTriplets": "mine_triplets",
     "SampleEpisodes": "sample_episodes",
     "GatherImages": "gather_images",
+    "GatherAffine": "gather_affine",
+    "AffineImages": "affine_images",
+    "AffineTransforms": "affine_transforms",
 }
 
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Bytes of images: quarter turns, and their conversion to floats.
+// Bytes of images: quarter turns, their conversion to floats, and affine warps.
 #pragma once
 
 #if defined(__x86_64__)
@@ -58,9 +58,96 @@ void ScaleBytes(const uint8_t* in, int64_t n, float scale, float shift, float* o
   for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(in[i]) * scale + shift;
 }
 
+// Where some pixels of a result lie in the image: the first number of the pixel to the upper left, and how
+// much of their values is of the left, the right, the upper and the lower pixels.
+constexpr int64_t kWarpBlock = 64;
+
+struct WarpPlaces {
+  int32_t at[kWarpBlock];
+  float left[kWarpBlock], right[kWarpBlock], upper[kWarpBlock], lower[kWarpBlock];
+};
+
+// The greatest whole number up to v; conversion rounds to zero.
+inline float Floor(float v) {
+  const float whole = static_cast<float>(static_cast<int32_t>(v));
+  return whole > v ? whole - 1.0f : whole;
+}
+
+inline float Held(float v, float least, float most) {
+  const float above = v > least ? v : least;
+  return above < most ? above : most;
+}
+
+void FindPlaces(const WarpSource& source, const float* t, int64_t row, int64_t begin, int64_t n,
+                WarpPlaces& places) {
+  const float x_of_row = t[1] * static_cast<float>(row), y_of_row = t[4] * static_cast<float>(row);
+  const float x_of_col = t[0], y_of_col = t[3], x_of_all = t[2], y_of_all = t[5];
+  const float least = source.least, most_x = source.most_x, most_y = source.most_y;
+  const int32_t stride = static_cast<int32_t>(source.stride);
+  const int32_t channels = static_cast<int32_t>(source.channels);
+  const int32_t first = static_cast<int32_t>(begin);
+  for (int32_t i = 0; i < static_cast<int32_t>(n); ++i) {
+    const float col = static_cast<float>(first + i);
+    const float x = Held(x_of_col * col + x_of_row + x_of_all, least, most_x);
+    const float y = Held(y_of_col * col + y_of_row + y_of_all, least, most_y);
+    const float x0 = Floor(x), y0 = Floor(y);
+    places.left[i] = (x0 + 1.0f) - x;
+    places.right[i] = x - x0;
+    places.upper[i] = (y0 + 1.0f) - y;
+    places.lower[i] = y - y0;
+    places.at[i] = (static_cast<int32_t>(y0) + 1) * stride + (static_cast<int32_t>(x0) + 1) * channels;
+  }
+}
+
+// First between left and right, then between above and below.
+void BlendOneChannel(const WarpSource& source, const WarpPlaces& places, int64_t n, float* out) {
+  float corners[4][kWarpBlock];
+  const float *above = source.image, *below = source.image + source.stride;
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t at = places.at[i];
+    corners[0][i] = above[at], corners[1][i] = above[at + 1];
+    corners[2][i] = below[at], corners[3][i] = below[at + 1];
+  }
+  const float scale = source.scale, shift = source.shift;
+  for (int64_t i = 0; i < n; ++i) {
+    const float upper = places.left[i] * corners[0][i] + places.right[i] * corners[1][i];
+    const float lower = places.left[i] * corners[2][i] + places.right[i] * corners[3][i];
+    out[i] = (places.upper[i] * upper + places.lower[i] * lower) * scale + shift;
+  }
+}
+
+// kChannels, or those of the source if that is 0.
+template <int kChannels>
+void BlendPixels(const WarpSource& source, const WarpPlaces& places, int64_t n, float* out) {
+  const int64_t channels = kChannels ? kChannels : source.channels;
+  for (int64_t i = 0; i < n; ++i) {
+    const float *above = source.image + places.at[i], *below = above + source.stride;
+    for (int64_t b = 0; b < channels; ++b) {
+      const float upper = places.left[i] * above[b] + places.right[i] * above[channels + b];
+      const float lower = places.left[i] * below[b] + places.right[i] * below[channels + b];
+      *out++ = (places.upper[i] * upper + places.lower[i] * lower) * source.scale + source.shift;
+    }
+  }
+}
+
+void WarpImage(const WarpSource& source, const float* transform, int64_t height, int64_t width, float* out) {
+  const auto blend = source.channels == 1   ? BlendOneChannel
+                     : source.channels == 3 ? BlendPixels<3>
+                                            : BlendPixels<0>;
+  WarpPlaces places;
+  for (int64_t row = 0; row < height; ++row)
+    for (int64_t begin = 0; begin < width; begin += kWarpBlock) {
+      const int64_t n = width - begin < kWarpBlock ? width - begin : kWarpBlock;
+      FindPlaces(source, transform, row, begin, n, places);
+      blend(source, places, n, out);
+      out += n * source.channels;
+    }
+}
+
 constexpr ImageKernels MakeImageKernels() {
   ImageKernels k = {};
   k.quarter_turn = QuarterTurn;
   k.scale_bytes = ScaleBytes;
+  k.warp_image = WarpImage;
   return k;
 }

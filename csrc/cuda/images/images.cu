@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "cuda/images/images.h"
+#include "cuda/images/picked.h"
 #include "cuda/launch.h"
 
 namespace fslcore::cuda {
@@ -33,27 +34,9 @@ struct Job {
   int parts;  // to which an image is divided
 };
 
-// A picked image as it is seen after its turns: pixel (r, c) starts at
-// first[(r * row_step + c * col_step) * channels].
-struct Picked {
-  const uint8_t* first;    // null if there is no such image
-  int row_step, col_step;  // 0 then
-};
-
-__device__ Picked Pick(const Job& job, int64_t image) {
-  const int64_t index = job.indices[image], turn = job.turns ? job.turns[image / job.run] : 0;
-  const int h = job.height, w = job.width;
-  if (index < 0 || index >= job.count || turn < 0 || turn > 3 || (turn % 2 == 1 && h != w))
-    return {nullptr, 0, 0};
-  const auto from = [&](int pixel, int row_step, int col_step) -> Picked {
-    const int64_t image_bytes = static_cast<int64_t>(h) * w * job.channels;
-    return {job.store + index * image_bytes + static_cast<int64_t>(pixel) * job.channels, row_step, col_step};
-  };
-  // Counter-clockwise: after one turn, row r of the result is column w - 1 - r of the image.
-  if (turn == 1) return from(w - 1, -1, w);
-  if (turn == 2) return from(h * w - 1, -w, -1);
-  if (turn == 3) return from((h - 1) * w, 1, -w);
-  return from(0, w, 1);
+__device__ Picked PickOf(const Job& job, int64_t image) {
+  return Pick(Images{job.store, job.count, job.height, job.width, job.channels}, job.indices[image],
+              job.turns ? job.turns[image / job.run] : 0);
 }
 
 // What a warp writes of an image: rows of `length` values in tiles of `down` by kWarp / down lanes.
@@ -188,7 +171,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) Gather(const Job job) {
   const int part = static_cast<int>(blockIdx.x % parts);
   const int64_t image = static_cast<int64_t>(blockIdx.x / parts) * kWarps + threadIdx.x / kWarp;
   if (image >= job.images) return;
-  const Picked picked = Pick(job, image);
+  const Picked picked = PickOf(job, image);
   const View view = ViewOf<kResize, kWide>(job, picked);
   float* const out = job.out + image * job.out_height * job.out_width * job.channels;
   if constexpr (!kResize && kWide == 4)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the benchmarks compare with: NumPy, plain TensorFlow, and libraries if they are installed.
 
-gram_arrays  gram_tensors  triplets  episodes  folders     the contenders of the benchmarks, by family
-libraries                                         the optional ones, of the extra `bench`
+gram_arrays  gram_tensors  triplets  episodes  folders  augmentation   the contenders, by family
+libraries                                     the optional ones, of the extra `bench`
 """
 
 from fslcore.bench.peers.libraries import installed, missing, share_threads

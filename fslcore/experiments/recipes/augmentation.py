@@ -2,7 +2,7 @@
 """Variation of training images: a function of a seed and a step, so that a run can go on exactly.
 
 The images of a batch are varied each in its own way: a part is cut out and enlarged, turned, mirrored, and
-its colours are changed.
+its colours are changed; or as the layers of `fslcore.augmentation` do it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from fslcore.arguments import ArgumentError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-KINDS = ("flip", "crop", "turn", "colour")
+_WARPS = ("affine", "koch", "omniglot")
+KINDS = ("flip", "crop", "turn", "colour", *_WARPS, "noise")
 _NONE = "none"
 
-_LEAST_SIDE, _STRETCH = 0.7, 1.15  # of the part that is cut out, and of its sides to each other
-_ANGLE = 0.26  # 15 degrees
 _BRIGHTNESS, _CONTRAST, _SATURATION = 0.15, 0.3, 0.3
 
 
@@ -26,13 +25,15 @@ def parsed(text: str) -> tuple[str, ...]:
     """The kinds of variation in a text such as "flip,crop"; none for "none".
 
     Raises:
-        ArgumentError: one is not known, or it stands there twice.
+        ArgumentError: one is not known, or it stands there twice; or two are affine, which would draw alike.
     """
     kinds = tuple(kind.strip() for kind in text.split(","))
     if kinds == (_NONE,):
         return ()
     if not set(kinds) <= set(KINDS) or len(set(kinds)) < len(kinds):
         raise ArgumentError("augment", f"must be {_NONE}, or one or more of {', '.join(KINDS)}", text)
+    if len({*kinds} & {*_WARPS}) > 1:
+        raise ArgumentError("augment", f"must have at most one of {', '.join(_WARPS)}", text)
     return kinds
 
 
@@ -49,17 +50,38 @@ def varied(batches: tf.data.Dataset, kinds: tuple[str, ...], seed: int, first: i
 
     from fslcore.data.sampling import mapped
 
+    layers = _layers(kinds, seed)
+
     def one(number: tf.Tensor, batch: Any) -> Any:
         parts = batch if isinstance(batch, tuple) else (batch,)
         done = []
         for i, part in enumerate(parts):
             if part.shape.rank is not None and part.shape.rank >= 4:
-                key = tf.stack([tf.constant(seed, tf.int64), number * len(parts) + i])
-                part = varied_images(part, kinds, key)
+                step = number * len(parts) + i
+                part = varied_images(part, kinds, tf.stack([tf.constant(seed, tf.int64), step]))
+                for layer in layers:
+                    part = layer.vary(part, step)
             done.append(part)
         return tuple(done) if isinstance(batch, tuple) else done[0]
 
     return mapped(batches.enumerate(first), one)
+
+
+def _layers(kinds: tuple[str, ...], seed: int) -> list[Any]:
+    """The layers of those kinds that are some, in the order of `KINDS`."""
+    if not {*kinds} & {*_WARPS, "noise"}:
+        return []
+    from fslcore import augmentation as layers
+
+    made = {
+        "affine": lambda: layers.RandomAffine(
+            rotation=15, shear_x=0.1, shear_y=0.1, zoom=(0.8, 1.2), shift_x=0.1, shift_y=0.1, seed=seed
+        ),
+        "koch": lambda: layers.koch(seed=seed),
+        "omniglot": lambda: layers.omniglot(seed=seed),
+        "noise": lambda: layers.RandomNoise((0.0, 0.05), seed=seed),
+    }
+    return [made[kind]() for kind in KINDS if kind in kinds and kind in made]
 
 
 def varied_images(images: tf.Tensor, kinds: tuple[str, ...], key: tf.Tensor) -> tf.Tensor:
@@ -67,7 +89,7 @@ def varied_images(images: tf.Tensor, kinds: tuple[str, ...], key: tf.Tensor) -> 
 
     Args:
         images: float32.
-        kinds: of `KINDS`.
+        kinds: of `KINDS`; "flip", "crop", "turn" and "colour" alone count here.
         key: int64 [2], the seed of `tf.random.stateless_uniform`.
     """
     import tensorflow as tf
@@ -86,34 +108,11 @@ def _moved(images: tf.Tensor, kinds: tuple[str, ...], draws: tf.Tensor) -> tf.Te
     """Cut out, turned and mirrored in one pass, bilinear; outside of an image its border goes on."""
     import tensorflow as tf
 
-    number = tf.shape(images)[0]
-    height, width = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (1, 2))
-    one = tf.ones([number])
-    high, wide, down, right = one, one, one * 0.0, one * 0.0
-    if "crop" in kinds:
-        side = _LEAST_SIDE + (1 - _LEAST_SIDE) * draws[:, 0]
-        stretch = _STRETCH ** (draws[:, 1] - 0.5)
-        high, wide = tf.minimum(side * stretch, 1.0), tf.minimum(side / stretch, 1.0)
-        # The middle of the part, from that of the image.
-        down, right = (draws[:, 2] - 0.5) * (1 - high) * height, (draws[:, 3] - 0.5) * (1 - wide) * width
-    if "flip" in kinds:
-        wide *= tf.where(draws[:, 4] < 0.5, -1.0, 1.0)
-    angle = (2 * draws[:, 5] - 1) * _ANGLE if "turn" in kinds else one * 0.0
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    # A pixel (x, y) of the result is taken from a * (x, y) + b, both from the middle of the image.
-    a = [wide * cos, -high * sin, wide * sin, high * cos]
-    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-    b_x = middle_x + right - a[0] * middle_x - a[1] * middle_y
-    b_y = middle_y + down - a[2] * middle_x - a[3] * middle_y
-    transforms = tf.stack([a[0], a[1], b_x, a[2], a[3], b_y, one * 0.0, one * 0.0], axis=1)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-        fill_value=0.0,
-    )
+    from fslcore import ops
+    from fslcore.augmentation.crops import moved
+
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    return ops.affine_images(images, moved(draws, kinds, height, width), fill="nearest")
 
 
 def _coloured(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:

@@ -125,8 +125,8 @@ class Recipe:
         choices=("best", "last"),
     )
     augment: str = field(
-        "How training images are varied, with commas between: flip (left and right), crop (cut out and "
-        "enlarge), turn (by a few degrees), colour (brightness, contrast and saturation); none: not at all.",
+        "How training images are varied, with commas between: flip (left and right), crop (and enlarge), "
+        "turn (a few degrees), colour, noise, and one of affine, koch and omniglot; none: not at all.",
         TASKS,
         default="none",
         form="a list",
