@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -198,14 +197,20 @@ def test_workers_take_turns_each_with_its_threads(tmp_path, workers_with_tensorf
     assert multiprocessing.active_children() == []
 
 
-# A job in the background of a script has SIGINT ignored, and hands that on to its children.
+# A group of its own, as a terminal gives it. The worker is a fork, which has TensorFlow as its parent has it.
 PARENT = """
-import functools, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from fslcore.bench.workers import Contender, Workers
+import functools, multiprocessing, os, sys, types
+sys.path.insert(0, sys.argv[2])
+from fslcore.bench import workers
 from test_bench import sleep
-with Workers() as workers:
-    workers.compare([Contender("sleeper", functools.partial(sleep, sys.argv[1]))])
+os.setsid()
+workers.multiprocessing = types.SimpleNamespace(
+    get_context=lambda method: multiprocessing.get_context("fork"),
+    parent_process=multiprocessing.parent_process,
+)
+print(os.getpid(), flush=True)
+with workers.Workers() as started:
+    started.compare([workers.Contender("sleeper", functools.partial(sleep, sys.argv[1]))])
 """
 
 
@@ -213,20 +218,17 @@ with Workers() as workers:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_worker_does_not_outlive_its_parent(tmp_path, how):
     path = tmp_path / "pid"
-    here = str(Path(__file__).parent)
-    paths = filter(None, [here, os.environ.get("PYTHONPATH")])
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        start_new_session=True,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_until(path.exists)
-    # Ctrl-C reaches every process of the terminal.
-    (os.killpg if how == signal.SIGINT else os.kill)(parent.pid, how)
-    assert parent.wait(timeout=60) == -how
-    worker = Path("/proc", path.read_text(), "stat")
-    wait_until(lambda: not worker.exists() or ") Z" in worker.read_text())  # a zombie has ended
+    with warm.Running(["-c", PARENT, path, Path(__file__).parent]) as parent:
+        first = parent.stdout.readline()
+        assert first.strip().isdigit(), first + parent.stdout.read()
+        number = int(first)
+        wait_until(lambda: path.exists() and path.read_text())
+        # Ctrl-C reaches every process of the terminal.
+        (os.killpg if how == signal.SIGINT else os.kill)(number, how)
+        worker = Path("/proc", path.read_text(), "stat")
+        wait_until(lambda: not worker.exists() or ") Z" in worker.read_text())  # a zombie has ended
+        assert ("KeyboardInterrupt" in parent.stdout.read()) == (how == signal.SIGINT)
+    assert parent.returncode == (1 if how == signal.SIGINT else -how)
 
 
 def wait_until(true):

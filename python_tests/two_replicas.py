@@ -37,6 +37,8 @@ ON_EMBEDDINGS: dict[str, Callable[[], keras.Loss]] = {
     "circle": partial(losses.CircleLoss, gamma=8.0),
     "function of embeddings": partial(losses.TripletHardLoss, 0.5, manhattan),
 }
+# With metrics of batches. Keras tells the values of several losses only where each is one number.
+ALONE = ("semihard", "hard, none")
 ON_MATRICES: dict[str, Callable[[], Any]] = {
     "pairs": losses.BinaryCrossentropy,
     "pairs, balanced": partial(losses.BinaryCrossentropy, balanced=True),
@@ -72,36 +74,68 @@ def model(
     strategy: tf.distribute.Strategy, loss: Any, kernel: str | None = None, **options: Any
 ) -> keras.Model:
     with strategy.scope():
-        dense = keras.layers.Dense(4, kernel_initializer=keras.initializers.GlorotUniform(1))
+        dense = keras.layers.Dense(4, kernel_initializer=keras.initializers.GlorotUniform(1), name="dense")
         built = keras.Sequential([keras.Input((16,)), dense, *([GramMatrix(kernel)] if kernel else [])])
         options = {"optimizer": keras.optimizers.SGD(0.1), **options}
         built.compile(loss=loss, **options)
     return built
 
 
-def fitted(built: keras.Model, x: np.ndarray, labels: np.ndarray, batch: int) -> list[np.ndarray]:
+def heads(
+    strategy: tf.distribute.Strategy, losses_of: dict[str, Any], kernels: dict[str, str] | None = None
+) -> keras.Model:
+    """A model with an output for each loss, with weights of its own: they share steps, and nothing else."""
+    with strategy.scope():
+        inputs, outputs = keras.Input((16,)), []
+        for number, name in enumerate(losses_of):
+            initial = keras.initializers.GlorotUniform(1)
+            dense = keras.layers.Dense(4, kernel_initializer=initial, name=f"head{number}")(inputs)
+            outputs.append(GramMatrix(kernels[name])(dense) if kernels else dense)
+        built = keras.Model(inputs, outputs)
+        built.compile(keras.optimizers.SGD(0.1), [make() for make in losses_of.values()])
+    return built
+
+
+def fitted(built: keras.Model, x: np.ndarray, labels: Any, batch: int) -> dict[str, np.ndarray]:
+    """By name, the weights after two epochs, the history, and the results of `evaluate`."""
     history = built.fit(x, labels, batch_size=batch, shuffle=False, epochs=2, verbose=0).history
     scores = built.evaluate(x, labels, batch_size=batch, verbose=0, return_dict=True)
-    return [*built.get_weights(), *map(np.asarray, history.values()), *map(np.asarray, scores.values())]
+    return {
+        **{f"{layer.name} {i}": w for layer in built.layers for i, w in enumerate(layer.get_weights())},
+        **{f"fit {name}": np.asarray(values) for name, values in history.items()},
+        **{f"evaluate {name}": np.asarray(value) for name, value in scores.items()},
+    }
 
 
-def difference(one: list[np.ndarray], two: list[np.ndarray]) -> float:
-    return max(float(np.max(np.abs(a - b))) for a, b in zip(one, two, strict=True))
+def difference(one: dict[str, np.ndarray], two: dict[str, np.ndarray], of: str = "") -> float:
+    """The largest one, between what has a name that holds `of`."""
+    names = [name for name in one if of in name]
+    assert names, of
+    return max(float(np.max(np.abs(one[name] - two[name]))) for name in names)
+
+
+def largest_difference(one: list[Any], two: list[Any]) -> float:
+    return max(float(np.max(np.abs(np.asarray(a) - b))) for a, b in zip(one, two, strict=True))
 
 
 def of_embeddings(one: Any, two: Any) -> dict[str, float]:
     results = {}
-    for name, loss in ON_EMBEDDINGS.items():
+    together = {name: loss for name, loss in ON_EMBEDDINGS.items() if name not in ALONE}
+    targets = [LABELS] * len(together)
+    scores = [fitted(heads(strategy, together), X, targets, BATCH) for strategy in (one, two)]
+    for number, name in enumerate(together):
+        # Its weights, and its values in the history and of `evaluate`.
+        assert sum(f"head{number}" in key for key in scores[0]) == 4, scores[0].keys()
+        results[name] = difference(*scores, of=f"head{number}")
+    for name in ALONE:
         for options in ({}, {"run_eagerly": True}) if name == "semihard" else ({},):
 
-            def run(
-                strategy: Any, name: str = name, loss: Any = loss, options: Any = options
-            ) -> list[np.ndarray]:
+            def run(strategy: Any, name: str = name, options: Any = options) -> dict[str, np.ndarray]:
                 batch_metrics = [metrics.ActiveTriplets(), metrics.AnchorsWithoutPositive()]
-                if name == "semihard":  # one of each kind
+                if name == "semihard" and not options:  # one of each kind
                     batch_metrics += [metrics.RecallAtK(2), metrics.RPrecision(), metrics.Silhouette()]
                     batch_metrics += [metrics.Collapse(), metrics.EffectiveDimensions()]
-                made = model(strategy, loss(), metrics=batch_metrics, **options)
+                made = model(strategy, ON_EMBEDDINGS[name](), metrics=batch_metrics, **options)
                 return fitted(made, X, LABELS, BATCH)
 
             results[f"{name} {options}"] = difference(run(one), run(two))
@@ -117,21 +151,22 @@ def of_matrices(one: Any, two: Any) -> dict[str, float]:
     """A replica compares its own samples: the step is that of the mean loss of both halves of a batch."""
     results = {}
     x, labels = X[:8], LABELS[:8]
-    for name, loss in ON_MATRICES.items():
-        kernel = "euclidean" if name == "triplets" else "cosine"
-        made = model(two, loss(), kernel)
-        before = made.get_weights()
-        made.fit(x, labels, batch_size=8, shuffle=False, verbose=0)
-        alone = model(one, loss(), kernel)
-        halves = [(x[:4], labels[:4]), (x[4:], labels[4:])]
+    kernels = {name: "euclidean" if name == "triplets" else "cosine" for name in ON_MATRICES}
+    made = heads(two, ON_MATRICES, kernels)
+    start = {name: made.get_layer(f"head{i}").get_weights() for i, name in enumerate(ON_MATRICES)}
+    made.fit(x, [labels] * len(ON_MATRICES), batch_size=8, shuffle=False, verbose=0)
+    halves = [(x[:4], labels[:4]), (x[4:], labels[4:])]
+    for number, (name, loss) in enumerate(ON_MATRICES.items()):
+        alone = model(one, loss(), kernels[name])
         with tf.GradientTape() as tape:
             values = [alone.compute_loss(y=t, y_pred=alone(part)) for part, t in halves]
             # Keras adds up sums, and averages means.
             total = tf.add_n(values) / (1.0 if "sum" in name else 2.0)
         variables = alone.trainable_variables
         expected = [v - 0.1 * g for v, g in zip(variables, tape.gradient(total, variables), strict=True)]
-        assert difference(before, made.get_weights()) > 1e-3, f"{name}: nothing was learnt"
-        results[name] = difference([np.asarray(v) for v in expected], made.get_weights())
+        after = made.get_layer(f"head{number}").get_weights()
+        assert largest_difference(start[name], after) > 1e-3, f"{name}: nothing was learnt"
+        results[name] = largest_difference(expected, after)
     matrix_metrics = [metrics.MinEigenvalue(), metrics.classification_accuracy()]
     made = model(two, losses.BinaryCrossentropy(), "dot", metrics=matrix_metrics)
     got = made.evaluate(x, labels, batch_size=8, verbose=0, return_dict=True)
@@ -143,10 +178,15 @@ def of_matrices(one: Any, two: Any) -> dict[str, float]:
 
 
 def refusals(two: Any) -> dict[str, str]:
+    """What functions say within the replicas' steps, one of them within that of `fit`."""
     messages = {}
     for name, function in FUNCTIONS.items():
         try:
-            model(two, function, "cosine" if name in OF_MATRICES else None).fit(X[:8], LABELS[:8], verbose=0)
+            if name == "triplet_hard_loss":
+                model(two, function).fit(X[:8], LABELS[:8], verbose=0)
+            else:
+                outputs = X[:4] @ X[:4].T if name in OF_MATRICES else X[:4]
+                two.run(function, (tf.constant(LABELS[:4]), tf.constant(outputs)))
         except NotImplementedError as error:
             messages[name] = str(error)
     try:

@@ -2,8 +2,6 @@
 // Runs a CUDA kernel on the CPU: each thread of a block is a fibre, the blocks run one after the other. See
 // cuda_runtime.h for what this is strict about.
 #pragma once
-#include <ucontext.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +14,8 @@
 #include <numeric>
 #include <random>
 #include <vector>
+
+#include "tests/cuda_on_cpu/context.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -36,7 +36,7 @@ inline Schedule schedule = Schedule::kForwards;
 enum class State { kReady, kAtBlock, kAtWarp, kDone };
 
 struct Fibre {
-  ucontext_t context;
+  Context context;
   std::unique_ptr<char[]> stack;
   void* fake_stack = nullptr;
   State state = State::kDone;
@@ -59,11 +59,15 @@ class Block {
     std::memset(shared_.get(), 0xFF, static_cast<size_t>(shared_bytes));
     warps_.resize(static_cast<size_t>((threads + kWarp - 1) / kWarp));
     while (fibres_.size() < static_cast<size_t>(threads)) fibres_.push_back(std::make_unique<Fibre>());
+    order_.resize(static_cast<size_t>(threads));
+    std::iota(order_.begin(), order_.end(), 0);
+    if (schedule == Schedule::kBackwards) std::reverse(order_.begin(), order_.end());
     live_ = threads;
     for (int t = 0; t < threads; ++t) Start(*fibres_[static_cast<size_t>(t)], static_cast<unsigned>(t));
     while (live_ > 0) {
       bool resumed = false;
-      for (int t : Order(threads)) {
+      if (schedule == Schedule::kShuffled) std::shuffle(order_.begin(), order_.end(), random_);
+      for (int t : order_) {
         Fibre& fibre = *fibres_[static_cast<size_t>(t)];
         if (fibre.state != State::kReady) continue;
         Resume(fibre);
@@ -104,25 +108,13 @@ class Block {
     void operator()(char* memory) const { ::operator delete(memory, kSharedAlignment); }
   };
 
-  std::vector<int> Order(int threads) {
-    std::vector<int> order(static_cast<size_t>(threads));
-    std::iota(order.begin(), order.end(), 0);
-    if (schedule == Schedule::kBackwards) std::reverse(order.begin(), order.end());
-    if (schedule == Schedule::kShuffled) std::shuffle(order.begin(), order.end(), random_);
-    return order;
-  }
-
   void Start(Fibre& fibre, unsigned thread) {
     if (!fibre.stack) fibre.stack.reset(new char[kStack]);
     fibre.thread = thread;
     fibre.state = State::kReady;
     fibre.parity = 0;
     fibre.fake_stack = nullptr;
-    getcontext(&fibre.context);
-    fibre.context.uc_stack.ss_sp = fibre.stack.get();
-    fibre.context.uc_stack.ss_size = kStack;
-    fibre.context.uc_link = nullptr;
-    makecontext(&fibre.context, reinterpret_cast<void (*)()>(&Block::Enter), 0);
+    Prepare(fibre.context, fibre.stack.get(), kStack, &Block::Enter);
   }
 
   static void Enter();
@@ -139,7 +131,7 @@ class Block {
     current_ = &fibre;
     threadIdx = {fibre.thread, 0, 0};
     StartSwitch(&scheduler_fake_stack_, fibre.stack.get(), kStack);
-    swapcontext(&scheduler_, &fibre.context);
+    Switch(scheduler_, fibre.context);
     FinishSwitch(scheduler_fake_stack_, false);
   }
 
@@ -147,7 +139,7 @@ class Block {
     Fibre& fibre = *current_;
     // A fibre that has ended gives its fake stack back.
     StartSwitch(fibre.state == State::kDone ? nullptr : &fibre.fake_stack, scheduler_stack_, scheduler_size_);
-    swapcontext(&fibre.context, &scheduler_);
+    Switch(fibre.context, scheduler_);
     FinishSwitch(fibre.fake_stack, true);
   }
 
@@ -190,10 +182,11 @@ class Block {
   std::vector<std::unique_ptr<Fibre>> fibres_;
   std::vector<Slots> warps_;
   std::unique_ptr<char, Free> shared_;
+  std::vector<int> order_;
   std::minstd_rand random_;
   Fibre* current_ = nullptr;
   int live_ = 0;
-  ucontext_t scheduler_;
+  Context scheduler_;
   void* scheduler_fake_stack_ = nullptr;
   const void* scheduler_stack_ = nullptr;
   size_t scheduler_size_ = 0;
