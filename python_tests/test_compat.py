@@ -127,6 +127,7 @@ def test_the_table_names_nothing_else():
         ("from keras_fsl.models.layers import GramMatrix", "fslcore has no keras_fsl.models.layers: since "),
         ("import keras_fsl.sequences.abstract_sequence", "derive your own from fslcore.data.sequences"),
         ("from keras_fsl.datasets import omniglot", r'use fslcore.data.load\("omniglot"\)'),
+        ("from keras_fsl.imgaug.sequentials import YOLO", "use fslcore.augmentation.yolo, a Keras layer"),
         ("import keras_fsl.elsewhere", "the modules that are here are keras_fsl, keras_fsl.callbacks"),
         ("from keras_fsl.layers import Dense", "cannot import name 'Dense' from 'keras_fsl.layers'"),
     ],

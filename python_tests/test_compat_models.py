@@ -101,7 +101,7 @@ def test_the_quickstart_trains_and_is_saved_with_its_metrics(tmp_path):
     dataset = dataset.map(lambda x, y: (x, get_dummies(y)[0]))
     model = keras.Sequential([BasicCNN(input_shape=(4, 4, 1)), GramMatrix(kernel="DenseSigmoid")])
     metrics = [classification_accuracy(), accuracy(0.5), min_eigenvalue]
-    model.compile(optimizer="Adam", loss=BinaryCrossentropy(), metrics=metrics)
+    model.compile(optimizer="Adam", loss=BinaryCrossentropy(), metrics=metrics, jit_compile=False)
     history = model.fit(dataset, epochs=1, verbose=0).history
     assert {"loss", "top_score_classification_accuracy", "_accuracy", "min_eigenvalue"} == set(history)
     model.save(tmp_path / "model.keras")

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -30,8 +31,8 @@ class StandIn(NamedTuple):
         return any(other.startswith(f"{path}.") for other in self.names)
 
 
-class _Finder:
-    """Finds and makes the modules that stand in for a library; see `importlib.abc`."""
+class _Finder(Loader):
+    """Finds and makes the modules that stand in for a library."""
 
     def __init__(self, stand_in: StandIn) -> None:
         self.stand_in = stand_in

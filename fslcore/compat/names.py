@@ -151,6 +151,7 @@ _NAMES: dict[str, dict[str, str]] = {
 }
 
 _NO_DETECTION = "detection within an image is not few-shot classification, and it is exported nowhere there"
+_AUGMENTATION = "imgaug does not run on NumPy 2; use fslcore.augmentation.yolo, a Keras layer"
 _OWN_SEQUENCE = (
     "any class of fslcore.data.sequences takes a DataFrame; derive your own from "
     "fslcore.data.sequences.RowSequence"
@@ -161,6 +162,9 @@ _NO_GENERATORS = (
 )
 _MISSING = {
     "keras_fsl.datasets": 'use fslcore.data.load("omniglot")',
+    "keras_fsl.imgaug": _AUGMENTATION,
+    "keras_fsl.imgaug.sequentials": _AUGMENTATION,
+    "keras_fsl.imgaug.sequentials.yolo": _AUGMENTATION,
     "keras_fsl.models.branch_models": "since version 0.2 it is keras_fsl.models.encoders",
     "keras_fsl.models.layers": "since version 0.2 it is keras_fsl.layers",
     "keras_fsl.sequences.abstract_sequence": _OWN_SEQUENCE,

@@ -67,12 +67,17 @@ def MixedNorms(
         activation: As for `keras.layers.Activation`.
     """
     norms = MIXED_NORMS if norms is None else norms
-    if use_bias and all(isinstance(norm, str) for norm in norms):
-        return _model(layers.MixedNorms(norms, activation=activation), input_shape)
+    names = [norm for norm in norms if isinstance(norm, str)]
+    if use_bias and len(names) == len(norms):
+        return _model(layers.MixedNorms(names, activation=activation), input_shape)
     return _of_functions(input_shape, norms, use_bias, activation, keras_layers.GlobalAveragePooling2D)
 
 
-HEADS = {"DenseSigmoid": DenseSigmoid, "LearntNorms": LearntNorms, "MixedNorms": MixedNorms}
+HEADS: dict[str, Callable[..., keras.Model]] = {
+    "DenseSigmoid": DenseSigmoid,
+    "LearntNorms": LearntNorms,
+    "MixedNorms": MixedNorms,
+}
 
 
 def head_of(argument: str, head: Any, input_shape: Shape) -> keras.Layer:
@@ -83,7 +88,7 @@ def head_of(argument: str, head: Any, input_shape: Shape) -> keras.Layer:
     """
     if isinstance(head, keras.Layer):
         return head
-    given = {"name": head} if isinstance(head, str) else head
+    given: Any = {"name": head} if isinstance(head, str) else head
     if not isinstance(given, Mapping) or given.get("name") not in HEADS:
         raise ArgumentError(
             argument, f"must be one of {', '.join(HEADS)}, {{'name': ..., 'init': {{...}}}}, or a layer", head

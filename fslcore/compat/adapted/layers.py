@@ -106,9 +106,9 @@ class CentroidsMatrix(SupportLayer):
             )
         return class_means(*inputs)
 
-    def call(self, inputs: Any, **kwargs: Any) -> Tensor:
+    def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         """Scores [batch, classes] of [embeddings, labels_one_hot]."""
-        return self.activation(super().call(inputs, **kwargs))
+        return self.activation(super().call(inputs, training))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
@@ -191,7 +191,6 @@ class Classification(_Kernel):
             )
         if not self.built:
             self.build(tuple(tensors.shape))
-            self.built = True
         return self._set(tensors, names, tf.convert_to_tensor(overwrite, tf.bool))
 
     @tf.function(input_signature=(_TENSORS, _LABELS, _OVERWRITE))

@@ -54,7 +54,7 @@ def SiameseNets(
 def _encoder(encoder: Any) -> keras.Model:
     if isinstance(encoder, keras.Model):
         return encoder
-    given = {"name": encoder} if isinstance(encoder, str) else encoder
+    given: Any = {"name": encoder} if isinstance(encoder, str) else encoder
     if not isinstance(given, Mapping) or given.get("name") not in ENCODERS:
         raise ArgumentError(
             "encoder",
