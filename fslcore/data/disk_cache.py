@@ -26,9 +26,10 @@ import tensorflow as tf
 from fslcore import files
 from fslcore.arguments import ArgumentError, as_bool
 from fslcore.data.exclusive import alone, remove
-from fslcore.data.records import check_finite, read_examples, write_examples
+from fslcore.data.records import check_finite, read_blocks, write_blocks
 
-_VERSION = 1
+_VERSION = 2
+_BEGINNING = b'{"version"'  # of the list of a cache, which is written whole
 _RECORDS = "elements.tfrecord"
 _TENSORS = "elements"
 
@@ -53,8 +54,8 @@ def cache(
         fingerprint: What the elements depend on, as JSON takes it: sizes, options,
             `fslcore.data.tensors.fingerprint_of(paths)`. The elements are written again when it is another
             one. Without it, changes of the files that a dataset reads go unnoticed.
-        as_records: Whether to keep a TFRecord file that other programs read, see `fslcore.data.records`, in
-            place of the files of `Dataset.cache`, which are read faster.
+        as_records: Whether to keep one TFRecord file, see `fslcore.data.records.write_blocks`, in place of
+            the files of `Dataset.cache`.
 
     Returns:
         A function that makes a dataset with the same elements, in the same order, of known number.
@@ -102,8 +103,10 @@ def clear_cache(filename: str | os.PathLike[str]) -> list[Path]:
         What has been removed: the file, its folders, what killed processes have left.
     """
     path = _path_of(filename)
-    found = [*([path] if path.is_file() else []), *_folders(path)]
-    path.unlink(missing_ok=True)  # first: without it, the folders are nothing
+    is_ours = path.is_file() and path.read_bytes().startswith(_BEGINNING)
+    found = [*([path] if is_ours else []), *_folders(path)]
+    if is_ours:
+        path.unlink()  # first: without it, the folders are nothing
     for folder in _folders(path):
         shutil.rmtree(folder)
     if (lock := path.with_name(f"{path.name}.building")).exists():
@@ -194,7 +197,7 @@ def _write(path: Path, dataset: tf.data.Dataset, wanted: dict[str, Any], clear: 
 
 def _write_elements(folder: Path, dataset: tf.data.Dataset, as_records: bool) -> int:
     if as_records:
-        return write_examples(dataset, folder / _RECORDS)
+        return write_blocks(dataset, folder / _RECORDS)
     written = _parts(dataset).cache(str(folder / _TENSORS))
     return int(written.reduce(tf.constant(0, tf.int64), lambda count, *_: count + 1))
 
@@ -202,7 +205,7 @@ def _write_elements(folder: Path, dataset: tf.data.Dataset, as_records: bool) ->
 def _elements(path: Path, dataset: tf.data.Dataset, kept: dict[str, Any]) -> tf.data.Dataset:
     folder, spec = path.parent / kept["folder"], dataset.element_spec
     if kept["records"]:
-        elements = read_examples(folder / _RECORDS, spec)
+        elements = read_blocks(folder / _RECORDS, spec)
     else:
         # The dataset itself is not asked: all of its elements are there.
         parts = _parts(dataset).cache(str(folder / _TENSORS))

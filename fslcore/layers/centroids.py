@@ -52,10 +52,7 @@ class CentroidsMatrix(PairwiseLayer):
 
     def call(self, inputs: list[Tensor], training: bool | None = None) -> Tensor:
         """Scores [batch, classes] of [embeddings, labels_one_hot]."""
-        embeddings, labels = (tf.cast(tensor, tf.float32) for tensor in inputs)
-        share = tf.math.divide_no_nan(labels, tf.reduce_sum(labels, axis=0))
-        centroids = tf.matmul(share, embeddings, transpose_a=True)
-        return self.activation(self.pairwise(embeddings, centroids, training))
+        return self.activation(self.pairwise(tf.cast(inputs[0], tf.float32), class_means(*inputs), training))
 
     def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
         """(batch, classes)."""
@@ -64,3 +61,15 @@ class CentroidsMatrix(PairwiseLayer):
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
         return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
+
+
+def class_means(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """The mean of each class, float32 [classes, dim]; zeros for one without samples.
+
+    Args:
+        embeddings: [batch, dim].
+        labels: [batch, classes], one-hot rows.
+    """
+    embeddings, labels = (tf.cast(tensor, tf.float32) for tensor in (embeddings, labels))
+    share = tf.math.divide_no_nan(labels, tf.reduce_sum(labels, axis=0))
+    return tf.matmul(share, embeddings, transpose_a=True)
