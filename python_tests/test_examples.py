@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import re
 import runpy
 import sys
 
@@ -66,3 +67,26 @@ def numbers_in(results):
     elif not isinstance(results, str) and results is not None:
         for each in results:
             yield from numbers_in(each)
+
+
+def figures_in(results):
+    """All accuracies of some results with their intervals, as the page writes them."""
+    if isinstance(results, dict) and results.get("ci95") is not None:
+        yield f"{100 * results['accuracy']:.2f} ± {100 * results['ci95']:.2f}"
+    elif isinstance(results, dict):
+        for each in results.values():
+            yield from figures_in(each)
+
+
+def test_the_figures_of_the_page_are_those_of_full_runs():
+    page = (EXAMPLES.parent / "examples.md").read_text()
+    listed = set(re.findall(r"^\| \[(\w+)\.py\]", page, re.MULTILINE))
+    assert listed == set(PROGRAMS)
+    rows = dict(re.findall(r"^\| `(\w+)` (\|.*)$", page, re.MULTILINE))
+    assert rows.keys() == {path.stem for path in EXAMPLES.glob("results/*.json")}
+    for name, row in rows.items():
+        written = json.loads((EXAMPLES / "results" / f"{name}.json").read_text())
+        assert not written["options"]["quick"]
+        shown = re.findall(r"\d+\.\d\d ± \d+\.\d\d", row)
+        assert set(shown) <= set(figures_in(written["results"]))
+        assert shown or not list(figures_in(written["results"]))

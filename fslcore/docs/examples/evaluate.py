@@ -29,13 +29,5 @@ curves = fsl.accuracy_versus_way(
     ways=example.choose([2, 5, 10, 20, 40, 60], [2, 5]),
     episodes=example.choose(200, 10),
 )
-support, query = next(iter(test.episodes(n_way=16, k_shot=4, n_query=8, episodes=1)))
-examples = [learner.embed(images) for images in support]
-scores = learner.class_scores(
-    keras.ops.stack(examples), learner.embed(keras.ops.reshape(query, (-1, *test.image_shape)))
-)
-example.save(
-    accuracy_versus_way=fsl.plots.accuracy_versus_way(curves),
-    task=fsl.plots.episode_with_predictions(support, query, scores),
-)
+example.save(accuracy_versus_way=fsl.plots.accuracy_versus_way(curves))
 example.finish(accuracy=report, pixels=baseline, difference=[difference, ci95])

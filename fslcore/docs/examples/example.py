@@ -79,12 +79,12 @@ class Example:
         """Prints the results and writes them, with what they depend on."""
         given = {name: value for name, value in vars(self.options).items() if name not in _PLACES}
         versions = {"fslcore": fsl.__version__, "tensorflow": tf.__version__, "keras": keras.__version__}
-        seconds = round(time.time() - self.started, 1)
-        content = {"options": given, "versions": versions, "seconds": seconds, "results": _plain(results)}
+        seconds = round(time.process_time() - self.started)
+        content = {"options": given, "versions": versions, "cpu_seconds": seconds, "results": _plain(results)}
         (self.out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
         for name, value in results.items():
             print(f"{name}: {value}")
-        print(f"{seconds:.0f} s, results in {self.out}")
+        print(f"{seconds} s of processor time, results in {self.out}")
 
 
 def begin(description: str, dataset: str, image_size: int = 28, **more: Any) -> Example:
@@ -114,7 +114,7 @@ def begin(description: str, dataset: str, image_size: int = 28, **more: Any) -> 
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(options.seed)
-    return Example(options, time.time())
+    return Example(options, time.process_time())
 
 
 def _plain(value: Any) -> Any:
