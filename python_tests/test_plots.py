@@ -64,6 +64,7 @@ def test_training_curve_without_accuracy_is_one_panel():
     figure = plots.training_curve([{"epoch": 1, "loss": 0.5}])
     assert len(figure.axes) == 1
     assert count(pixels(figure), plots.BLUE) > 20  # one epoch is a dot, not an invisible line
+    assert all(tick == round(tick) for tick in figure.axes[0].get_xticks())
 
 
 def test_training_curve_needs_an_epoch():
@@ -283,6 +284,21 @@ def test_distance_matrix_keeps_the_order_within_a_class():
     figure = plots.distance_matrix(values, [1, 0, 1, 0])
     order = [1, 3, 0, 2]
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), values[np.ix_(order, order)])
+
+
+@pytest.mark.parametrize(
+    ("larger_is_alike", "far", "colours", "extend"),
+    [(False, 99.0, "viridis", "max"), (True, -99.0, "viridis_r", "min")],
+)
+def test_one_far_image_does_not_take_the_contrast(larger_is_alike, far, colours, extend):
+    """The farthest hundredth of the values lies beyond the colours, and what is alike is dark."""
+    values = np.tile(np.arange(10.0), (20, 2))
+    values[3, 4] = far
+    figure = plots.distance_matrix(values, np.zeros(20, int), larger_is_alike=larger_is_alike)
+    image = figure.axes[0].images[0]
+    assert image.get_cmap().name == colours
+    assert image.get_clim() == pytest.approx((0, 9))
+    assert image.colorbar.extend == extend
 
 
 def test_distance_matrix_of_many_classes_has_no_names():

@@ -150,9 +150,15 @@ class DistanceMatrix(_Compared):
         """All pairs after a number of epochs."""
         from fslcore import plots
 
-        matrix, _, label = self.values(model, self.data.images)
-        title = f"All pairs after {_epochs(epoch)}, sorted by class"
-        return plots.distance_matrix(matrix, self.data.labels, self.data.names, label, title)
+        values = self.values(model, self.data.images)
+        return plots.distance_matrix(
+            values.matrix,
+            self.data.labels,
+            self.data.names,
+            values.label,
+            f"All pairs after {_epochs(epoch)}, sorted by class",
+            larger_is_alike=values.larger_is_alike,
+        )
 
 
 class QueriesVersusSupport(_Compared):

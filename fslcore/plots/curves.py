@@ -68,6 +68,8 @@ def training_curve(
         axes[1].set_ylim(top=min(1.0, axes[1].get_ylim()[1] + 0.02))
         axes[1].legend(frameon=False, loc="lower right")
     for panel in axes:
+        if len(epochs) == 1:  # a point, around which the ticks would be fractions
+            panel.set_xlim(epochs[0] - 1, epochs[0] + 1)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         tidy(panel)
     return figure

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from fslcore.plots.texts import literal, short
 
 # More names than this on an axis of a 16 cm picture cannot be read.
 _MOST_TICKS = 40
+_COLOURS = {False: "viridis", True: "viridis_r"}  # dark is alike
+_FAR = 1  # percent of the values
 
 
 def distance_matrix(
@@ -25,6 +28,8 @@ def distance_matrix(
     class_names: Sequence[str] | None = None,
     label: str = "distance",
     title: str = "Pairwise distances, sorted by class",
+    *,
+    larger_is_alike: bool = False,
 ) -> Figure:
     """All pairs of some images, sorted by class: a good learner shows one even block for each class.
 
@@ -34,9 +39,11 @@ def distance_matrix(
         class_names: one name per label value; the label itself if None.
         label: what the values are, for the colour bar.
         title: the heading.
+        larger_is_alike: whether a larger value means more alike, as a kernel has it; what is alike is dark.
 
     Returns:
-        A figure with the class boundaries marked.
+        A figure with the class boundaries marked. The colours end at the hundredth part of the values that is
+        least alike: a single image that is far from all would take their contrast.
 
     Raises:
         ValueError: `values` is not square or does not match `labels`, or a label is missing.
@@ -50,8 +57,9 @@ def distance_matrix(
     ends = np.cumsum(sizes)
     figure = blank_figure((8, 6.2), title)
     axes = figure.subplots()
+    colours, extend = _colours(values, as_bool("larger_is_alike", larger_is_alike))
     # With interpolation the blocks would bleed over the boundaries.
-    image = axes.imshow(values[np.ix_(order, order)], cmap="viridis", interpolation="nearest")
+    image = axes.imshow(values[np.ix_(order, order)], interpolation="nearest", **colours)
     for end in ends[:-1]:
         axes.axhline(end - 0.5, color="white", lw=0.8)
         axes.axvline(end - 0.5, color="white", lw=0.8)
@@ -66,7 +74,7 @@ def distance_matrix(
     axes.set_xlabel(f"{len(labels)} images of {len(classes)} classes")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.02, label=short(label))
+    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.02, label=short(label), extend=extend)
     literal(bar.ax.yaxis.label)
     bar.outline.set_visible(False)
     return figure
@@ -123,8 +131,7 @@ def queries_versus_support(
     ends = np.cumsum(sizes)
     figure = blank_figure((8, 6.2), title)
     axes = figure.subplots()
-    colours = "viridis_r" if larger_is_alike else "viridis"
-    image = axes.imshow(values, cmap=colours, interpolation="nearest", aspect="auto")
+    image = axes.imshow(values, cmap=_COLOURS[bool(larger_is_alike)], interpolation="nearest", aspect="auto")
     for end in ends[:-1]:
         axes.axvline(end - 0.5, color="white", lw=0.8)
     marks = ((right, GREEN, "o", 42), (known & ~right, VERMILLION, "X", 64))
@@ -155,3 +162,15 @@ def queries_versus_support(
     literal(bar.ax.yaxis.label)
     bar.outline.set_visible(False)
     return figure
+
+
+def _colours(values: npt.NDArray[np.float64], larger_is_alike: bool) -> tuple[dict[str, Any], str]:
+    """Arguments of `imshow`, and whether values lie beyond the colours."""
+    colours: dict[str, Any] = {"cmap": _COLOURS[larger_is_alike]}
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return colours, "neither"
+    end = np.percentile(known, _FAR if larger_is_alike else 100 - _FAR)
+    beyond = bool((known < end).any() if larger_is_alike else (known > end).any())
+    colours["vmin" if larger_is_alike else "vmax"] = end
+    return colours, ("min" if larger_is_alike else "max") if beyond else "neither"
