@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The products of a gradient through pairs. Blocks of rows make their metrics, turn them into coefficients, and
-// multiply these with the rows of both sides while they are in the cache: with one unit for all products of
-// the pairs, one for the metrics and two for the gradients. Where y is x, a coefficient is that of a pair and
-// of its mirror image together, and half of the pairs will do.
+// The products of a gradient through pairs. Blocks of rows make their metrics, turn them into coefficients,
+// and multiply these with the rows of both sides while they are in the cache: with one unit for all products
+// of the pairs, one for the metrics and two for the gradients. Where y is x, a coefficient is that of a pair
+// and of its mirror image together, and half of the pairs will do.
 #pragma once
 #include "core/arrays/pages.h"
 #include "core/reductions/pair_rounds.h"
@@ -149,9 +149,9 @@ class PairsOfGroups {
         for (int64_t row = begin; row < end; ++row) {
           const RowOfStretch of_row(problem_.rows != PairRows::kApart, row, x.side->classes[row], begin,
                                     stretch);
-          const bool any = coefficients_(
-              PairsOfRow{is_mirrored, row, stretch.first, of_row.pairs(),
-                         stretch.metrics + (row - begin) * kMetricStride, of_cols, x.side->KeptOf(x.copy, row)});
+          const bool any = coefficients_(PairsOfRow{is_mirrored, row, stretch.first, of_row.pairs(),
+                                                    stretch.metrics + (row - begin) * kMetricStride, of_cols,
+                                                    x.side->KeptOf(x.copy, row)});
           is_zero[static_cast<size_t>(row - begin)] = !any;
           if (any) listed[static_cast<size_t>(rows++)] = static_cast<int32_t>(row - begin);
         }
@@ -182,6 +182,7 @@ class PairsOfGroups {
     const simd::ReductionKernels& kernels = simd::Reductions();
     for (int64_t p = 0; p < x.side->panels; ++p) {
       product->x_panel = x.side->packed.at(p, begin), product->y_panel = y.side->packed.at(p, first);
+      product->next_panel = y.side->packed.at(std::min(p + 1, x.side->panels - 1), first);
       product->dx = x.side->SumsOf(x.copy, p, begin), product->dy = y.side->SumsOf(y.copy, p, first);
       of_products_ ? kernels.product(*product) : kernels.signs(*product);
       if (is_mirrored) of_products_ ? kernels.mirrored_product(*product) : kernels.mirrored_signs(*product);

@@ -122,15 +122,13 @@ struct Reducing {
           for (int64_t row = 0; row < rows; ++row) {
             const RowOfStretch of_row(problem.rows != PairRows::kApart, row, classes.of_x()[row], 0, stretch);
             simd::ReducedTerm greatest = kNothing;
-            simd::Reductions().reduce(
-                of_row.pairs(),
-                {{term(t).pairs, term(t).function, PairReduction::kMax},
-                 ParametersOf(problem, t),
-                 false,
-                 0.0f,
-                 nullptr,
-                 0,
-                 &greatest});
+            simd::Reductions().reduce(of_row.pairs(), {{term(t).pairs, term(t).function, PairReduction::kMax},
+                                                       ParametersOf(problem, t),
+                                                       false,
+                                                       0.0f,
+                                                       nullptr,
+                                                       0,
+                                                       &greatest});
             if (greatest.has_nan || std::isinf(greatest.extreme)) continue;
             least = std::min(least, greatest.extreme), most = std::max(most, greatest.extreme);
           }
@@ -192,16 +190,16 @@ using ReducedRows = std::vector<simd::ReducedTerm>;  // [rows, kPairTerms]
 void ReduceWhole(const Executor& executor, const Reducing& all, ReducedRows* reduced) {
   const bool excludes_self = all.problem.rows != PairRows::kApart, has_unshared = all.HasUnshared();
   ParallelFor(executor, all.x.rows, BlockRows(all.x.rows), [&](int64_t begin, int64_t end) {
-    ForEachStretch(
-        all.problem, all.parts, begin, end, all.y.rows, all.classes.of_x(), all.classes.of_y(),
-        [&](const Stretch& stretch) {
-          for (int64_t row = begin; row < end; ++row) {
-            const RowOfStretch of_row(excludes_self, row, all.classes.of_x()[row], begin, stretch);
-            simd::ReducedTerm* of = &(*reduced)[static_cast<size_t>(kPairTerms * row)];
-            all.ReduceRow(true, row, of_row.pairs(), stretch.first, nullptr, of);
-            if (has_unshared) all.ReduceRow(false, row, of_row.pairs(), stretch.first, nullptr, of);
-          }
-        });
+    ForEachStretch(all.problem, all.parts, begin, end, all.y.rows, all.classes.of_x(), all.classes.of_y(),
+                   [&](const Stretch& stretch) {
+                     for (int64_t row = begin; row < end; ++row) {
+                       const RowOfStretch of_row(excludes_self, row, all.classes.of_x()[row], begin, stretch);
+                       simd::ReducedTerm* of = &(*reduced)[static_cast<size_t>(kPairTerms * row)];
+                       all.ReduceRow(true, row, of_row.pairs(), stretch.first, nullptr, of);
+                       if (has_unshared)
+                         all.ReduceRow(false, row, of_row.pairs(), stretch.first, nullptr, of);
+                     }
+                   });
   });
 }
 
@@ -225,7 +223,8 @@ void ReduceHalf(const Executor& executor, const Reducing& all, ReducedRows* redu
         for (int64_t row = begin; row < end; ++row) {
           const RowOfStretch of_row(true, row, all.classes.of_x()[row], begin, stretch);
           all.ReduceRow(true, row, of_row.pairs(), first, is_mirrored ? col_sums : nullptr, of(row));
-          if (has_unshared) any_unshared |= all.ReduceRow(false, row, of_row.pairs(), first, nullptr, of(row));
+          if (has_unshared)
+            any_unshared |= all.ReduceRow(false, row, of_row.pairs(), first, nullptr, of(row));
         }
         if (!is_mirrored) return;
         for (int64_t c = 0; c < stretch.cols; ++c)

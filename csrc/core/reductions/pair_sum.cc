@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/reductions/pair_sum.h"
 
-#include "core/reductions/pair_products.h"
 #include "core/reductions/pair_counts.h"
+#include "core/reductions/pair_products.h"
 
 namespace fslcore {
 
@@ -15,7 +15,8 @@ std::string CheckPairSum(Metric metric, PairRows rows, const std::array<PairTerm
   for (const PairTerm& term : terms)
     if (term.function == PairFunction::kLifted ||
         (term.reduction != PairReduction::kSum && term.reduction != PairReduction::kNone))
-      return "terms of a sum over pairs must have the reduction sum or none and a function other than lifted, "
+      return "terms of a sum over pairs must have the reduction sum or none and a function other than "
+             "lifted, "
              "received reduction " +
              std::string(kPairReductionNames[static_cast<size_t>(term.reduction)]) + " of " +
              std::string(kPairFunctionNames[static_cast<size_t>(term.function)]);
@@ -34,7 +35,10 @@ namespace {
 class LevelsOfRows {
  public:
   LevelsOfRows(int64_t levels, const float* of_rows, int64_t rows)
-      : levels_(levels), stride_(rows + simd::kMostStretch), by_row_(levels * rows), padded_(levels * stride_) {
+      : levels_(levels),
+        stride_(rows + simd::kMostStretch),
+        by_row_(levels * rows),
+        padded_(levels * stride_) {
     for (int64_t l = 0; l < levels; ++l) {
       std::copy_n(of_rows + l * rows, rows, padded_.get() + l * stride_);
       std::fill_n(padded_.get() + l * stride_ + rows, simd::kMostStretch, 0.0f);
@@ -81,7 +85,7 @@ void SumPairs(const Executor& executor, const PairSumProblem& problem, const Pai
   const CountsOfClasses counts(pairs, classes, y.rows);
   const LevelsOfRows levels(problem.levels, problem.of_rows, x.rows);
   const PairwiseParts parts(executor, KernelOf(pairs), x, y);
-  constexpr int kFrom[] = {2, 0, 1};  // of KeptOfRow::sums
+  double sums[kPairTerms][3] = {}, number[kPairTerms] = {}, total = 0.0;
   MultiplyPairs(
       executor, pairs, parts, classes, problem.levels,
       [&](const PairsOfRow& of) { return MakeCoefficients(problem, levels, of); }, out.dx, out.dy,
@@ -90,17 +94,20 @@ void SumPairs(const Executor& executor, const PairSumProblem& problem, const Pai
           const KeptOfRow& kept = *side.KeptOf(0, row);
           for (int t = 0; t < kPairTerms; ++t) {
             const PairTerm& term = pairs.terms[static_cast<size_t>(t)];
-            float* to = out.sums + t * kPairSums * x.rows + row;
-            for (int kind = 0; kind < 3; ++kind)
-              to[kind * x.rows] = static_cast<float>(kept.sums[t][kFrom[kind]]);
-            to[3 * x.rows] = term.reduction == PairReduction::kNone
-                                 ? 0.0f
-                                 : static_cast<float>(counts.Of(term.pairs, row));
+            for (int kind = 0; kind < 3; ++kind) sums[t][kind] += kept.sums[t][kind];
+            if (term.reduction != PairReduction::kNone) number[t] += counts.Of(term.pairs, row);
           }
           for (int64_t l = 0; l < problem.levels; ++l)
             out.slopes[l * x.rows + row] = static_cast<float>(kept.levels[l]);
         }
       });
+  for (int t = 0; t < kPairTerms; ++t) {
+    total += sums[t][2];
+    out.counts[t] = static_cast<float>(number[t]);
+    out.dparameters[2 * t] = static_cast<float>(sums[t][1]);
+    out.dparameters[2 * t + 1] = static_cast<float>(sums[t][0]);
+  }
+  *out.total = static_cast<float>(total);
 }
 
 }  // namespace fslcore

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Sums over pairs with their gradient in one pass: what a loss needs whose terms are sums alone. The metrics of
-// the pairs are made once instead of twice, and with them the values, as no coefficient depends on what the
-// rows are reduced to: three products of the pairs (six of two sides) instead of four (eight).
+// Sums over pairs with their gradient in one pass: what a loss needs whose terms are sums alone. The metrics
+// of the pairs are made once instead of twice, and with them the values, as no coefficient depends on what
+// the rows are reduced to: three products of the pairs (six of two sides) instead of four (eight).
 //
 // With the terms of pair_terms.h, their reductions sum or none, without lifted:
 //
@@ -30,15 +30,13 @@ std::string CheckPairSum(Metric metric, PairRows rows, const std::array<PairTerm
                          const Sizes& weights, const Sizes& parameters, const Sizes& levels,
                          const Sizes& factors);
 
-inline constexpr int kPairSums = 4;
-
 struct PairSums {
-  float* dx;  // [x.rows, dim]; weighted_manhattan leaves the factor weights to the caller, here and in dy
-  float* dy;  // [y.rows, dim]
-  float* slopes;  // [levels, x.rows], of each level the sum of factor * d function / d t
-  // [kPairTerms, kPairSums, x.rows], whose sums over all rows are factor times the value, its derivatives by
-  // the offset and the scale, and the number of pairs; the part of a pair may stand with either of its rows.
-  float* sums;
+  float* total;        // scalar
+  float* counts;       // [kPairTerms] of pairs, one for each row that has the term
+  float* slopes;       // [levels, x.rows], of each level the sum of factor * d function / d t
+  float* dx;           // [x.rows, dim]; weighted_manhattan leaves the factor weights to the caller
+  float* dy;           // [y.rows, dim], likewise
+  float* dparameters;  // [kPairTerms, 2] by scale and offset
 };
 
 void SumPairs(const Executor& executor, const PairSumProblem& problem, const PairSums& out);

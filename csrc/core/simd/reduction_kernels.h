@@ -85,12 +85,12 @@ struct SumStretch : CoefficientStretch {
   PairParameters parameters[kPairTerms];
   float factors[kPairTerms];
   double (*sums)[3];  // [kPairTerms] of factor * slope, factor * slope * metric, factor * value, in and out
-  bool of_col, sums_both;  // as in TermSlopes
-  int64_t levels;          // 0: t is taken as it is
-  const float* row_levels;                     // [levels]
-  const float* col_levels;                     // [levels, level_stride]
-  double* level_sums;                          // [levels] of factor * slope, in and out
-  float* col_level_sums;                       // [levels, col_level_stride] likewise; or null
+  bool of_col, sums_both;   // as in TermSlopes
+  int64_t levels;           // 0: t is taken as it is
+  const float* row_levels;  // [levels]
+  const float* col_levels;  // [levels, level_stride]
+  double* level_sums;       // [levels] of factor * slope, in and out
+  float* col_level_sums;    // [levels, col_level_stride] likewise; or null
   int64_t level_stride, col_level_stride;
 };
 
@@ -103,6 +103,7 @@ struct ReducedProduct {
   const float* a;  // [rows, a_stride]
   int64_t a_stride;
   const float *x_panel, *y_panel;  // [rows, panel], [cols, panel], packed by pack_columns
+  const float* next_panel;         // [cols, panel] of y, fetched ahead
   const uint8_t* is_zero;          // [rows]: the whole stretch of a row is 0
   float* dx;                       // [rows, panel], in and out
   const int32_t* listed;           // rows that are not 0

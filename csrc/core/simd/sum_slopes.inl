@@ -28,7 +28,7 @@ void SumOfTerm(const SumStretch& of, int term, bool first, float* slopes) {
     Store(slopes + c, first ? result : Add(result, Load(slopes + c)));
   }
   const double times = static_cast<double>(factor) * (of.sums_both ? 2.0 : 1.0);
-  double(&sums)[3] = of.sums[term];
+  double (&sums)[3] = of.sums[term];
   sums[0] += times * static_cast<double>(Sum(sum));
   sums[1] += times * static_cast<double>(Sum(metric_sum));
   sums[2] += times * static_cast<double>(Sum(values));
@@ -58,8 +58,7 @@ void SumAboveLevel(const SumStretch& of, int term, int64_t level, bool first, fl
       const Vec col_slope = Select(counts, col.slope, zero);
       slope = Add(slope, col_slope);
       if (sums_both) value = Add(value, col.value), kept = slope;
-      if (col_sums != nullptr)
-        Store(col_sums + c, Fma(Set(factor), col_slope, Load(col_sums + c)));
+      if (col_sums != nullptr) Store(col_sums + c, Fma(Set(factor), col_slope, Load(col_sums + c)));
     }
     values = Add(values, Select(counts, value, zero));
     row_sum = Add(row_sum, row_slope);
@@ -69,7 +68,7 @@ void SumAboveLevel(const SumStretch& of, int term, int64_t level, bool first, fl
     Store(slopes + c, first ? result : Add(result, Load(slopes + c)));
   }
   const auto times = static_cast<double>(factor);
-  double(&sums)[3] = of.sums[term];
+  double (&sums)[3] = of.sums[term];
   sums[0] += times * static_cast<double>(Sum(sum));
   sums[1] += times * static_cast<double>(Sum(metric_sum));
   sums[2] += times * static_cast<double>(Sum(values));
