@@ -15,9 +15,11 @@ from fslcore.jax.search import metric_of_rows
 from fslcore.pair_terms import (
     NO_LABEL,
     PairReductions,
+    PairSums,
     PairTerm,
     attributes_of,
     check_smooth,
+    check_sums,
     check_terms,
     parameters_of,
 )
@@ -76,6 +78,47 @@ def pair_reductions_grad(
     values, grad = _padded(floats("values", values, 2)), _padded(floats("grad", grad, 2))
     dx, dy, *_ = _gradients(inputs, values, grad, attributes)
     return (dx, dy) if weights is None else (dx * inputs[4], dy * inputs[4])
+
+
+def pair_sums(
+    x: Array,
+    labels: Array,
+    terms: Sequence[PairTerm],
+    y: Array | None = None,
+    y_labels: Array | None = None,
+    metric: str = "sqeuclidean",
+    *,
+    weights: Array | None = None,
+    levels: Array | None = None,
+    leading: bool = False,
+    factors: Sequence[Array] | None = None,
+) -> PairSums:
+    """The sum of terms over all pairs with its gradient in one pass; see `fslcore.kernels.pair_sums`.
+
+    Args:
+        x: [batch, dim]; `total` is differentiable with respect to it, and to `y`, `weights`, `levels`, the
+            scales and offsets of the terms. The factors and all other results are constants.
+        labels: Integers [batch].
+        terms: One or two of `PairTerm`, of the reduction "sum".
+        y: [m, dim]; None means `x`.
+        y_labels: Integers [m], with `y`.
+        metric: One of `fslcore.kernels.PAIR_METRICS`.
+        weights: [dim], for `weighted_manhattan`.
+        levels: [0 to 8, batch].
+        leading: Whether `y` begins with the rows of `x`.
+        factors: One number per term.
+
+    Returns:
+        A `PairSums` of arrays.
+    """
+    numbers = check_sums(terms, factors)
+    inputs, attributes, count = _inputs(x, labels, terms, y, y_labels, metric, weights, None, leading)
+    inputs[6] = inputs[6] if levels is None else floats("levels", levels, 2)
+    constants = jax.lax.stop_gradient(jnp.asarray([jnp.asarray(value, jnp.float32) for value in numbers]))
+    total, *constant = _sums(*inputs, constants, attributes)
+    counts, slopes, dx, dy, _ = jax.lax.stop_gradient(constant)
+    dx, dy = (dx, dy) if weights is None else (dx * inputs[4], dy * inputs[4])
+    return PairSums(total, counts[:count], slopes, dx, dy)
 
 
 def _inputs(
@@ -182,3 +225,36 @@ def _values_at(
         "circle": lambda: gain * jax.lax.stop_gradient(positive) * (t - shift),
     }[options[("first", "second")[term] + "_function"]]()
     return jnp.where(index < 0, 0.0, value)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(8,))
+def _sums(
+    x: Array, y: Array, x_labels: Array, y_labels: Array, weights: Array, parameters: Array, levels: Array,
+    factors: Array, attributes: Any,
+) -> tuple[Array, ...]:  # fmt: skip
+    def numbers(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    results = (numbers(), numbers(2), *like(levels, x, y), numbers(2, 2))
+    inputs = (x, y, x_labels, y_labels, weights, parameters, levels, factors)
+    return tuple(call("pair_sums", results, *inputs, **dict(attributes)))
+
+
+def _sums_forward(*arguments: Any) -> Any:
+    results = _sums(*arguments)
+    x, y, _, _, weights, *_ = arguments
+    return results, (x, y, weights, results[2:])
+
+
+def _sums_backward(attributes: Any, saved: Any, upstream: Any) -> tuple[Array | None, ...]:
+    x, y, weights, results = saved
+    slopes, dx, dy, dparameters = (upstream[0] * part for part in results)
+    dweights = jnp.zeros_like(weights)
+    if dict(attributes)["metric"] == "weighted_manhattan":
+        dweights = jnp.sum(x * dx, axis=0) + jnp.sum(y * dy, axis=0)
+        dx, dy = dx * weights, dy * weights
+    dparameters = jnp.pad(dparameters, ((0, 0), (0, 2)))
+    return dx, dy, None, None, dweights, dparameters, -slopes, jnp.zeros(2, jnp.float32)
+
+
+_sums.defvjp(_sums_forward, _sums_backward)

@@ -11,7 +11,7 @@ from fslcore.kernels.episodes import Classes, group_labels, permutations, sample
 from fslcore.kernels.images import gather_images
 from fslcore.kernels.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.kernels.pairwise import pairwise, pairwise_grad
-from fslcore.kernels.reductions import pair_reductions, pair_reductions_grad
+from fslcore.kernels.reductions import pair_reductions, pair_reductions_grad, pair_sums
 from fslcore.kernels.search import nearest
 from fslcore.kernels.settings import num_threads, set_num_threads, simd_level
 from fslcore.kernels.triplets import (
@@ -22,7 +22,7 @@ from fslcore.kernels.triplets import (
     triplet_loss,
     triplet_semihard,
 )
-from fslcore.pair_terms import NO_LABEL, PAIR_METRICS, PairReductions, PairTerm
+from fslcore.pair_terms import NO_LABEL, PAIR_METRICS, PairReductions, PairSums, PairTerm
 from fslcore.results import NearestResult, NormsGradient, TripletResult
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "NearestResult",
     "NormsGradient",
     "PairReductions",
+    "PairSums",
     "PairTerm",
     "TripletResult",
     "gather_images",
@@ -49,6 +50,7 @@ __all__ = [
     "num_threads",
     "pair_reductions",
     "pair_reductions_grad",
+    "pair_sums",
     "pairwise",
     "pairwise_grad",
     "pairwise_norms",

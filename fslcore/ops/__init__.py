@@ -23,6 +23,7 @@ from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifier
 from fslcore.ops.images import gather_images
 from fslcore.ops.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.ops.pairwise import pairwise, pairwise_grad
+from fslcore.ops.pair_sums import pair_sums
 from fslcore.ops.reductions import pair_reductions, pair_reductions_grad
 from fslcore.ops.search import nearest
 from fslcore.ops.triplets import (
@@ -33,7 +34,7 @@ from fslcore.ops.triplets import (
     triplet_loss,
     triplet_semihard,
 )
-from fslcore.pair_terms import PairReductions, PairTerm
+from fslcore.pair_terms import PairReductions, PairSums, PairTerm
 from fslcore.results import NearestResult, NormsGradient, TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
 
@@ -47,6 +48,7 @@ __all__ = [
     "NearestResult",
     "NormsGradient",
     "PairReductions",
+    "PairSums",
     "PairTerm",
     "TripletResult",
     "adam_step",
@@ -60,6 +62,7 @@ __all__ = [
     "nearest",
     "pair_reductions",
     "pair_reductions_grad",
+    "pair_sums",
     "pairwise",
     "pairwise_grad",
     "pairwise_norms",
