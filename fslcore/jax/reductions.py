@@ -9,8 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
-from fslcore.jax.handlers import Array, call, floats, integers, like
+from fslcore.jax.handlers import Array, call, first_order_only, floats, integers, like
 from fslcore.jax.search import metric_of_rows
 from fslcore.pair_terms import (
     NO_LABEL,
@@ -97,7 +98,7 @@ def pair_sums(
 
     Args:
         x: [batch, dim]; `total` is differentiable with respect to it, and to `y`, `weights`, `levels`, the
-            scales and offsets of the terms. The factors and all other results are constants.
+            scales and offsets of the terms. The factors have no derivative, nor has any other result.
         labels: Integers [batch].
         terms: One or two of `PairTerm`, of the reduction "sum".
         y: [m, dim]; None means `x`.
@@ -114,9 +115,8 @@ def pair_sums(
     numbers = check_sums(terms, factors)
     inputs, attributes, count = _inputs(x, labels, terms, y, y_labels, metric, weights, None, leading)
     inputs[6] = inputs[6] if levels is None else floats("levels", levels, 2)
-    constants = jax.lax.stop_gradient(jnp.asarray([jnp.asarray(value, jnp.float32) for value in numbers]))
-    total, *constant = _sums(*inputs, constants, attributes)
-    counts, slopes, dx, dy, _ = jax.lax.stop_gradient(constant)
+    constants = jnp.asarray([jnp.asarray(value, jnp.float32) for value in numbers])
+    total, counts, slopes, dx, dy, _ = _sums(*inputs, constants, attributes)
     dx, dy = (dx, dy) if weights is None else (dx * inputs[4], dy * inputs[4])
     return PairSums(total, counts[:count], slopes, dx, dy)
 
@@ -241,14 +241,21 @@ def _sums(
 
 
 def _sums_forward(*arguments: Any) -> Any:
-    results = _sums(*arguments)
-    x, y, _, _, weights, *_ = arguments
-    return results, (x, y, weights, results[2:])
+    *given, attributes = arguments
+    if given[-1].perturbed:
+        raise NotImplementedError("the factors of pair_sums have no derivative")
+    inputs = [argument.value for argument in given]
+    results = _sums(*inputs, attributes)
+    return results, (*inputs[:2], inputs[4], results[2:])
 
 
 def _sums_backward(attributes: Any, saved: Any, upstream: Any) -> tuple[Array | None, ...]:
     x, y, weights, results = saved
-    slopes, dx, dy, dparameters = (upstream[0] * part for part in results)
+    of_total, *of_others = upstream
+    if not all(isinstance(part, SymbolicZero) for part in of_others):  # also of the second order
+        _refuse_sums()
+    factor = jnp.float32(0) if isinstance(of_total, SymbolicZero) else of_total
+    slopes, dx, dy, dparameters = (factor * part for part in results)
     dweights = jnp.zeros_like(weights)
     if dict(attributes)["metric"] == "weighted_manhattan":
         dweights = jnp.sum(x * dx, axis=0) + jnp.sum(y * dy, axis=0)
@@ -257,4 +264,5 @@ def _sums_backward(attributes: Any, saved: Any, upstream: Any) -> tuple[Array | 
     return dx, dy, None, None, dweights, dparameters, -slopes, jnp.zeros(2, jnp.float32)
 
 
-_sums.defvjp(_sums_forward, _sums_backward)
+_refuse_sums = first_order_only("pair_sums")
+_sums.defvjp(_sums_forward, _sums_backward, symbolic_zeros=True)

@@ -22,8 +22,8 @@ from fslcore.ops.episodes import permutations, sample_episodes
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers
 from fslcore.ops.images import gather_images
 from fslcore.ops.norms import pairwise_norms, pairwise_norms_grad
-from fslcore.ops.pairwise import pairwise, pairwise_grad
 from fslcore.ops.pair_sums import pair_sums
+from fslcore.ops.pairwise import pairwise, pairwise_grad
 from fslcore.ops.reductions import pair_reductions, pair_reductions_grad
 from fslcore.ops.search import nearest
 from fslcore.ops.triplets import (

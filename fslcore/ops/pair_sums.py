@@ -50,9 +50,7 @@ def pair_sums(
         A `PairSums`, of which `total` has a gradient of the first order, and the others none.
     """
     factors = check_sums(terms, factors)
-    inputs, attributes, count = inputs_of_pairs(
-        x, labels, terms, y, y_labels, metric, weights, None, leading
-    )
+    inputs, attributes, count = inputs_of_pairs(x, labels, terms, y, y_labels, metric, weights, None, leading)
     if levels is not None:
         inputs["levels"] = matrix("levels", levels)
     constants = _without_gradient(as_parameters("factors", [factors])[0], "factors of pair_sums")

@@ -66,7 +66,9 @@ def pair_reductions(
     Returns:
         A `PairReductions`; `values` have a gradient of the first order.
     """
-    inputs, attributes, count = inputs_of_pairs(x, labels, terms, y, y_labels, metric, weights, levels, leading)
+    inputs, attributes, count = inputs_of_pairs(
+        x, labels, terms, y, y_labels, metric, weights, levels, leading
+    )
     results = raw_ops.fslcore_pair_reductions(**inputs, **attributes)
     return PairReductions(*(result[:count] for result in results))
 

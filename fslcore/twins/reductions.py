@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The twins of `fslcore.ops.pair_reductions` and `pair_sums`, for small batches: they hold the matrix of the
-pairs."""
+"""The twins of `pair_reductions` and `pair_sums`, for small batches: they hold the matrix of the pairs."""
 
 from __future__ import annotations
 
