@@ -61,6 +61,24 @@ class PairReductions(NamedTuple):
     counts: Any
 
 
+class PairSums(NamedTuple):
+    """What `pair_sums` returns.
+
+    Attributes:
+        total: float32 scalar.
+        counts: float32 [terms], the number of pairs of each term, one for each row that forms it.
+        slopes: float32 [levels, batch], for each level the sum of factor * derivative of the function by t.
+        dx: float32 [batch, dim], the gradient of the total with respect to x.
+        dy: float32 [m, dim], that with respect to y; [0, dim] without it.
+    """
+
+    total: Any
+    counts: Any
+    slopes: Any
+    dx: Any
+    dy: Any
+
+
 def check_terms(
     terms: Sequence[PairTerm],
     metric: str,
@@ -95,6 +113,18 @@ def check_smooth(terms: Sequence[PairTerm]) -> None:
         if term.reduction in ("max", "min"):
             requirement = "must be sum or logsumexp for pair_reductions_grad"
             raise ArgumentError("reduction", requirement, term.reduction)
+
+
+def check_sums(terms: Sequence[PairTerm], factors: Any) -> tuple[Any, ...]:
+    """The factors of the terms of `pair_sums`, or an ArgumentError that says what it does not add up."""
+    terms = (terms,) if isinstance(terms, PairTerm) else tuple(terms)
+    for term in terms:
+        check_one_of("reduction", term.reduction, ("sum",))
+        check_one_of("function", term.function, PAIR_FUNCTIONS[:-1])
+    factors = (1.0,) * len(terms) if factors is None else tuple(factors)
+    if len(factors) != len(terms):
+        raise ArgumentError("factors", f"must hold one number per term ({len(terms)})", factors)
+    return (*factors, 0.0)[:2]
 
 
 def attributes_of(terms: Sequence[PairTerm], metric: str, y_given: bool, leading: bool) -> dict[str, str]:

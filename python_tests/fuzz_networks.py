@@ -332,6 +332,7 @@ SPECS = {
     "nearest": fuzz_ops.NEAREST,
     "pair_reductions": fuzz_pairs.PAIR_REDUCTIONS_SPEC,
     "pair_reductions_grad": fuzz_pairs.PAIR_REDUCTIONS_GRAD_SPEC,
+    "pair_sums": fuzz_pairs.PAIR_SUMS_SPEC,
     "sample_episodes": fuzz_ops.SAMPLE_EPISODES,
     "permutations": fuzz_ops.PERMUTATIONS,
     "gather_images": fuzz_ops.GATHER_IMAGES,

@@ -118,3 +118,67 @@ PAIR_REDUCTIONS_GRAD_SPEC = Spec(
         ((2, 2, shapes[0][0]), "float32"),
     ],
 )
+
+
+def sums_example(rng: np.random.Generator) -> tuple[Arrays, Attributes]:
+    (x, *inputs, _), attributes = pairs_example(rng)
+    for term in ("first", "second"):
+        attributes[f"{term}_function"] = str(rng.choice(PAIR_FUNCTIONS[:-1]))
+        attributes[f"{term}_reduction"] = str(rng.choice(["none", "sum"]))
+    return [x, *inputs, floats(rng, int(rng.integers(0, 9)), len(x)), floats(rng, 2)], attributes
+
+
+def sums_sizes(shapes: list[tuple[int, ...]], a: Attributes) -> bool:
+    levels, n = shapes[6], shapes[0][0]
+    return (
+        pairs_sizes([*shapes[:6], (0, n)], a)
+        and levels[1] == n
+        and levels[0] <= 8
+        and shapes[7] == (2,)
+        and all(a[f"{term}_function"] != "lifted" for term in ("first", "second"))
+        and all(a[f"{term}_reduction"] in ("none", "sum") for term in ("first", "second"))
+    )
+
+
+def sums_compute(inputs: Arrays, a: Attributes) -> Sequence[Any]:
+    x, y, x_labels, y_labels, weights, parameters, levels, factors = (
+        np.asarray(part, np.float64) for part in inputs
+    )
+    if a["rows"] == "batch":
+        y, y_labels = x, x_labels
+    terms, of_terms, counts = ("first", "second"), [], np.zeros(2)
+    for i, term in enumerate(terms):
+        if a[f"{term}_reduction"] == "none":
+            continue
+        of = {k: a[f"{term}_{k}"] for k in ("pairs", "function")}
+        of |= dict(zip(("scale", "offset", "gain", "shift"), parameters[i], strict=True))
+        total, (counts[i],) = oracles_pairs.sum_terms(
+            x,
+            x_labels,
+            y,
+            y_labels,
+            [of],
+            a["metric"],
+            weights,
+            levels,
+            [factors[i]],
+            a["rows"] != "apart",
+            0,
+        )
+        of_terms.append(total)
+    return [np.array(sum(of_terms)), counts, None, None, None, None]
+
+
+PAIR_SUMS_SPEC = Spec(
+    types=(*TYPES, "float32"),
+    ranks=(2, 2, 1, 1, 1, 2, 2, 1),
+    forms=FORMS,
+    example=sums_example,
+    sizes=sums_sizes,
+    results=lambda shapes, a: [
+        *(((), "float32"), ((2,), "float32")),
+        *((shapes[i], "float32") for i in (6, 0, 1)),
+        ((2, 2), "float32"),
+    ],
+    compute=sums_compute,
+)

@@ -37,6 +37,11 @@ CALLS = {
         "y": Y, "y_labels": LABELS[:7], "metric": "weighted_manhattan", "weights": WEIGHTS["weights"],
         "levels": normal(4, 2, 12), "leading": False,
     },
+    "pair_sums": {
+        "x": X, "labels": LABELS, "terms": (TERMS[0],), "y": Y, "y_labels": LABELS[:7],
+        "metric": "weighted_manhattan", "weights": WEIGHTS["weights"], "levels": normal(4, 2, 12),
+        "leading": False, "factors": (0.5,),
+    },
     "nearest": {"queries": X, "rows": Y, "k": 3, "metric": "cosine"},
     "group_labels": {"labels": LABELS},
     "sample_episodes": {

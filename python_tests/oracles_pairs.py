@@ -93,6 +93,30 @@ def reduce_term(
     return values, indices, counts
 
 
+def sum_terms(
+    x: Array, labels: Array, y: Array, y_labels: Array, terms: list[dict[str, Any]], metric: str,
+    weights: Array | None, levels: Array, factors: list[float], excludes_self: bool, none: int,
+) -> tuple[float, list[int]]:  # fmt: skip
+    """The sum over terms, pairs and levels, and the pairs of each term."""
+    total, counts = 0.0, []
+    for term, factor in zip(terms, factors, strict=True):
+        count = 0
+        for i in range(len(x)):
+            for j in range(len(y)):
+                if none in (labels[i], y_labels[j]) or (excludes_self and i == j):
+                    continue
+                if term["pairs"] != "all" and (labels[i] == y_labels[j]) != (term["pairs"] == "positive"):
+                    continue
+                count += 1
+                t = term["scale"] * metric_of(x[i], y[j], metric, weights) + term["offset"]
+                for level in levels[:, i] if len(levels) else [0.0]:
+                    total += factor * function_of(
+                        term["function"], t - level, term["gain"], term["shift"], 0.0, 0.0
+                    )
+        counts.append(count)
+    return total, counts
+
+
 def numerical_gradient(function: Callable[[Array], float], at: Array, step: float = 1e-6) -> Array:
     """Central differences in float64."""
     at = np.array(at, np.float64)

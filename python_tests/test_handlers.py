@@ -93,6 +93,14 @@ CALLS = {
         [((4, 3), "float32"), ((5, 3), "float32"), ((2, 4), "float32"), ((2, 2, 4), "float32")],
         PAIRS,
     ),
+    "pair_sums": (
+        [*PAIR_INPUTS, f32(2)],
+        [
+            *(((), "float32"), ((2,), "float32"), ((2, 4), "float32")),
+            *(((4, 3), "float32"), ((5, 3), "float32"), ((2, 2), "float32")),
+        ],
+        PAIRS,
+    ),
     "sample_episodes": (
         [i64(0, 0, 1, 1), np.int64(0), np.int64(0)],
         [((6, 2, 2), "int32")],

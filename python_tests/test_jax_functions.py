@@ -99,12 +99,29 @@ def test_the_gradients_of_nearest(metric):
     assert np.all(np.isfinite(again))
 
 
+def test_the_gradients_of_pair_sums():
+    names = ("x", "y", "weights", "levels")
+    total = lambda *sources: call("pair_sums", **dict(zip(names, sources, strict=True))).total  # noqa: E731
+    sources = [np.asarray(CALLS["pair_sums"][name]) for name in names]
+    of_x, of_y, of_weights, of_levels = jax.grad(total, argnums=(0, 1, 2, 3))(*sources)
+    want = kernels.pair_sums(**CALLS["pair_sums"])
+    np.testing.assert_allclose(of_x, want.dx, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(of_y, want.dy, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(of_levels, -want.slopes, rtol=1e-6)
+    step = np.float32(1e-2) * np.sign(sources[2])
+    above, below = (total(*sources[:2], sources[2] + s, sources[3]) for s in (step, -step))
+    np.testing.assert_allclose(np.sum(of_weights * 2 * step), above - below, rtol=1e-2)
+    with pytest.raises(NotImplementedError, match="factors of pair_sums have no derivative"):
+        jax.grad(lambda factor: call("pair_sums", factors=(factor,)).total)(0.5)
+
+
 # Transformations --------------------------------------------------------------------------------------
 
 SCALARS = {
     "pairwise": lambda x: fj.pairwise(x, Y, "cosine").sum(),
     "pairwise of itself": lambda x: fj.pairwise(x, metric="euclidean").sum(),
     **{mining: lambda x, mining=mining: fj.triplet_loss(x, LABELS, mining).loss for mining in MININGS},
+    "pair_sums": lambda x: call("pair_sums", x=x).total,
 }
 each_scalar = pytest.mark.parametrize("scalar", SCALARS.values(), ids=SCALARS)
 
@@ -155,6 +172,7 @@ def test_gradients_through_gradients_as_results_are_refused():
     for of_grad in (
         lambda x: fj.triplet_loss(x, LABELS).grad.sum(),
         lambda x: fj.pairwise_grad(x, Y, normal(3, 12, 7))[0].sum(),
+        lambda x: call("pair_sums", x=x).dx.sum(),
     ):
         with pytest.raises(NotImplementedError, match="has first-order gradients only"):
             jax.grad(of_grad)(X)

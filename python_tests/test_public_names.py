@@ -34,8 +34,9 @@ EXPORTED = {
         Classes METRICS MININGS MIXED_NORMS NORMS NO_LABEL NearestResult NormsGradient PAIR_METRICS
         PairReductions PairTerm SEARCH_METRICS TRIPLET_METRICS TripletResult AFFINE_PARAMETERS affine_images
         affine_transforms gather_affine gather_images
+        PairReductions PairSums PairTerm SEARCH_METRICS TRIPLET_METRICS TripletResult gather_images
         group_labels mine_hard mine_semihard mine_triplets nearest num_threads pair_reductions
-        pair_reductions_grad pairwise pairwise_grad pairwise_norms pairwise_norms_grad
+        pair_reductions_grad pair_sums pairwise pairwise_grad pairwise_norms pairwise_norms_grad
         permutations sample_episodes set_num_threads simd_level triplet_hard triplet_loss triplet_semihard
     """,
     "fslcore.layers": """
@@ -69,14 +70,13 @@ EXPORTED = {
     "fslcore.ops": """
         AdamOptions AdamStepResult ConvBlockResult FitBlock FitResult PRECISIONS TripletResult adam_step
         conv_block fit_classifiers gather_images mine_hard mine_semihard mine_triplets native_libraries
-        PairReductions PairTerm nearest pair_reductions pair_reductions_grad pairwise pairwise_grad
-        pairwise_norms pairwise_norms_grad permutations reference sample_episodes triplet_hard
-        triplet_loss
-        triplet_semihard
+        PairReductions PairSums PairTerm nearest pair_reductions pair_reductions_grad pair_sums pairwise
+        pairwise_grad pairwise_norms pairwise_norms_grad permutations reference sample_episodes triplet_hard
+        triplet_loss triplet_semihard
     """,
     "fslcore.twins": """
         AdamStepResult ConvBlockResult adam_step conv_block mine_hard mine_semihard mine_triplets nearest
-        norms_of_pairs pair_reductions pairwise pairwise_norms
+        norms_of_pairs pair_reductions pair_sums pairwise pairwise_norms
         triplet_hard triplet_hard_of_distances triplet_loss triplet_loss_of_distances triplet_semihard
         triplet_semihard_of_distances
     """,

@@ -79,6 +79,7 @@ KERNELS = [
     "nearest",
     "pair_reductions",
     "pair_reductions_grad",
+    "pair_sums",
     "pairwise",
     "pairwise_grad",
     "pairwise_norms",
@@ -106,6 +107,8 @@ def test_public_names_of_the_kernels():
             "TRIPLET_METRICS",
         ),
         *("Classes", "NO_LABEL", "NearestResult", "NormsGradient", "PairReductions", "PairTerm"),
+        *("METRICS", "MININGS", "MIXED_NORMS", "NORMS", "PAIR_METRICS", "SEARCH_METRICS", "TRIPLET_METRICS"),
+        *("Classes", "NO_LABEL", "NearestResult", "NormsGradient", "PairReductions", "PairSums", "PairTerm"),
         "TripletResult",
         *("group_labels", "num_threads", "set_num_threads", "simd_level"),
     ]
@@ -142,6 +145,10 @@ SIGNATURES = {
     "pair_reductions_grad": (
         "x labels terms values grad y=None y_labels=None metric='sqeuclidean' weights=None levels=None "
         "leading=False"
+    ),
+    "pair_sums": (
+        "x labels terms y=None y_labels=None metric='sqeuclidean' weights=None levels=None leading=False "
+        "factors=None"
     ),
     "mine_triplets": "x labels mining='semihard' metric='sqeuclidean'",
     "triplet_loss": "x labels mining='semihard' margin=1.0 metric='sqeuclidean'",

@@ -187,6 +187,8 @@ REFUSED = [
     ),
     ("fslcore_pair_reductions", of_penalty(of_pairs)),
     ("fslcore_pair_reductions_grad", gradient_of(of_pairs_grad)),
+    ("fslcore_pair_sums", of_penalty(lambda x: ops.pair_sums(x, LABELS, TERMS).total)),
+    ("fslcore_pair_sums", gradient_of(lambda x: ops.pair_sums(x, LABELS, TERMS).dx)),
     (
         "fslcore_conv_block",
         of_penalty(

@@ -29,6 +29,7 @@
   OP(Nearest, nearest)                         \
   OP(PairReductions, pair_reductions)          \
   OP(PairReductionsGrad, pair_reductions_grad) \
+  OP(PairSums, pair_sums)                      \
   OP(PairwiseNorms, pairwise_norms)            \
   OP(PairwiseNormsGrad, pairwise_norms_grad)
 

@@ -5,9 +5,11 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "core/reductions/pair_reduction.h"
+#include "core/reductions/pair_sum.h"
 #include "tests/inputs.h"
 
 namespace fslcore {
@@ -16,6 +18,11 @@ namespace fslcore {
 struct PairResults {
   std::vector<float> values, counts, dx, dy, dlevels, sums;
   std::vector<int32_t> indices;
+};
+
+// Of sums over pairs: total, counts, the rest as in core/reductions/pair_sum.h.
+struct SumResults {
+  std::vector<float> total, counts, slopes, dx, dy, dparameters;
 };
 
 struct PairCase {
@@ -83,7 +90,75 @@ class PlainPairs {
     return out;
   }
 
+  // Sums over pairs, with the levels row after row of `levels` [levels, n].
+  SumResults RunSums(const std::vector<float>& levels, const std::vector<float>& factors) const {
+    const auto count = c_.n == 0 ? int64_t{0} : static_cast<int64_t>(levels.size()) / c_.n;
+    std::vector<double> dx(c_.x.size()), dy(c_.y.size()), slopes(levels.size()), of_terms(6), counts(2);
+    for (int term = 0; term < kPairTerms; ++term) {
+      const PairTerm& of = c_.terms[static_cast<size_t>(term)];
+      if (of.reduction == PairReduction::kNone) continue;
+      const float* p = c_.parameters.data() + term * kPairParameters;
+      const double factor = factors[static_cast<size_t>(term)];
+      for (int64_t i = 0; i < c_.n; ++i)
+        for (int64_t j = 0; j < c_.others(); ++j) {
+          if (!IsPair(term, i, j)) continue;
+          counts[static_cast<size_t>(term)] += 1;
+          const double s = Metric_(i, j);
+          for (int64_t l = 0; l < std::max<int64_t>(1, count); ++l) {
+            const auto at = static_cast<size_t>(l * c_.n + i);
+            const double t = double{p[0]} * s + double{p[1]} - (count ? double{levels[at]} : 0.0);
+            const Counted pair = CountedPair(of, p, j, s, t);
+            of_terms[static_cast<size_t>(term)] += factor * pair.value;
+            of_terms[static_cast<size_t>(2 + 2 * term)] += factor * pair.slope * s;
+            of_terms[static_cast<size_t>(3 + 2 * term)] += factor * pair.slope;
+            if (count) slopes[at] += factor * pair.slope;
+            AddGradient(i, pair, factor * pair.slope * double{p[0]}, dx, dy);
+          }
+        }
+    }
+    const auto floats = [](const std::vector<double>& from) {
+      return std::vector<float>(from.begin(), from.end());
+    };
+    return {{static_cast<float>(of_terms[0] + of_terms[1])},
+            floats(counts),
+            floats(slopes),
+            floats(dx),
+            floats(dy),
+            floats({of_terms.begin() + 2, of_terms.end()})};
+  }
+
  private:
+  struct Counted {
+    int64_t j;
+    double metric, value, slope;
+  };
+
+  // The function of t, but lifted.
+  static Counted CountedPair(const PairTerm& of, const float* p, int64_t j, double s, double t) {
+    const double positive = std::max(t, 0.0);
+    switch (of.function) {
+      case PairFunction::kHinge:
+        return {j, s, positive, t > 0 ? 1.0 : 0.0};
+      case PairFunction::kSquaredHinge:
+        return {j, s, positive * positive, 2 * positive};
+      case PairFunction::kSoftplus:
+        return {j, s, std::log1p(std::exp(t)), 1 / (1 + std::exp(-t))};
+      case PairFunction::kCircle:
+        return {j, s, double{p[2]} * positive * (t - double{p[3]}), double{p[2]} * positive};
+      default:
+        return {j, s, t, 1.0};
+    }
+  }
+
+  void AddGradient(int64_t i, const Counted& pair, double by_s, std::vector<double>& dx,
+                   std::vector<double>& dy) const {
+    for (int64_t d = 0; d < c_.dim; ++d) {
+      dx[static_cast<size_t>(i * c_.dim + d)] += by_s * Slope(X(i), Y(pair.j), d, pair.metric);
+      (c_.is_batch() ? dx : dy)[static_cast<size_t>(pair.j * c_.dim + d)] +=
+          by_s * Slope(Y(pair.j), X(i), d, pair.metric);
+    }
+  }
+
   const float* X(int64_t i) const { return c_.x.data() + i * c_.dim; }
   const float* Y(int64_t j) const { return (c_.is_batch() ? c_.x : c_.y).data() + j * c_.dim; }
 
@@ -137,22 +212,12 @@ class PlainPairs {
     if (of.reduction == PairReduction::kNone) return;
     const float* p = c_.parameters.data() + term * kPairParameters;
     const auto at = static_cast<size_t>(term * c_.n + i);
-    struct Counted {
-      int64_t j;
-      double metric, value, slope;
-    };
     std::vector<Counted> counted;
     for (int64_t j = 0; j < c_.others(); ++j) {
       if (!IsPair(term, i, j)) continue;
-      const double s = Metric_(i, j), t = double{p[0]} * s + double{p[1]}, positive = std::max(t, 0.0);
+      const double s = Metric_(i, j), t = double{p[0]} * s + double{p[1]};
       if (c_.has_levels && of.function != PairFunction::kLifted && !(t > c_.levels[at])) continue;
-      Counted pair = {j, s, t, 1.0};
-      if (of.function == PairFunction::kHinge) pair = {j, s, positive, t > 0 ? 1.0 : 0.0};
-      if (of.function == PairFunction::kSquaredHinge) pair = {j, s, positive * positive, 2 * positive};
-      if (of.function == PairFunction::kSoftplus)
-        pair = {j, s, std::log1p(std::exp(t)), 1 / (1 + std::exp(-t))};
-      if (of.function == PairFunction::kCircle)
-        pair = {j, s, double{p[2]} * positive * (t - double{p[3]}), double{p[2]} * positive};
+      Counted pair = CountedPair(of, p, j, s, t);
       if (of.function == PairFunction::kLifted) {
         const double u = c_.levels[at], v = c_.levels[static_cast<size_t>(term * c_.n + j)];
         const double sum = std::max(0.0, t + std::log(std::exp(u) + std::exp(v)));
@@ -186,12 +251,7 @@ class PlainPairs {
         const double share = 1 / (1 + std::exp(double{c_.levels[other]} - double{c_.levels[at]}));
         dlevels[at] += by_t * share, dlevels[other] += by_t * (1 - share);
       }
-      for (int64_t d = 0; d < c_.dim; ++d) {
-        const double by_s = by_t * double{p[0]};
-        dx[static_cast<size_t>(i * c_.dim + d)] += by_s * Slope(X(i), Y(pair.j), d, pair.metric);
-        (c_.is_batch() ? dx : dy)[static_cast<size_t>(pair.j * c_.dim + d)] +=
-            by_s * Slope(Y(pair.j), X(i), d, pair.metric);
-      }
+      AddGradient(i, pair, by_t * double{p[0]}, dx, dy);
     }
   }
 
@@ -263,6 +323,51 @@ inline std::vector<PairCase> PairCases(bool for_core) {
   cases.push_back({Metric::kDot, PairRows::kApart, all, 3, 0, 4, false});
   cases.push_back({Metric::kEuclidean, PairRows::kApart, smooth, 0, 5, 4, false});
   cases.push_back({Metric::kSqeuclidean, PairRows::kBatch, all, 6, 0, 0, false});
+  return cases;
+}
+
+// A case of sums over pairs.
+struct SumCase {
+  PairCase pairs;
+  std::vector<float> levels, factors;
+  int64_t level_count;
+
+  SumCase(PairCase of, int64_t count) : pairs(std::move(of)), factors{1.5f, -0.5f}, level_count(count) {
+    levels = Integers(count * pairs.n, 8);
+    for (float& level : levels) level *= 0.0625f;
+  }
+  SumResults Wanted() const { return PlainPairs(pairs).RunSums(levels, factors); }
+};
+
+// Every function and metric, with and without levels.
+inline std::vector<SumCase> SumCases(bool for_core) {
+  using G = PairGroup;
+  using F = PairFunction;
+  using R = PairReduction;
+  const std::array<PairTerm, kPairTerms> hinges = {{{G::kPositive, F::kSquaredHinge, R::kSum},
+                                                    {G::kNegative, F::kHinge, R::kSum}}},
+                                         smooth = {{{G::kAll, F::kSoftplus, R::kSum},
+                                                    {G::kNegative, F::kLinear, R::kSum}}},
+                                         one = {{{G::kNegative, F::kHinge, R::kSum}, {}}},
+                                         circle = {{{G::kPositive, F::kCircle, R::kSum}, {}}};
+  std::vector<SumCase> cases;
+  const auto add = [&](int64_t levels, Metric metric, PairRows rows,
+                       const std::array<PairTerm, kPairTerms>& terms, int64_t n, int64_t m, int64_t dim) {
+    cases.emplace_back(PairCase(metric, rows, terms, n, m, dim, false), levels);
+  };
+  for (Metric metric : kReducedMetrics) {
+    add(0, metric, PairRows::kBatch, hinges, for_core ? 70 : 9, 0, 5);
+    add(2, metric, PairRows::kBatch, one, for_core ? 70 : 9, 0, 5);
+    add(0, metric, PairRows::kApart, smooth, 9, for_core ? 300 : 14, 5);
+    add(3, metric, PairRows::kLeading, smooth, 9, 14, 5);
+  }
+  add(1, Metric::kEuclidean, PairRows::kBatch, circle, for_core ? 448 : 66, 0, 3);
+  add(0, Metric::kCosine, PairRows::kApart, smooth, for_core ? 620 : 66, for_core ? 530 : 70, 3);
+  add(kMostPairLevels, Metric::kDot, PairRows::kBatch, smooth, for_core ? 620 : 66, 0, 3);
+  add(2, Metric::kSqeuclidean, PairRows::kApart, hinges, for_core ? 530 : 66, 20, 3);
+  add(2, Metric::kDot, PairRows::kApart, smooth, 3, 0, 4);
+  add(0, Metric::kEuclidean, PairRows::kApart, hinges, 0, 5, 4);
+  add(1, Metric::kSqeuclidean, PairRows::kBatch, smooth, 6, 0, 0);
   return cases;
 }
 

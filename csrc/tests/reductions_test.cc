@@ -49,6 +49,40 @@ TEST(Reductions, AreThoseOfPlainLoops) {
   }
 }
 
+SumResults SumsInCore(const SumCase& of, int threads) {
+  const PairCase& c = of.pairs;
+  Guarded total(1), counts(kPairTerms), slopes(of.level_count * c.n), dx(c.n * c.dim), dy(c.m * c.dim),
+      dparameters(2 * kPairTerms);
+  SumPairs(Threads(threads), {c.Problem(), of.factors.data(), of.level_count, of.levels.data()},
+           {total.get(), counts.get(), slopes.get(), dx.get(), dy.get(), dparameters.get()});
+  const auto taken = [](Guarded& from) {
+    EXPECT_TRUE(from.intact());
+    return std::vector<float>(from.get(), from.get() + from.size());
+  };
+  return {taken(total), taken(counts), taken(slopes), taken(dx), taken(dy), taken(dparameters)};
+}
+
+TEST(Reductions, SumsAreThoseOfPlainLoops) {
+  int number = 0;
+  for (const SumCase& c : SumCases(/*for_core=*/true)) {
+    SCOPED_TRACE(testing::Message() << "case " << number++ << ", "
+                                    << kMetricNames[static_cast<size_t>(c.pairs.metric)] << ", rows "
+                                    << c.pairs.n);
+    const SumResults wanted = c.Wanted(), got = SumsInCore(c, 1), again = SumsInCore(c, 3);
+    EXPECT_EQ(got.counts, wanted.counts);
+    EXPECT_TRUE(AgreeAbout(got.total, wanted.total)) << "total";
+    EXPECT_TRUE(AgreeAbout(got.slopes, wanted.slopes)) << "slopes";
+    EXPECT_TRUE(AgreeAbout(got.dx, wanted.dx)) << "dx";
+    EXPECT_TRUE(AgreeAbout(got.dy, wanted.dy)) << "dy";
+    EXPECT_TRUE(AgreeAbout(got.dparameters, wanted.dparameters)) << "dparameters";
+    EXPECT_EQ(again.total, got.total);
+    EXPECT_EQ(again.slopes, got.slopes);
+    EXPECT_EQ(again.dx, got.dx);
+    EXPECT_EQ(again.dy, got.dy);
+    EXPECT_EQ(again.dparameters, got.dparameters);
+  }
+}
+
 TEST(Reductions, RefuseWhatDoesNotFit) {
   const Sizes x = {5, 3}, none = {0, 3}, parameters = {kPairTerms, kPairParameters};
   std::array<PairTerm, kPairTerms> terms = {};
@@ -65,7 +99,19 @@ TEST(Reductions, RefuseWhatDoesNotFit) {
   EXPECT_NE(check(PairRows::kApart, {4, 3}, {5}, {4}, {3}, {0, 5}), "");
   EXPECT_NE(check(PairRows::kLeading, {4, 3}, {5}, {4}, {0}, {0, 5}), "");
   EXPECT_NE(check(PairRows::kApart, {4, 3}, {5}, {4}, {0}, {1, 5}), "");
+  const auto check_sum = [&](PairReduction reduction, const Sizes& levels, const Sizes& factors) {
+    terms[0].reduction = reduction;
+    return CheckPairSum(Metric::kDot, PairRows::kBatch, terms, x, none, {5}, {0}, {0}, parameters, levels,
+                        factors);
+  };
+  EXPECT_EQ(check_sum(PairReduction::kSum, {kMostPairLevels, 5}, {2}), "");
+  EXPECT_NE(check_sum(PairReduction::kSum, {kMostPairLevels + 1, 5}, {2}), "");
+  EXPECT_NE(check_sum(PairReduction::kSum, {1, 4}, {2}), "");
+  EXPECT_NE(check_sum(PairReduction::kSum, {0, 5}, {1}), "");
+  EXPECT_NE(check_sum(PairReduction::kMax, {0, 5}, {2}), "");
+  EXPECT_NE(check_sum(PairReduction::kLogSumExp, {0, 5}, {2}), "");
   terms[0].function = PairFunction::kLifted;
+  EXPECT_NE(check_sum(PairReduction::kSum, {2, 5}, {2}), "");
   EXPECT_EQ(check(PairRows::kBatch, none, {5}, {0}, {0}, {2, 5}), "");
   EXPECT_NE(check(PairRows::kBatch, none, {5}, {0}, {0}, {0, 5}), "");
 }

@@ -25,7 +25,7 @@ from fslcore.jax.handlers import platforms
 from fslcore.jax.images import gather_images
 from fslcore.jax.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.jax.pairwise import pairwise, pairwise_grad
-from fslcore.jax.reductions import pair_reductions, pair_reductions_grad
+from fslcore.jax.reductions import pair_reductions, pair_reductions_grad, pair_sums
 from fslcore.jax.search import nearest
 from fslcore.jax.triplets import (
     MinedTriplets,
@@ -57,6 +57,7 @@ __all__ = [
     "nearest",
     "pair_reductions",
     "pair_reductions_grad",
+    "pair_sums",
     "pairwise",
     "pairwise_grad",
     "pairwise_norms",

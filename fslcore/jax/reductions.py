@@ -9,15 +9,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
-from fslcore.jax.handlers import Array, call, floats, integers, like
+from fslcore.jax.handlers import Array, call, first_order_only, floats, integers, like
 from fslcore.jax.search import metric_of_rows
 from fslcore.pair_terms import (
     NO_LABEL,
     PairReductions,
+    PairSums,
     PairTerm,
     attributes_of,
     check_smooth,
+    check_sums,
     check_terms,
     parameters_of,
 )
@@ -76,6 +79,46 @@ def pair_reductions_grad(
     values, grad = _padded(floats("values", values, 2)), _padded(floats("grad", grad, 2))
     dx, dy, *_ = _gradients(inputs, values, grad, attributes)
     return (dx, dy) if weights is None else (dx * inputs[4], dy * inputs[4])
+
+
+def pair_sums(
+    x: Array,
+    labels: Array,
+    terms: Sequence[PairTerm],
+    y: Array | None = None,
+    y_labels: Array | None = None,
+    metric: str = "sqeuclidean",
+    *,
+    weights: Array | None = None,
+    levels: Array | None = None,
+    leading: bool = False,
+    factors: Sequence[Array] | None = None,
+) -> PairSums:
+    """The sum of terms over all pairs with its gradient in one pass; see `fslcore.kernels.pair_sums`.
+
+    Args:
+        x: [batch, dim]; `total` is differentiable with respect to it, and to `y`, `weights`, `levels`, the
+            scales and offsets of the terms. The factors have no derivative, nor has any other result.
+        labels: Integers [batch].
+        terms: One or two of `PairTerm`, of the reduction "sum".
+        y: [m, dim]; None means `x`.
+        y_labels: Integers [m], with `y`.
+        metric: One of `fslcore.kernels.PAIR_METRICS`.
+        weights: [dim], for `weighted_manhattan`.
+        levels: [0 to 8, batch].
+        leading: Whether `y` begins with the rows of `x`.
+        factors: One number per term.
+
+    Returns:
+        A `PairSums` of arrays.
+    """
+    numbers = check_sums(terms, factors)
+    inputs, attributes, count = _inputs(x, labels, terms, y, y_labels, metric, weights, None, leading)
+    inputs[6] = inputs[6] if levels is None else floats("levels", levels, 2)
+    constants = jnp.asarray([jnp.asarray(value, jnp.float32) for value in numbers])
+    total, counts, slopes, dx, dy, _ = _sums(*inputs, constants, attributes)
+    dx, dy = (dx, dy) if weights is None else (dx * inputs[4], dy * inputs[4])
+    return PairSums(total, counts[:count], slopes, dx, dy)
 
 
 def _inputs(
@@ -182,3 +225,44 @@ def _values_at(
         "circle": lambda: gain * jax.lax.stop_gradient(positive) * (t - shift),
     }[options[("first", "second")[term] + "_function"]]()
     return jnp.where(index < 0, 0.0, value)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(8,))
+def _sums(
+    x: Array, y: Array, x_labels: Array, y_labels: Array, weights: Array, parameters: Array, levels: Array,
+    factors: Array, attributes: Any,
+) -> tuple[Array, ...]:  # fmt: skip
+    def numbers(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    results = (numbers(), numbers(2), *like(levels, x, y), numbers(2, 2))
+    inputs = (x, y, x_labels, y_labels, weights, parameters, levels, factors)
+    return tuple(call("pair_sums", results, *inputs, **dict(attributes)))
+
+
+def _sums_forward(*arguments: Any) -> Any:
+    *given, attributes = arguments
+    if given[-1].perturbed:
+        raise NotImplementedError("the factors of pair_sums have no derivative")
+    inputs = [argument.value for argument in given]
+    results = _sums(*inputs, attributes)
+    return results, (*inputs[:2], inputs[4], results[2:])
+
+
+def _sums_backward(attributes: Any, saved: Any, upstream: Any) -> tuple[Array | None, ...]:
+    x, y, weights, results = saved
+    of_total, *of_others = upstream
+    if not all(isinstance(part, SymbolicZero) for part in of_others):  # also of the second order
+        _refuse_sums()
+    factor = jnp.float32(0) if isinstance(of_total, SymbolicZero) else of_total
+    slopes, dx, dy, dparameters = (factor * part for part in results)
+    dweights = jnp.zeros_like(weights)
+    if dict(attributes)["metric"] == "weighted_manhattan":
+        dweights = jnp.sum(x * dx, axis=0) + jnp.sum(y * dy, axis=0)
+        dx, dy = dx * weights, dy * weights
+    dparameters = jnp.pad(dparameters, ((0, 0), (0, 2)))
+    return dx, dy, None, None, dweights, dparameters, -slopes, jnp.zeros(2, jnp.float32)
+
+
+_refuse_sums = first_order_only("pair_sums")
+_sums.defvjp(_sums_forward, _sums_backward, symbolic_zeros=True)

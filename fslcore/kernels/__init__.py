@@ -19,7 +19,7 @@ from fslcore.kernels.episodes import Classes, group_labels, permutations, sample
 from fslcore.kernels.images import gather_images
 from fslcore.kernels.norms import pairwise_norms, pairwise_norms_grad
 from fslcore.kernels.pairwise import pairwise, pairwise_grad
-from fslcore.kernels.reductions import pair_reductions, pair_reductions_grad
+from fslcore.kernels.reductions import pair_reductions, pair_reductions_grad, pair_sums
 from fslcore.kernels.search import nearest
 from fslcore.kernels.settings import num_threads, set_num_threads, simd_level
 from fslcore.kernels.triplets import (
@@ -32,6 +32,7 @@ from fslcore.kernels.triplets import (
 )
 from fslcore.kernels.warp import affine_images, affine_transforms, gather_affine
 from fslcore.pair_terms import NO_LABEL, PAIR_METRICS, PairReductions, PairTerm
+from fslcore.pair_terms import NO_LABEL, PAIR_METRICS, PairReductions, PairSums, PairTerm
 from fslcore.results import NearestResult, NormsGradient, TripletResult
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "NearestResult",
     "NormsGradient",
     "PairReductions",
+    "PairSums",
     "PairTerm",
     "TripletResult",
     "affine_images",
@@ -62,6 +64,7 @@ __all__ = [
     "num_threads",
     "pair_reductions",
     "pair_reductions_grad",
+    "pair_sums",
     "pairwise",
     "pairwise_grad",
     "pairwise_norms",

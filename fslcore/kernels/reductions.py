@@ -15,9 +15,11 @@ from fslcore.kernels.types import FloatArray
 from fslcore.pair_terms import (
     NO_LABEL,
     PairReductions,
+    PairSums,
     PairTerm,
     attributes_of,
     check_smooth,
+    check_sums,
     check_terms,
     parameters_of,
 )
@@ -100,6 +102,50 @@ def pair_reductions_grad(
     rest = [_padded(as_matrix(name, value)) for name, value in (("values", values), ("grad", grad))]
     dx, dy, *_ = _core.pair_reductions_grad(*inputs, *rest, **attributes)
     return (dx, dy) if metric != "weighted_manhattan" else (dx * inputs[4], dy * inputs[4])
+
+
+def pair_sums(
+    x: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    terms: Sequence[PairTerm],
+    y: npt.ArrayLike | None = None,
+    y_labels: npt.ArrayLike | None = None,
+    metric: str = "sqeuclidean",
+    *,
+    weights: npt.ArrayLike | None = None,
+    levels: npt.ArrayLike | None = None,
+    leading: bool = False,
+    factors: Sequence[float] | None = None,
+) -> PairSums:
+    """The sum of terms over all pairs with its gradient, in one pass over the pairs.
+
+    total = sum over terms of factor * sum over rows, their pairs and levels of function(t - level). The
+    metrics are made once, and not again for the gradient as `pair_reductions_grad` does.
+
+    Args:
+        x: As for `pair_reductions`, like all that is not named here.
+        labels: Integers [batch].
+        terms: Of the reduction "sum", and any function but "lifted".
+        y: [m, dim].
+        y_labels: Integers [m].
+        metric: One of `PAIR_METRICS`.
+        weights: [dim].
+        levels: [0 to 8, batch]: t counts once for each level of its row, which is subtracted from it. Unlike
+            the levels of `pair_reductions` these leave out no pairs; a hinge does so.
+        leading: Whether `y` begins with the rows of `x`.
+        factors: One number per term; None means 1.
+
+    Returns:
+        A `PairSums`.
+    """
+    factors = check_sums(terms, factors)
+    inputs, attributes, count = _inputs(x, labels, terms, y, y_labels, metric, weights, None, leading)
+    inputs[6] = inputs[6] if levels is None else as_matrix("levels", levels)
+    outputs = _core.pair_sums(*inputs, np.asarray(factors, np.float32), **attributes)
+    total, counts, slopes, dx, dy, _ = outputs
+    if metric == "weighted_manhattan":
+        dx, dy = dx * inputs[4], dy * inputs[4]
+    return PairSums(total, counts[:count], slopes, dx, dy)
 
 
 def _inputs(

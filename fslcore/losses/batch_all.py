@@ -10,12 +10,14 @@ import tensorflow as tf
 
 from fslcore import ops
 from fslcore.arguments import ArgumentError, as_bool, as_float, as_int64, check_at_least, check_one_of
-from fslcore.labels import labelled_embeddings
+from fslcore.labels import labelled_embeddings, nan_if_wrong
 from fslcore.losses.mining import METRICS_OF_ADDONS
-from fslcore.losses.pairs import PairsLoss, References, reduce_pairs, refuse_function
+from fslcore.losses.pairs import PairsLoss, References, refuse_function
 from fslcore.pair_terms import PairTerm
 
 Tensor = Any
+
+_MOST_LEVELS = 8  # of a pass over the pairs
 
 
 def triplet_batch_all_loss(
@@ -28,8 +30,8 @@ def triplet_batch_all_loss(
 ) -> Tensor:
     """The mean of max(D[a, p] - D[a, n] + margin, 0) over all triplets (Hermans et al., 2017, eq. 6).
 
-    Each two positives of the anchors cost a pass over the pairs, so that this loss is for batches with a few
-    samples of each class.
+    Up to eight positives of the anchors share a pass over the pairs, so that this loss is for batches with a
+    few samples of each class. The gradient is made with the loss.
 
     Args:
         y_true: Class ids, [batch] or [batch, 1].
@@ -79,20 +81,19 @@ def _batch_all(
         valid.append(at < start + size)
         other = tf.gather(order, tf.where(valid[k], at, place))
         reach.append(_distance_to(embeddings, other, metric) + margin)
-    # A negative counts if it is nearer than the reach: the sum of reach - d is count * reach + sum of -d.
-    term = PairTerm("negative", "linear", "sum", scale=-1.0)
+    # A reach is a level of its anchor: -reach - d is above it where the negative is nearer.
+    term = PairTerm("negative", "hinge", "sum", scale=-1.0)
     total = active = tf.constant(0.0)
-    for k in range(0, positives, 2):
-        part = slice(k, min(k + 2, positives))
-        reached, exists = tf.stack(reach[part]), tf.stack(valid[part])
-        levels = tf.where(exists, -tf.stop_gradient(reached), float("inf"))
-        reduced = reduce_pairs(y_true, y_pred, [term] * len(reach[part]), metric, levels=levels)
-        total += tf.reduce_sum(tf.where(exists, reduced.values + reduced.counts * reached, 0.0))
-        active += tf.reduce_sum(reduced.counts)
+    for k in range(0, positives, _MOST_LEVELS):
+        part = slice(k, k + _MOST_LEVELS)
+        levels = tf.where(tf.stack(valid[part]), -tf.stack(reach[part]), float("inf"))
+        sums = ops.pair_sums(embeddings, ids, [term], metric=metric, levels=levels)
+        total += sums.total
+        active += tf.reduce_sum(sums.slopes)
     triplets = (size - 1) * (tf.shape(ids)[0] - size)
     count = active if as_bool("active_only", active_only) else tf.reduce_sum(tf.cast(triplets, tf.float32))
     wrong = tf.reduce_any(tf.math.is_nan(embeddings)) | ~fits
-    return tf.math.divide_no_nan(total, count) + tf.where(wrong, float("nan"), 0.0)
+    return nan_if_wrong(tf.math.divide_no_nan(total, count) + tf.where(wrong, float("nan"), 0.0), y_true)
 
 
 def _distance_to(embeddings: Tensor, others: Tensor, metric: str) -> Tensor:

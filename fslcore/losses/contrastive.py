@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fslcore.arguments import as_float, check_one_of
 from fslcore.losses.batch_loss import BatchLoss
-from fslcore.losses.pairs import PairsLoss, References, reduce_pairs, refuse_function
+from fslcore.losses.pairs import PairsLoss, References, refuse_function, sum_pairs
 from fslcore.pair_terms import PairTerm
 from fslcore.tensors import real, unmasked
 
@@ -116,8 +116,8 @@ def _batch_contrastive(
         PairTerm("positive", "squared_hinge", "sum"),
         PairTerm("negative", "squared_hinge", "sum", scale=-1.0, offset=margin),
     )
-    reduced = reduce_pairs(y_true, y_pred, terms, metric, references=references)
-    return tf.math.divide_no_nan(tf.reduce_sum(reduced.values), tf.reduce_sum(reduced.counts))
+    total, counts = sum_pairs(y_true, y_pred, terms, metric, references=references)
+    return tf.math.divide_no_nan(total, tf.reduce_sum(counts))
 
 
 @keras.saving.register_keras_serializable(package="fslcore")

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fslcore import ops
 from fslcore.arguments import as_bool, as_float, check_one_of
+from fslcore.labels import labelled_embeddings
 from fslcore.losses.loss_layer import LossLayer
-from fslcore.losses.pairs import reduce_pairs, refuse_function
+from fslcore.losses.pairs import refuse_function, sum_pairs, total_of_pairs
 from fslcore.pair_terms import PairTerm
 from fslcore.replicas import refuse_replicas
 from fslcore.tensors import real
@@ -72,11 +72,21 @@ def _pair_crossentropy(
         PairTerm("positive", "softplus", "sum", -scale, -bias),
         PairTerm("negative", "softplus", "sum", scale, bias),
     )
-    reduced = reduce_pairs(y_true, y_pred, terms, kernel, weights=weights)
-    sums, counts = (tf.reduce_sum(part, axis=1) for part in (reduced.values, reduced.counts))
     if as_bool("balanced", balanced):
-        return 0.5 * tf.reduce_sum(tf.math.divide_no_nan(sums, counts))
-    return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))
+        _, ids = labelled_embeddings(y_true, y_pred)
+        counts = tf.unstack(tf.cast(_numbers_of_pairs(ids), tf.float32))
+        factors = [tf.math.divide_no_nan(0.5, count) for count in counts]
+        return sum_pairs(y_true, y_pred, terms, kernel, weights=weights, factors=factors)[0]
+    total, numbers = sum_pairs(y_true, y_pred, terms, kernel, weights=weights)
+    return tf.math.divide_no_nan(total, tf.reduce_sum(numbers))
+
+
+def _numbers_of_pairs(ids: Tensor) -> Tensor:
+    """How many ordered pairs of two samples are of one class, and how many of two."""
+    ordered, batch = tf.sort(ids), tf.size(ids, tf.int64)
+    ends = (tf.searchsorted(ordered, ids, side=side, out_type=tf.int64) for side in ("right", "left"))
+    matching = tf.reduce_sum(next(ends) - next(ends) - 1)
+    return tf.stack([matching, batch * (batch - 1) - matching])
 
 
 @keras.saving.register_keras_serializable(package="fslcore")
@@ -165,5 +175,5 @@ def siglip_loss(
         PairTerm("positive", "softplus", "sum", temperature, -temperature - bias),
         PairTerm("negative", "softplus", "sum", -temperature, temperature + bias),
     )
-    sums = ops.pair_reductions(x, ids, terms, y, ids, "cosine").values
-    return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.cast(rows, tf.float32))
+    total, _ = total_of_pairs(x, ids, terms, y=y, y_labels=ids, metric="cosine")
+    return tf.math.divide_no_nan(total, tf.cast(rows, tf.float32))

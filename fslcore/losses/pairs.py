@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.python.eager import record  # no public name tells whether a tape listens
 
 from fslcore import ops
 from fslcore.labels import labelled_embeddings, nan_if_wrong
@@ -45,15 +46,59 @@ def reduce_pairs(
     weights: Tensor | None = None,
 ) -> PairReductions:
     """`ops.pair_reductions` of a batch with itself and what stands behind it, NaN for wrong labels."""
+    embeddings, ids, options = _pairs(y_true, y_pred, metric, weights, references)
+    reduced = ops.pair_reductions(embeddings, ids, terms, levels=levels, **options)
+    return reduced._replace(values=nan_if_wrong(reduced.values, y_true))
+
+
+def sum_pairs(
+    y_true: Tensor,
+    y_pred: Tensor,
+    terms: Sequence[PairTerm],
+    metric: str,
+    *,
+    references: References | None = None,
+    weights: Tensor | None = None,
+    factors: Sequence[Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`total_of_pairs` of a batch with itself and what stands behind it, NaN for wrong labels."""
+    embeddings, ids, options = _pairs(y_true, y_pred, metric, weights, references)
+    total, counts = total_of_pairs(embeddings, ids, terms, factors=factors, **options)
+    return nan_if_wrong(total, y_true), counts
+
+
+def total_of_pairs(
+    x: Tensor,
+    labels: Tensor,
+    terms: Sequence[PairTerm],
+    *,
+    factors: Sequence[Tensor] | None = None,
+    **options: Any,
+) -> tuple[Tensor, Tensor]:
+    """Total and counts of `ops.pair_sums`; without its gradient where nothing records what happens.
+
+    Where a tape outside of a graph wants the gradient after all, it is that of `ops.pair_reductions`.
+    """
+    if record.could_possibly_record():
+        sums = ops.pair_sums(x, labels, terms, factors=factors, **options)
+        return sums.total, sums.counts
+    reduced = ops.pair_reductions(x, labels, terms, **options)
+    values, counts = (tf.reduce_sum(part, axis=1) for part in (reduced.values, reduced.counts))
+    return tf.reduce_sum(values if factors is None else values * tf.stack(factors)), counts
+
+
+def _pairs(
+    y_true: Tensor, y_pred: Tensor, metric: str, weights: Tensor | None, references: References | None
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Embeddings, labels and options of an op over pairs."""
     refuse_missing_kernels("a loss over pairs")
     embeddings, ids = labelled_embeddings(y_true, y_pred)
-    options: dict[str, Any] = {"metric": metric, "levels": levels, "weights": weights}
+    options: dict[str, Any] = {"metric": metric, "weights": weights}
     if references is not None:
         options["y"] = tf.concat([embeddings, references.embeddings], axis=0)
         options["y_labels"] = tf.concat([ids, references.labels], axis=0)
         options["leading"] = True
-    reduced = ops.pair_reductions(embeddings, ids, terms, **options)
-    return reduced._replace(values=nan_if_wrong(reduced.values, y_true))
+    return embeddings, ids, options
 
 
 def mean_where(values: Tensor, counts: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from fslcore.ops.episodes import permutations, sample_episodes
 from fslcore.ops.fitting import AdamOptions, FitBlock, FitResult, fit_classifiers
 from fslcore.ops.images import gather_images
 from fslcore.ops.norms import pairwise_norms, pairwise_norms_grad
+from fslcore.ops.pair_sums import pair_sums
 from fslcore.ops.pairwise import pairwise, pairwise_grad
 from fslcore.ops.reductions import pair_reductions, pair_reductions_grad
 from fslcore.ops.search import nearest
@@ -35,6 +36,7 @@ from fslcore.ops.triplets import (
 )
 from fslcore.ops.warp import affine_images, affine_transforms, gather_affine
 from fslcore.pair_terms import PairReductions, PairTerm
+from fslcore.pair_terms import PairReductions, PairSums, PairTerm
 from fslcore.results import NearestResult, NormsGradient, TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
 
@@ -48,6 +50,7 @@ __all__ = [
     "NearestResult",
     "NormsGradient",
     "PairReductions",
+    "PairSums",
     "PairTerm",
     "TripletResult",
     "adam_step",
@@ -64,6 +67,7 @@ __all__ = [
     "nearest",
     "pair_reductions",
     "pair_reductions_grad",
+    "pair_sums",
     "pairwise",
     "pairwise_grad",
     "pairwise_norms",

@@ -66,7 +66,9 @@ def pair_reductions(
     Returns:
         A `PairReductions`; `values` have a gradient of the first order.
     """
-    inputs, attributes, count = _inputs(x, labels, terms, y, y_labels, metric, weights, levels, leading)
+    inputs, attributes, count = inputs_of_pairs(
+        x, labels, terms, y, y_labels, metric, weights, levels, leading
+    )
     results = raw_ops.fslcore_pair_reductions(**inputs, **attributes)
     return PairReductions(*(result[:count] for result in results))
 
@@ -87,13 +89,13 @@ def pair_reductions_grad(
 ) -> tuple[Tensor, Tensor]:
     """The gradient of a scalar loss through `pair_reductions`; see `fslcore.kernels.pair_reductions_grad`."""
     check_smooth(terms)
-    inputs, attributes, _ = _inputs(x, labels, terms, y, y_labels, metric, weights, levels, leading)
+    inputs, attributes, _ = inputs_of_pairs(x, labels, terms, y, y_labels, metric, weights, levels, leading)
     inputs |= {"values": _padded(matrix("values", values)), "grad": _padded(matrix("grad", grad))}
     dx, dy, *_ = raw_ops.fslcore_pair_reductions_grad(**inputs, **attributes)
     return (dx, dy) if weights is None else (dx * inputs["weights"], dy * inputs["weights"])
 
 
-def _inputs(
+def inputs_of_pairs(
     x: Tensor,
     labels: Tensor,
     terms: Sequence[PairTerm],
@@ -104,6 +106,7 @@ def _inputs(
     levels: Tensor | None,
     leading: bool,
 ) -> tuple[dict[str, Tensor], dict[str, str], int]:
+    """Inputs and attributes of an op over pairs, and the number of terms."""
     terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None, leading)
     x = matrix("x", x)
     others = tf.zeros([0], tf.int64) if y_labels is None else integers("y_labels", y_labels)
@@ -114,20 +117,24 @@ def _inputs(
         "x_labels": tf.bitwise.bitwise_xor(labels_of_batch(labels), tf.constant(NO_LABEL, tf.int64)),
         "y_labels": tf.bitwise.bitwise_xor(others, tf.constant(NO_LABEL, tf.int64)),
         "weights": weights_of_metric(weights),
-        "parameters": _parameters(terms),
+        "parameters": as_parameters("scale", parameters_of(terms)),
         "levels": tf.zeros([0, tf.shape(x)[0]]) if levels is None else _padded(matrix("levels", levels)),
     }
     check_shape("labels", inputs["x_labels"], x.shape[:1])
     return inputs, attributes_of(terms, metric, y is not None, leading), len(terms)
 
 
-def _parameters(terms: Sequence[PairTerm]) -> Tensor:
-    rows = parameters_of(terms)
+def as_parameters(name: str, rows: Sequence[Sequence[Any]]) -> Tensor:
+    """Numbers and scalar tensors as one float32 tensor."""
     if not any(tf.is_tensor(value) or hasattr(value, "numpy") for row in rows for value in row):
         return tf.constant(rows, tf.float32)
-    return tf.stack(
-        [tf.stack([tf.convert_to_tensor(scalar("scale", v), tf.float32) for v in r]) for r in rows]
-    )
+    return tf.stack([tf.stack([tf.convert_to_tensor(scalar(name, v), tf.float32) for v in r]) for r in rows])
+
+
+def attributes_of_op(op: Any) -> dict[str, str]:
+    """The attributes of an op over pairs, whatever executes it."""
+    attributes = {name: op.get_attr(name) for name in _ATTRIBUTES}
+    return {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
 
 
 def _padded(rows: Tensor) -> Tensor:
@@ -137,8 +144,7 @@ def _padded(rows: Tensor) -> Tensor:
 
 @tf.RegisterGradient("FslcorePairReductions")
 def _pair_reductions_gradient(op: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    attributes = {name: op.get_attr(name) for name in _ATTRIBUTES}
-    attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
+    attributes = attributes_of_op(op)
     x, y, _, _, weights, parameters, _ = op.inputs
     is_extreme = [attributes[f"{name}_reduction"] in ("max", "min") for name in ("first", "second")]
     smooth = tf.where(tf.constant(is_extreme)[:, None], 0.0, grad)

@@ -18,7 +18,7 @@ from fslcore.twins.adam import AdamStepResult, adam_step
 from fslcore.twins.convolution import ConvBlockResult, conv_block
 from fslcore.twins.norms import norms_of_pairs, pairwise_norms
 from fslcore.twins.pairwise import pairwise
-from fslcore.twins.reductions import pair_reductions
+from fslcore.twins.reductions import pair_reductions, pair_sums
 from fslcore.twins.rows import metric_of_rows
 from fslcore.twins.search import nearest, values_of_nearest
 from fslcore.twins.triplets import (
@@ -49,6 +49,7 @@ __all__ = [
     "nearest",
     "norms_of_pairs",
     "pair_reductions",
+    "pair_sums",
     "pairwise",
     "pairwise_norms",
     "triplet_hard",

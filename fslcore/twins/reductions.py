@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The twin of `fslcore.ops.pair_reductions`, for small batches: it holds the matrix of the pairs."""
+"""The twins of `pair_reductions` and `pair_sums`, for small batches: they hold the matrix of the pairs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fslcore.pair_terms import NO_LABEL, PairReductions, PairTerm, check_terms
+from fslcore.pair_terms import NO_LABEL, PairReductions, PairSums, PairTerm, check_sums, check_terms
 from fslcore.tensors import real
 from fslcore.twins.pairwise import pairwise
 
@@ -29,7 +29,68 @@ def pair_reductions(
 ) -> PairReductions:
     """The numbers of `fslcore.kernels.pair_reductions`, differentiable any number of times."""
     terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None, leading)
-    x, labels = real("x", x), tf.cast(labels, tf.int64)
+    metrics, groups = _pairs(real("x", x), labels, y, y_labels, metric, weights, leading)
+    levels = None if levels is None else real("levels", levels)
+    reduced = [
+        _reduced(term, metrics, groups[term.pairs], None if levels is None else levels[i])
+        for i, term in enumerate(terms)
+    ]
+    return PairReductions(*(tf.stack(parts) for parts in zip(*reduced, strict=True)))
+
+
+def pair_sums(
+    x: Tensor,
+    labels: Tensor,
+    terms: Sequence[PairTerm],
+    y: Tensor | None = None,
+    y_labels: Tensor | None = None,
+    metric: str = "sqeuclidean",
+    *,
+    weights: Tensor | None = None,
+    levels: Tensor | None = None,
+    leading: bool = False,
+    factors: Sequence[Tensor] | None = None,
+) -> PairSums:
+    """The numbers of `fslcore.kernels.pair_sums`; `total` is differentiable any number of times."""
+    factors = check_sums(terms, factors)
+    terms = check_terms(terms, metric, y is not None, y_labels is not None, weights is not None, leading)
+    x = real("x", x)
+    none = tf.zeros([0, tf.shape(x)[1]])
+    sources = (x, none if y is None else real("y", y), _levels(levels, x))
+
+    def total_and_counts(x: Tensor, y: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        metrics, groups = _pairs(x, labels, None if y is none else y, y_labels, metric, weights, leading)
+        total, counts = tf.constant(0.0), []
+        for term, factor in zip(terms, factors, strict=False):
+            t = (term.scale * metrics + term.offset)[None]
+            t = t if levels.shape[0] == 0 else t - levels[:, :, None]
+            value = tf.where(groups[term.pairs][None], _FUNCTIONS[term.function](term, t), 0.0)
+            total += factor * tf.reduce_sum(value)
+            counts.append(tf.math.count_nonzero(groups[term.pairs], dtype=tf.float32))
+        return total, tf.stack(counts)
+
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        total, counts = total_and_counts(*sources)
+    dx, dy, dlevels = tape.gradient(total, sources, unconnected_gradients="zero")
+    return PairSums(total, counts, -dlevels, dx, dy)
+
+
+def _levels(levels: Tensor | None, x: Tensor) -> Tensor:
+    return tf.zeros([0, tf.shape(x)[0]]) if levels is None else real("levels", levels)
+
+
+def _pairs(
+    x: Tensor,
+    labels: Tensor,
+    y: Tensor | None,
+    y_labels: Tensor | None,
+    metric: str,
+    weights: Tensor | None,
+    leading: bool,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The metrics of all pairs, and which of them are of a group."""
+    labels = tf.cast(labels, tf.int64)
     is_batch = y is None
     y, y_labels = (x, labels) if is_batch else (real("y", y), tf.cast(y_labels, tf.int64))
     metrics = pairwise(x, y, metric, weights=weights)
@@ -37,13 +98,7 @@ def pair_reductions(
     if is_batch or leading:
         exist &= tf.range(tf.shape(x)[0])[:, None] != tf.range(tf.shape(y)[0])[None, :]
     same = labels[:, None] == y_labels[None, :]
-    groups = {"all": exist, "positive": exist & same, "negative": exist & ~same}
-    levels = None if levels is None else real("levels", levels)
-    reduced = [
-        _reduced(term, metrics, groups[term.pairs], None if levels is None else levels[i])
-        for i, term in enumerate(terms)
-    ]
-    return PairReductions(*(tf.stack(parts) for parts in zip(*reduced, strict=True)))
+    return metrics, {"all": exist, "positive": exist & same, "negative": exist & ~same}
 
 
 def _reduced(

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Reductions over the pairs of rows, and their gradient.
+// Reductions over the pairs of rows, and their gradient; sums over pairs with theirs.
 #pragma once
 #include "bindings/op.h"
 #include "core/reductions/pair_reduction.h"
+#include "core/reductions/pair_sum.h"
 #include "cuda/reductions/pair_reduction.h"
+#include "cuda/reductions/pair_sum.h"
 
 namespace fslcore::bindings {
 
@@ -106,6 +108,45 @@ struct PairReductionsGrad : Op {
   static std::string Run(const Attributes& a, const GpuCall& call) {
     return cuda::ReducePairsGrad(call.stream, a.Problem(call), call.workspace, call.in<float>(7),
                                  call.in<float>(8), Gradients(call));
+  }
+};
+
+struct PairSums : Op {
+  using Attributes = PairReductionAttributes;
+  static constexpr Argument kInputs[] = {{"x", Type::kFloat32, 2},       {"y", Type::kFloat32, 2},
+                                         {"x_labels", Type::kInt64, 1},  {"y_labels", Type::kInt64, 1},
+                                         {"weights", Type::kFloat32, 1}, {"parameters", Type::kFloat32, 2},
+                                         {"levels", Type::kFloat32, 2},  {"factors", Type::kFloat32, 1}};
+  static constexpr Argument kOutputs[] = {{"total", Type::kFloat32, 0},  {"counts", Type::kFloat32, 1},
+                                          {"slopes", Type::kFloat32, 2}, {"dx", Type::kFloat32, 2},
+                                          {"dy", Type::kFloat32, 2},     {"dparameters", Type::kFloat32, 2}};
+
+  static std::string Check(const Attributes& a, const Shapes& in) {
+    return CheckPairSum(a.metric, a.rows, a.terms, in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7]);
+  }
+  static Shapes OutputShapes(const Attributes&, const Shapes& in) {
+    return {{}, {kPairTerms}, in[6], in[0], in[1], {kPairTerms, 2}};
+  }
+
+  static PairSumProblem Problem(const Attributes& a, const Call& call) {
+    PairProblem pairs = a.Problem(call);
+    pairs.levels = nullptr;
+    return {pairs, call.in<float>(7), call.input_shapes[6][0], call.in<float>(6)};
+  }
+  static fslcore::PairSums Sums(const Call& call) {
+    return {call.out<float>(0), call.out<float>(1), call.out<float>(2),
+            call.out<float>(3), call.out<float>(4), call.out<float>(5)};
+  }
+  static std::string Run(const Attributes& a, const CpuCall& call) {
+    SumPairs(call.executor, Problem(a, call), Sums(call));
+    return "";
+  }
+
+  static int64_t Workspace(const Attributes& a, const Call& call) {
+    return cuda::SumPairsWorkspace(Problem(a, call));
+  }
+  static std::string Run(const Attributes& a, const GpuCall& call) {
+    return cuda::SumPairs(call.stream, Problem(a, call), call.workspace, Sums(call));
   }
 };
 

@@ -4,39 +4,9 @@
 #pragma once
 #include <cmath>
 
-#include "core/arrays/pages.h"
-#include "core/reductions/pair_stretches.h"
+#include "core/reductions/pair_products.h"
 
 namespace fslcore::reductions {
-
-// Rows of a panel of columns, and some more: where a panel follows another at a power of two, their rows that
-// are used together would share a few sets of the L2 cache.
-inline int64_t RowsOfPanel(int64_t rows) { return rows < 1024 ? rows : RoundUp(rows, 1024) + 256; }
-
-// The rows of one side packed by columns, [panels, RowsOfPanel(rows), panel].
-class ColumnPanels {
- public:
-  ColumnPanels(const Executor& executor, Matrix<const float> rows)
-      : rows_(RowsOfPanel(rows.rows)),
-        panels_(DivideUp(rows.cols, simd::Rows().panel)),
-        packed_(panels_ * simd::Rows().panel * rows_) {
-    AdviseHugePages(packed_.get(), panels_ * simd::Rows().panel * rows_ * int64_t{sizeof(float)});
-    ParallelFor(executor, panels_, RowsWorthAThread(simd::Rows().panel * rows.rows),
-                [&](int64_t begin, int64_t end) {
-                  for (int64_t p = begin; p < end; ++p)
-                    simd::Rows().pack_columns(rows.data, rows.rows, rows.cols, p * simd::Rows().panel,
-                                              packed_.get() + p * simd::Rows().panel * rows_);
-                });
-  }
-  int64_t panels() const { return panels_; }
-  const float* at(int64_t panel, int64_t row) const {
-    return packed_.get() + (panel * rows_ + row) * simd::Rows().panel;
-  }
-
- private:
-  int64_t rows_, panels_;
-  Scratch<float> packed_;
-};
 
 // What the terms of the rows of x were reduced to, and the gradient with respect to it, padded to whole
 // stretches; the levels may be null.
@@ -85,64 +55,38 @@ class TermsOfRows {
   bool is_shared_[kPairTerms] = {};
 };
 
-// Which rows the terms belong to, the own rows or both; and what is kept of a row.
-struct Owners {
-  bool of_col, sums_both;
-};
+inline bool IsLifted(const PairProblem& problem, int term) {
+  return problem.terms[static_cast<size_t>(term)].function == PairFunction::kLifted;
+}
 
-// Of each term, what is kept of a row: the sum of d / d t, of metric * d / d t, and of the levels.
-struct KeptOfRow {
-  double sums[kPairTerms][3] = {};
-  double total = 0.0;  // of the coefficients
-};
-
-// What the columns of a stretch get from the rows of a block; null where nothing is wanted.
-struct KeptOfCols {
-  float* totals;
-  float* level_sums[kPairTerms];
-};
-
-// Turns the metrics of a row with the columns from `first` on into coefficients. Returns whether any is not
-// 0.
-inline bool MakeCoefficients(const PairProblem& problem, const TermsOfRows& terms, const Owners& owners,
-                             int64_t row, int64_t first, int64_t padded, float row_class,
-                             const float* col_classes, float* metrics, const KeptOfCols& cols,
-                             KeptOfRow* kept) {
-  simd::CoefficientStretch stretch = {};
-  stretch.metric = problem.metric;
-  stretch.pairs = {padded, metrics, col_classes, row_class};
-  stretch.coefficients = metrics;
-  stretch.total = &kept->total;
-  stretch.col_totals = cols.totals;
+// The coefficients of a row with a stretch. The terms belong to the columns too if the rows are a batch.
+inline bool MakeCoefficients(const PairProblem& problem, const TermsOfRows& terms, const PairsOfRow& of) {
+  const bool of_col = problem.rows == PairRows::kBatch;
+  simd::SlopesStretch stretch = {};
+  FillCoefficients(problem.metric, of, &stretch);
   for (int t = 0; t < kPairTerms; ++t) {
     simd::TermSlopes& slopes = stretch.terms[t];
     slopes.term = problem.terms[static_cast<size_t>(t)];
+    if (slopes.term.reduction == PairReduction::kNone) continue;
     slopes.parameters = ParametersOf(problem, t);
     slopes.has_level = IsLimited(problem, t);
-    slopes.of_col = owners.of_col, slopes.sums_both = owners.sums_both;
+    slopes.of_col = of_col, slopes.sums_both = of_col && of.is_mirrored;
     slopes.is_shared = terms.is_shared(t);
-    slopes.row_value = terms.values(t)[row];
-    slopes.row_grad = terms.grads(t)[row];
-    slopes.row_level = terms.levels(t)[row];
-    if (owners.of_col) {
-      slopes.col_values = terms.values(t) + first;
-      slopes.col_grads = terms.grads(t) + first;
-      slopes.col_levels = terms.levels(t) + first;
+    slopes.row_value = terms.values(t)[of.row];
+    slopes.row_grad = terms.grads(t)[of.row];
+    slopes.row_level = terms.levels(t)[of.row];
+    if (of_col) {
+      slopes.col_values = terms.values(t) + of.first;
+      slopes.col_grads = terms.grads(t) + of.first;
+      slopes.col_levels = terms.levels(t) + of.first;
     }
-    slopes.sum = kept->sums[t];
-    slopes.metric_sum = kept->sums[t] + 1;
-    slopes.level_sum = kept->sums[t] + 2;
-    slopes.col_level_sums = cols.level_sums[t];
+    slopes.sum = of.kept->sums[t];
+    slopes.metric_sum = of.kept->sums[t] + 1;
+    slopes.level_sum = of.kept->levels + t;
+    if (IsLifted(problem, t) && of.cols.level_sums)
+      slopes.col_level_sums = of.cols.level_sums + t * of.cols.level_stride;
   }
   return simd::Reductions().coefficients(stretch);
-}
-
-inline bool IsOfDifferences(Metric metric) {
-  return metric == Metric::kSqeuclidean || metric == Metric::kEuclidean;
-}
-
-inline bool IsLifted(const PairProblem& problem, int term) {
-  return problem.terms[static_cast<size_t>(term)].function == PairFunction::kLifted;
 }
 
 }  // namespace fslcore::reductions

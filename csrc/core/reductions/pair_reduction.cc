@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "core/reductions/pair_counts.h"
 #include "core/reductions/pair_rounds.h"
 #include "core/reductions/pair_stretches.h"
 
@@ -70,38 +71,6 @@ float Finished(const PairTerm& term, const simd::ReducedTerm& reduced) {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr simd::ReducedTerm kNothing = {-kInfinity, false, 0.0, 0.0, -1};
 
-// How many pairs of a row count, by the classes alone.
-class CountsOfClasses {
- public:
-  CountsOfClasses(const PairProblem& problem, const PairClasses& classes, int64_t cols)
-      : classes_(classes), excludes_self_(problem.rows != PairRows::kApart) {
-    for (int64_t c = 0; c < cols; ++c) {
-      const float of = classes.of_y()[c];
-      if (std::isnan(of)) continue;
-      const auto place = static_cast<size_t>(of);
-      if (place >= sizes_.size()) sizes_.resize(place + 1, 0.0);
-      ++sizes_[place], ++all_;
-    }
-  }
-  double Of(PairGroup group, int64_t row) const {
-    const float own = classes_.of_x()[row];
-    if (std::isnan(own)) return 0.0;
-    const auto place = static_cast<size_t>(own);
-    double all = all_, same = place < sizes_.size() ? sizes_[place] : 0.0;
-    if (excludes_self_ && !std::isnan(classes_.of_y()[row])) {
-      all -= 1.0;
-      if (classes_.of_y()[row] == own) same -= 1.0;
-    }
-    return group == PairGroup::kAll ? all : group == PairGroup::kPositive ? same : all - same;
-  }
-
- private:
-  const PairClasses& classes_;
-  bool excludes_self_;
-  std::vector<double> sizes_;
-  double all_ = 0.0;
-};
-
 // What all rows and threads share.
 //
 // The number of a pair is the same for both of its rows, and is computed once, where a term has no levels and
@@ -149,19 +118,17 @@ struct Reducing {
     constexpr float kMostApart = 20.0f;
     float least = kInfinity, most = -kInfinity;
     BlockOfRows(problem, parts, 0, rows, classes.of_x(), classes.of_y())
-        .Meet(0, cols, [&](int64_t, int64_t, int64_t padded, const float* metrics, float* col_classes) {
+        .Meet(0, cols, [&](const Stretch& stretch) {
           for (int64_t row = 0; row < rows; ++row) {
-            const WithoutSelf without(problem.rows != PairRows::kApart, row, 0, cols, col_classes);
+            const RowOfStretch of_row(problem.rows != PairRows::kApart, row, classes.of_x()[row], 0, stretch);
             simd::ReducedTerm greatest = kNothing;
-            simd::Reductions().reduce(
-                {padded, metrics + row * kMetricStride, col_classes, classes.of_x()[row]},
-                {{term(t).pairs, term(t).function, PairReduction::kMax},
-                 ParametersOf(problem, t),
-                 false,
-                 0.0f,
-                 nullptr,
-                 0,
-                 &greatest});
+            simd::Reductions().reduce(of_row.pairs(), {{term(t).pairs, term(t).function, PairReduction::kMax},
+                                                       ParametersOf(problem, t),
+                                                       false,
+                                                       0.0f,
+                                                       nullptr,
+                                                       0,
+                                                       &greatest});
             if (greatest.has_nan || std::isinf(greatest.extreme)) continue;
             least = std::min(least, greatest.extreme), most = std::max(most, greatest.extreme);
           }
@@ -223,18 +190,16 @@ using ReducedRows = std::vector<simd::ReducedTerm>;  // [rows, kPairTerms]
 void ReduceWhole(const Executor& executor, const Reducing& all, ReducedRows* reduced) {
   const bool excludes_self = all.problem.rows != PairRows::kApart, has_unshared = all.HasUnshared();
   ParallelFor(executor, all.x.rows, BlockRows(all.x.rows), [&](int64_t begin, int64_t end) {
-    ForEachStretch(
-        all.problem, all.parts, begin, end, all.y.rows, all.classes.of_x(), all.classes.of_y(),
-        [&](int64_t first, int64_t cols, int64_t padded, const float* metrics, float* col_classes) {
-          for (int64_t row = begin; row < end; ++row) {
-            const WithoutSelf without(excludes_self, row, first, cols, col_classes);
-            const simd::PairStretch pairs = {padded, metrics + (row - begin) * kMetricStride, col_classes,
-                                             all.classes.of_x()[row]};
-            simd::ReducedTerm* of = &(*reduced)[static_cast<size_t>(kPairTerms * row)];
-            all.ReduceRow(true, row, pairs, first, nullptr, of);
-            if (has_unshared) all.ReduceRow(false, row, pairs, first, nullptr, of);
-          }
-        });
+    ForEachStretch(all.problem, all.parts, begin, end, all.y.rows, all.classes.of_x(), all.classes.of_y(),
+                   [&](const Stretch& stretch) {
+                     for (int64_t row = begin; row < end; ++row) {
+                       const RowOfStretch of_row(excludes_self, row, all.classes.of_x()[row], begin, stretch);
+                       simd::ReducedTerm* of = &(*reduced)[static_cast<size_t>(kPairTerms * row)];
+                       all.ReduceRow(true, row, of_row.pairs(), stretch.first, nullptr, of);
+                       if (has_unshared)
+                         all.ReduceRow(false, row, of_row.pairs(), stretch.first, nullptr, of);
+                     }
+                   });
   });
 }
 
@@ -251,34 +216,34 @@ void ReduceHalf(const Executor& executor, const Reducing& all, ReducedRows* redu
     for (int64_t begin = rows.begin; begin < rows.end; begin += height) {
       const int64_t end = std::min(begin + height, rows.end);
       const BlockOfRows block(all.problem, all.parts, begin, end, all.classes.of_x(), all.classes.of_y());
-      const auto reduce = [&](bool is_mirrored, int64_t first, int64_t count, int64_t padded,
-                              const float* metrics, float* col_classes) {
+      const auto reduce = [&](bool is_mirrored, const Stretch& stretch) {
+        const int64_t first = stretch.first;
         float col_sums[kPairTerms * simd::kMostStretch] = {};
         bool any_unshared = false;
         for (int64_t row = begin; row < end; ++row) {
-          const WithoutSelf without(true, row, first, count, col_classes);
-          const simd::PairStretch pairs = {padded, metrics + (row - begin) * kMetricStride, col_classes,
-                                           all.classes.of_x()[row]};
-          all.ReduceRow(true, row, pairs, first, is_mirrored ? col_sums : nullptr, of(row));
-          if (has_unshared) any_unshared |= all.ReduceRow(false, row, pairs, first, nullptr, of(row));
+          const RowOfStretch of_row(true, row, all.classes.of_x()[row], begin, stretch);
+          all.ReduceRow(true, row, of_row.pairs(), first, is_mirrored ? col_sums : nullptr, of(row));
+          if (has_unshared)
+            any_unshared |= all.ReduceRow(false, row, of_row.pairs(), first, nullptr, of(row));
         }
         if (!is_mirrored) return;
-        for (int64_t c = 0; c < count; ++c)
+        for (int64_t c = 0; c < stretch.cols; ++c)
           for (int t = 0; t < kPairTerms; ++t)
             if (all.is_shared[t])
               of(first + c)[t].sum += static_cast<double>(col_sums[t * simd::kMostStretch + c]);
         if (!any_unshared) return;
-        simd::Rows().transpose(metrics, kMetricStride, end - begin, count, transposed.get(), height);
-        for (int64_t c = 0; c < count; ++c)
+        simd::Rows().transpose(stretch.metrics, kMetricStride, end - begin, stretch.cols, transposed.get(),
+                               height);
+        for (int64_t c = 0; c < stretch.cols; ++c)
           all.ReduceRow(false, first + c,
                         {RoundUp(end - begin, simd::Rows().panel), transposed.get() + c * height,
-                         all.classes.of_x() + begin, all.classes.of_x()[first + c]},
+                         all.classes.of_x() + begin, all.classes.of_x()[first + c], block.rows_range()},
                         begin, nullptr, of(first + c));
       };
-      if (i == j) block.Meet(begin, end, [&](auto... stretch) { reduce(false, stretch...); });
+      if (i == j) block.Meet(begin, end, [&](const Stretch& stretch) { reduce(false, stretch); });
       for (int64_t first = i == j ? end : cols.begin; first < cols.end; first += simd::kMostStretch)
         block.Meet(first, std::min(first + simd::kMostStretch, cols.end),
-                   [&](auto... stretch) { reduce(true, stretch...); });
+                   [&](const Stretch& stretch) { reduce(true, stretch); });
     }
   });
 }

@@ -2,6 +2,7 @@
 // The pairs of a block of rows, one stretch of columns after another: their metrics and classes.
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -57,6 +58,25 @@ class PairClasses {
   Scratch<float> of_x_, of_y_;
 };
 
+inline simd::ClassRange RangeOf(const float* classes, int64_t count) {
+  simd::ClassRange range = {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                            false};
+  for (int64_t i = 0; i < count; ++i) {
+    range.has_gaps |= std::isnan(classes[i]);
+    if (classes[i] < range.least) range.least = classes[i];
+    if (classes[i] > range.greatest) range.greatest = classes[i];
+  }
+  return range;
+}
+
+// Columns that a block of rows meets together.
+struct Stretch {
+  int64_t first, cols, padded;  // padded: cols rounded up to whole panels
+  float* metrics;               // [rows, kMetricStride], may be overwritten
+  float* classes;               // [kMostStretch]
+  simd::ClassRange range;       // of the padded columns
+};
+
 // The metrics of a block of rows with one stretch of columns after another.
 //
 // Where all terms are of positive pairs, stretches without a column of the rows' classes are left out, as far
@@ -66,7 +86,7 @@ class BlockOfRows {
   BlockOfRows(const PairProblem& problem, const PairwiseParts& parts, int64_t begin, int64_t end,
               const float* row_classes, const float* col_classes)
       : parts_(parts),
-        of_rows_(row_classes + begin, end - begin),
+        rows_range_(RangeOf(row_classes + begin, RoundUp(end - begin, simd::Rows().panel))),
         skips_(std::all_of(problem.terms.begin(), problem.terms.end(),
                            [](const PairTerm& term) {
                              return term.reduction == PairReduction::kNone ||
@@ -77,32 +97,22 @@ class BlockOfRows {
         metrics_((end - begin) * kMetricStride),
         classes_(simd::kMostStretch) {}
 
-  // Calls stretch(first column, columns, columns rounded up to whole panels, metrics [rows, kMetricStride],
-  // classes [kMostStretch]) for columns from `first`, the first of a panel, to `last`, at most kMostStretch.
-  // `metrics` may be overwritten.
-  template <class Stretch>
-  void Meet(int64_t first, int64_t last, const Stretch& stretch) const {
-    if (skips_ && !of_rows_.Meets(Range(all_classes_ + first, last - first))) return;
+  // Calls use(Stretch) for columns from `first`, the first of a panel, to `last`, at most kMostStretch.
+  template <class Use>
+  void Meet(int64_t first, int64_t last, const Use& use) const {
+    const int64_t cols = last - first, padded = RoundUp(cols, simd::Rows().panel);
+    const simd::ClassRange range = RangeOf(all_classes_ + first, padded);
+    if (skips_ && !(rows_range_.least <= range.greatest && range.least <= rows_range_.greatest)) return;
     parts_.Compute(rows_, first, last, metrics_.get(), kMetricStride);
     std::copy_n(all_classes_ + first, simd::kMostStretch, classes_.get());
-    stretch(first, last - first, RoundUp(last - first, simd::Rows().panel), metrics_.get(), classes_.get());
+    use(Stretch{first, cols, padded, metrics_.get(), classes_.get(), range});
   }
+  // Of the rows, their number rounded up to whole panels.
+  const simd::ClassRange& rows_range() const { return rows_range_; }
 
  private:
-  struct Range {  // of classes; NaN counts for nothing
-    float least = std::numeric_limits<float>::infinity(), greatest = -least;
-
-    Range(const float* classes, int64_t count) {
-      for (int64_t i = 0; i < count; ++i) {
-        if (classes[i] < least) least = classes[i];
-        if (classes[i] > greatest) greatest = classes[i];
-      }
-    }
-    bool Meets(const Range& other) const { return least <= other.greatest && other.least <= greatest; }
-  };
-
   const PairwiseParts& parts_;
-  Range of_rows_;
+  simd::ClassRange rows_range_;
   bool skips_;
   PairwiseParts::Rows rows_;
   const float* all_classes_;
@@ -110,33 +120,40 @@ class BlockOfRows {
 };
 
 // All columns.
-template <class Stretch>
+template <class Use>
 void ForEachStretch(const PairProblem& problem, const PairwiseParts& parts, int64_t begin, int64_t end,
-                    int64_t cols, const float* row_classes, const float* col_classes,
-                    const Stretch& stretch) {
+                    int64_t cols, const float* row_classes, const float* col_classes, const Use& use) {
   const BlockOfRows block(problem, parts, begin, end, row_classes, col_classes);
   for (int64_t first = 0; first < cols; first += simd::kMostStretch)
-    block.Meet(first, std::min(first + simd::kMostStretch, cols), stretch);
+    block.Meet(first, std::min(first + simd::kMostStretch, cols), use);
 }
 
-// The class of a row's own column is NaN while it lives.
-class WithoutSelf {
+// A row of the block that begins at row `begin` with the columns of a stretch. Where a row forms no pair with
+// itself, the class of its own column is NaN while this lives.
+class RowOfStretch {
  public:
-  WithoutSelf(bool excludes, int64_t row, int64_t first, int64_t cols, float* classes)
-      : own_(excludes && row >= first && row < first + cols ? classes + row - first : nullptr) {
+  RowOfStretch(bool excludes_self, int64_t row, float row_class, int64_t begin, const Stretch& stretch)
+      : own_(excludes_self && row >= stretch.first && row < stretch.first + stretch.cols
+                 ? stretch.classes + row - stretch.first
+                 : nullptr),
+        pairs_{stretch.padded, stretch.metrics + (row - begin) * kMetricStride, stretch.classes, row_class,
+               stretch.range} {
     if (own_ == nullptr) return;
     saved_ = *own_;
     *own_ = std::numeric_limits<float>::quiet_NaN();
+    pairs_.range.has_gaps = true;
   }
-  ~WithoutSelf() {
+  ~RowOfStretch() {
     if (own_ != nullptr) *own_ = saved_;
   }
-  WithoutSelf(const WithoutSelf&) = delete;
-  WithoutSelf& operator=(const WithoutSelf&) = delete;
+  RowOfStretch(const RowOfStretch&) = delete;
+  RowOfStretch& operator=(const RowOfStretch&) = delete;
+  const simd::PairStretch& pairs() const { return pairs_; }
 
  private:
   float* own_;
   float saved_ = 0.0f;
+  simd::PairStretch pairs_;
 };
 
 inline PairwiseKernel KernelOf(const PairProblem& problem) {

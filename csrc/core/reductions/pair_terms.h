@@ -31,6 +31,7 @@ enum class PairRows {
 
 inline constexpr int kPairTerms = 2;       // of one pass over the pairs
 inline constexpr int kPairParameters = 4;  // scale, offset, gain, shift
+inline constexpr int kMostPairLevels = 8;  // of a row, in sums over pairs
 
 struct PairTerm {
   PairGroup pairs = PairGroup::kAll;

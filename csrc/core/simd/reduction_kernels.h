@@ -11,12 +11,19 @@ namespace fslcore::simd {
 
 inline constexpr int64_t kMostStretch = 256;  // columns
 
+// The least and the greatest class of a stretch, and whether any column belongs to no pair.
+struct ClassRange {
+  float least, greatest;
+  bool has_gaps;
+};
+
 // A class is a float, NaN for a row or column that belongs to no pair.
 struct PairStretch {
   int64_t cols;          // a multiple of the panel
   const float* metrics;  // [cols]; anything where there is no column
   const float* classes;  // [cols]
   float row_class;
+  ClassRange range;  // may hold more classes than there are
 };
 
 // What a term is reduced to so far.
@@ -63,10 +70,28 @@ struct TermSlopes {
 struct CoefficientStretch {
   Metric metric;
   PairStretch pairs;
-  TermSlopes terms[kPairTerms];
   float* coefficients;  // [cols] d loss / d (the sum inside the metric); may be the metrics
   double* total;        // of the coefficients, in and out
   float* col_totals;    // [cols] the same of each column; or null
+};
+
+struct SlopesStretch : CoefficientStretch {
+  TermSlopes terms[kPairTerms];
+};
+
+// Sums over pairs whose terms have no values of rows: those of pair_sum.h, with what is kept of a row.
+struct SumStretch : CoefficientStretch {
+  PairTerm terms[kPairTerms];
+  PairParameters parameters[kPairTerms];
+  float factors[kPairTerms];
+  double (*sums)[3];  // [kPairTerms] of factor * slope, factor * slope * metric, factor * value, in and out
+  bool of_col, sums_both;   // as in TermSlopes
+  int64_t levels;           // 0: t is taken as it is
+  const float* row_levels;  // [levels]
+  const float* col_levels;  // [levels, level_stride]
+  double* level_sums;       // [levels] of factor * slope, in and out
+  float* col_level_sums;    // [levels, col_level_stride] likewise; or null
+  int64_t level_stride, col_level_stride;
 };
 
 // dx[r] += sum over c of a[r, c] * y[c], or with signs sum of a[r, c] * sign(x[r] - y[c]), for one panel of
@@ -78,6 +103,7 @@ struct ReducedProduct {
   const float* a;  // [rows, a_stride]
   int64_t a_stride;
   const float *x_panel, *y_panel;  // [rows, panel], [cols, panel], packed by pack_columns
+  const float* next_panel;         // [cols, panel] of y, fetched ahead
   const uint8_t* is_zero;          // [rows]: the whole stretch of a row is 0
   float* dx;                       // [rows, panel], in and out
   const int32_t* listed;           // rows that are not 0
@@ -89,7 +115,8 @@ struct ReductionKernels {
   // Whether any pair is of the term's group.
   bool (*reduce)(const PairStretch&, const ReducedStretch&);
   bool (*reduce_shared)(const PairStretch&, const SharedStretch&);  // not for lifted, nor with levels
-  bool (*coefficients)(const CoefficientStretch&);                  // whether any is not 0
+  bool (*coefficients)(const SlopesStretch&);                       // whether any is not 0
+  bool (*sum_coefficients)(const SumStretch&);                      // likewise
   void (*product)(const ReducedProduct&);
   void (*signs)(const ReducedProduct&);
   void (*mirrored_product)(const ReducedProduct&);

@@ -15,6 +15,9 @@ __attribute__((noinline)) void ReducedTile(const ReducedProduct& g, int64_t row)
   for (int r = 0; r < kHeight; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(dx + r * kPanel + v * kLanes);
+  // The rows of y in the next panel, a share with each tile.
+  const int64_t share = g.cols * kPanel / g.rows;
+  Prefetch({g.next_panel + share * row, share * kHeight});
   const float* panel = g.y_panel;
   for (int64_t c = 0; c < g.cols; ++c, panel += kPanel) {
     Vec b[kVecs];
@@ -75,6 +78,7 @@ __attribute__((noinline)) void MirroredTile(const ReducedProduct& g, int64_t col
   for (int r = 0; r < kHeight; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < kVecs; ++v) tile[r][v] = Load(dy + r * kPanel + v * kLanes);
+  Prefetch({dy + kHeight * kPanel, kHeight * kPanel});  // of the next tile
   for (int64_t k = 0; k < g.listed_rows; ++k) {
     const float* a = g.a + g.listed[k] * g.a_stride + col;
     const float* panel = g.x_panel + g.listed[k] * kPanel;
