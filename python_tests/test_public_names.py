@@ -32,9 +32,8 @@ EXPORTED = {
     "fslcore.encoders.adversarial": "conditional_generator task_encoder",
     "fslcore.kernels": """
         Classes METRICS MININGS MIXED_NORMS NORMS NO_LABEL NearestResult NormsGradient PAIR_METRICS
-        PairReductions PairTerm SEARCH_METRICS TRIPLET_METRICS TripletResult AFFINE_PARAMETERS affine_images
-        affine_transforms gather_affine gather_images
-        PairReductions PairSums PairTerm SEARCH_METRICS TRIPLET_METRICS TripletResult gather_images
+        PairReductions PairSums PairTerm SEARCH_METRICS TRIPLET_METRICS TripletResult AFFINE_PARAMETERS
+        affine_images affine_transforms gather_affine gather_images
         group_labels mine_hard mine_semihard mine_triplets nearest num_threads pair_reductions
         pair_reductions_grad pair_sums pairwise pairwise_grad pairwise_norms pairwise_norms_grad
         permutations sample_episodes set_num_threads simd_level triplet_hard triplet_loss triplet_semihard

@@ -106,8 +106,6 @@ def test_public_names_of_the_kernels():
             "SEARCH_METRICS",
             "TRIPLET_METRICS",
         ),
-        *("Classes", "NO_LABEL", "NearestResult", "NormsGradient", "PairReductions", "PairTerm"),
-        *("METRICS", "MININGS", "MIXED_NORMS", "NORMS", "PAIR_METRICS", "SEARCH_METRICS", "TRIPLET_METRICS"),
         *("Classes", "NO_LABEL", "NearestResult", "NormsGradient", "PairReductions", "PairSums", "PairTerm"),
         "TripletResult",
         *("group_labels", "num_threads", "set_num_threads", "simd_level"),

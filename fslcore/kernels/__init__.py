@@ -31,7 +31,6 @@ from fslcore.kernels.triplets import (
     triplet_semihard,
 )
 from fslcore.kernels.warp import affine_images, affine_transforms, gather_affine
-from fslcore.pair_terms import NO_LABEL, PAIR_METRICS, PairReductions, PairTerm
 from fslcore.pair_terms import NO_LABEL, PAIR_METRICS, PairReductions, PairSums, PairTerm
 from fslcore.results import NearestResult, NormsGradient, TripletResult
 

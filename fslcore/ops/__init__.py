@@ -35,7 +35,6 @@ from fslcore.ops.triplets import (
     triplet_semihard,
 )
 from fslcore.ops.warp import affine_images, affine_transforms, gather_affine
-from fslcore.pair_terms import PairReductions, PairTerm
 from fslcore.pair_terms import PairReductions, PairSums, PairTerm
 from fslcore.results import NearestResult, NormsGradient, TripletResult
 from fslcore.twins import AdamStepResult, ConvBlockResult
