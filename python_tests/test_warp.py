@@ -223,7 +223,7 @@ def test_every_binding_rejects_them(backend):
         with pytest.raises(backend.errors, match=match):
             call()
     if not backend.on_gpu:  # which would have to be waited for; such images are NaN there
-        with pytest.raises(backend.errors, match="indices must be in.*received 6"):
+        with pytest.raises(backend.errors, match=r"indices must be in.*received 6"):
             backend.gather_affine(STORE, [0, 6], EXACT[:2])
 
 
