@@ -140,7 +140,8 @@ def test_vmap_gives_the_results_of_single_calls(scalar):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_vmap_of_every_function(function):
-    name = next(name for name in ("x", "queries", "labels", "seed", "indices") if name in CALLS[function])
+    batched = ("x", "queries", "labels", "seed", "indices", "images")
+    name = next(name for name in batched if name in CALLS[function])
     array = np.asarray(CALLS[function][name])
     batch = np.stack([array, array[::-1] if array.ndim else array + 1])
     got = leaves(jax.vmap(lambda array: call(function, **{name: array}))(batch))
@@ -205,9 +206,10 @@ OF_INTEGERS = {
 def hostile_calls():
     for function, arguments in CALLS.items():
         for name in filter(ARRAYS.__contains__, arguments):
-            integers = np.asarray(arguments[name]).dtype.kind in "iu" and name != "store"
+            integers = np.asarray(arguments[name]).dtype.kind in "iu" and name not in ("store", "images")
             for kind, change in {**HOSTILE, **(OF_INTEGERS if integers else {})}.items():
-                if (name, kind) != ("indices", "one more axis"):  # they may have any
+                # They may have any.
+                if name not in ("indices", "numbers") or kind != "one more axis":
                     yield pytest.param(function, name, change, id=f"{function}, {name}, {kind}")
 
 

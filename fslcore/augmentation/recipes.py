@@ -13,7 +13,6 @@ from fslcore.augmentation.colour import RandomColour
 from fslcore.augmentation.crops import RandomLetterbox
 from fslcore.augmentation.ranges import Normal
 
-
 VARIANTS = ("paper", "reproduction")
 
 

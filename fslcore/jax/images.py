@@ -35,12 +35,7 @@ def gather_images(
     check_store(store.shape, store.dtype.name)
     store = jnp.asarray(store)
     indices = integers("indices", indices)
-    rotations = integers("rotations", () if rotations is None else rotations)
-    if rotations.shape != (0,) and indices.shape[: rotations.ndim] != rotations.shape:
-        raise ValueError(
-            f"rotations must have the leading axes of indices {list(indices.shape)}, "
-            f"received {list(rotations.shape)}"
-        )
+    rotations = turns_of(indices, rotations)
     height, width = as_size(size)
     if height and store.shape[0] > 0 and store.size == 0:
         raise ValueError(f"store must have pixels to resize, received images of {list(store.shape[1:])}")
@@ -56,3 +51,18 @@ def gather_images(
         scale=as_float("scale", scale),
         shift=as_float("shift", shift),
     )
+
+
+def turns_of(indices: Array, rotations: Array | None) -> Array:
+    """Quarter turns as an int64 array, empty for None.
+
+    Raises:
+        ValueError: they do not have the leading axes of the indices.
+    """
+    turns = integers("rotations", () if rotations is None else rotations)
+    if turns.shape != (0,) and indices.shape[: turns.ndim] != turns.shape:
+        raise ValueError(
+            f"rotations must have the leading axes of indices {list(indices.shape)}, "
+            f"received {list(turns.shape)}"
+        )
+    return turns

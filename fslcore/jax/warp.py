@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from fslcore.arguments import as_array, as_float, as_size, check_fill, check_store
 from fslcore.jax.handlers import Array, call, floats, integers, number
+from fslcore.jax.images import turns_of
 
 
 def affine_images(
@@ -84,7 +85,7 @@ def gather_affine(
         jax.ShapeDtypeStruct((*indices.shape, *image), jnp.float32),
         store,
         indices,
-        integers("rotations", () if rotations is None else rotations),
+        turns_of(indices, rotations),
         floats("transforms", transforms, indices.ndim + 1),
         height=height,
         width=width,
