@@ -181,7 +181,7 @@ def test_functions_as_norms_are_the_norms_by_name():
 
 
 def test_kernels_are_mappings_lambdas_and_registered_functions():
-    from keras_fsl.layers import CentroidsMatrix, GramMatrix
+    from keras_fsl.layers import CentroidsMatrix, Classification, GramMatrix
     from keras_fsl.layers.support_layer import SupportLayer
 
     from fslcore import layers
@@ -190,6 +190,9 @@ def test_kernels_are_mappings_lambdas_and_registered_functions():
     distance = keras.layers.Lambda(lambda x: tf.reduce_sum(tf.square(x[0] - x[1]), axis=1))
     close(GramMatrix(kernel=distance)(EMBEDDINGS), squares)
     close(GramMatrix(kernel="sqeuclidean")([EMBEDDINGS]), squares)
+    classification = Classification(distance)
+    classification.set_support_set(EMBEDDINGS[:2], ["a", "b"], overwrite=True)
+    close(classification(EMBEDDINGS), squares[:, :2])
     layer = GramMatrix(
         {"name": "MixedNorms", "init": {"activation": "relu", "norms": [lambda x: x[0] - x[1]]}}
     )

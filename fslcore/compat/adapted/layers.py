@@ -166,6 +166,11 @@ class Classification(_Kernel):
         self.columns = state([], [None], tf.string, "columns")
         self.support_set_loss = state(0.0, [], tf.float32, "support_set_loss")
 
+    def build(self, input_shape: Any) -> None:
+        """Makes the kernel for embeddings of this shape."""
+        super().build(input_shape)
+        self._shape = [None, _first_shape(input_shape)[1]]  # of embeddings; the variable does not say it
+
     def set_support_set(self, support_tensors: Tensor, support_labels_name: Tensor, overwrite: Any) -> Tensor:
         """Replaces the support set, or adds to it.
 
@@ -201,7 +206,7 @@ class Classification(_Kernel):
         )
         names = tf.cond(replaces, lambda: names, lambda: tf.concat([self.support_labels_name, names], axis=0))
         columns, codes = tf.unique(names)
-        loss = class_consistency_loss(codes, self.pairwise(tensors))
+        loss = class_consistency_loss(codes, self.pairwise(tf.ensure_shape(tensors, self._shape)))
         one_hot = tf.one_hot(codes, tf.size(columns))
         self.support_tensors.assign(tensors)
         self.support_labels_name.assign(names)
@@ -221,10 +226,8 @@ class Classification(_Kernel):
 
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         """Mean scores [batch, classes] of embeddings [batch, dim]."""
-        embeddings = _first(inputs)
-        # The kernel is built for this dim; the variable itself does not say it.
-        support = tf.ensure_shape(self.support_tensors, [None, embeddings.shape[1]])
-        return tf.matmul(self.pairwise(embeddings, support, training), self.support_labels_one_hot)
+        support = tf.ensure_shape(self.support_tensors, self._shape)
+        return tf.matmul(self.pairwise(_first(inputs), support, training), self.support_labels_one_hot)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """(batch, None): classes come and go."""
