@@ -19,7 +19,7 @@ from fslcore.losses import class_consistency_loss
 Tensor = Any
 Shape = tuple[int | None, ...]
 
-PACKAGE = "fslcore.keras_fsl"
+PACKAGE = "keras_fsl"
 
 
 class _Kernel(PairwiseLayer):
@@ -38,6 +38,12 @@ class _Kernel(PairwiseLayer):
             made = head_of("kernel", given, shape[1:]) if is_head else PairwiseLayer(given).kernel
             self.kernel = compiled(made)
         self.build_kernel(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, of a layer that has its kernel."""
+        if self._given and not self.built:
+            raise ArgumentError("kernel", "must be made before it is saved: build the layer", self._given[0])
+        return super().get_config()
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
