@@ -204,7 +204,7 @@ class Classification(_Kernel):
             self.build(tuple(tensors.shape))
         return self._set(tensors, names, tf.convert_to_tensor(overwrite, tf.bool))
 
-    @tf.function(input_signature=(_TENSORS, _LABELS, _OVERWRITE))
+    @tf.function(input_signature=(_TENSORS, _LABELS, _OVERWRITE), autograph=False)
     def _set(self, tensors: Tensor, names: Tensor, overwrite: Tensor) -> Tensor:
         replaces = overwrite | tf.equal(tf.size(self.support_labels_name), 0)
         tensors = tf.cond(
@@ -221,7 +221,7 @@ class Classification(_Kernel):
         self.support_set_loss.assign(loss)
         return loss[None]
 
-    @tf.function(input_signature=())
+    @tf.function(input_signature=(), autograph=False)
     def get_support_set(self) -> tuple[Tensor, Tensor, Tensor]:
         """(support_tensors, support_labels_one_hot, support_set_loss)."""
         return (
