@@ -21,6 +21,7 @@ from typing import Any
 
 # The packages that define Keras objects; each imports all of its modules that do.
 ROOMS = ("augmentation", "layers", "losses", "metrics", "encoders", "learners")
+_more: list[str] = []
 
 
 class _Imports(threading.local):
@@ -82,10 +83,16 @@ def watch() -> None:
     _register()
 
 
+def add(*modules: str) -> None:
+    """Registers also what these modules of the package define, which not every program needs."""
+    _more.extend(module for module in modules if module not in _more)
+    _register()
+
+
 def _register(finished: ModuleType | None = None) -> None:
     try:
         if _is_imported("keras", finished) and sys.modules["keras"].backend.backend() == "tensorflow":
-            for room in ROOMS:
+            for room in (*ROOMS, *_more):
                 importlib.import_module(f"fslcore.{room}")
         elif _is_imported("tensorflow", finished):
             importlib.import_module("fslcore.ops")

@@ -154,7 +154,7 @@ def test_operators_of_frames(frame):
     with pytest.warns(UserWarning, match="cache='somewhere' is not used"):
         operator = ToKShotDataset(2, lambda image: image, cache="somewhere", reset_cache=True)
     assert isinstance(operator, AbstractOperator)
-    pictures, labels = next(iter(crops.pipe(operator).batch(6)))
+    pictures, labels = next(crops.pipe(operator).batch(6).as_numpy_iterator())
     np.testing.assert_array_equal(
         [LABELS[row] for row in rows(pictures)], np.array(list("abc"))[np.argmax(labels, 1)]
     )

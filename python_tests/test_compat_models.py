@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Layers, heads, losses and metrics under the names of keras-fsl: values as literal loops have them."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -107,6 +110,11 @@ def test_the_quickstart_trains_and_is_saved_with_its_metrics(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     close(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
+    script = (
+        "import sys, fslcore.compat.keras_fsl, keras; print(keras.models.load_model(sys.argv[1]).layers[-1])"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "model.keras")]
+    assert "GramMatrix" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     before, after = (each.evaluate(dataset, verbose=0, return_dict=True) for each in (model, loaded))
     assert before == after
 
@@ -181,7 +189,7 @@ def test_functions_as_norms_are_the_norms_by_name():
 
 
 def test_kernels_are_mappings_lambdas_and_registered_functions():
-    from keras_fsl.layers import CentroidsMatrix, GramMatrix
+    from keras_fsl.layers import CentroidsMatrix, Classification, GramMatrix
     from keras_fsl.layers.support_layer import SupportLayer
 
     from fslcore import layers
@@ -190,6 +198,9 @@ def test_kernels_are_mappings_lambdas_and_registered_functions():
     distance = keras.layers.Lambda(lambda x: tf.reduce_sum(tf.square(x[0] - x[1]), axis=1))
     close(GramMatrix(kernel=distance)(EMBEDDINGS), squares)
     close(GramMatrix(kernel="sqeuclidean")([EMBEDDINGS]), squares)
+    classification = Classification(distance)
+    classification.set_support_set(EMBEDDINGS[:2], ["a", "b"], overwrite=True)
+    close(classification(EMBEDDINGS), squares[:, :2])
     layer = GramMatrix(
         {"name": "MixedNorms", "init": {"activation": "relu", "norms": [lambda x: x[0] - x[1]]}}
     )
@@ -197,7 +208,10 @@ def test_kernels_are_mappings_lambdas_and_registered_functions():
     assert layer.kernel.count_params() == 3 * 32 + 6 + 2
     given = {"name": "LearntNorms", "init": {"activation": "relu"}}
     layer = GramMatrix(given)
+    with pytest.raises(ArgumentError, match="kernel must be made before it is saved"):
+        layer.get_config()
     layer(EMBEDDINGS)
+    close(GramMatrix.from_config(layer.get_config())(EMBEDDINGS).shape, (8, 8))
     assert isinstance(layer.kernel, layers.LearntNorms)
     assert given == {"name": "LearntNorms", "init": {"activation": "relu"}}
     with pytest.raises(ArgumentError, match="kernel must be one of"):

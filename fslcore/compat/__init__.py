@@ -12,6 +12,7 @@ hook        modules made from a table of names
 
 from __future__ import annotations
 
+from fslcore import registration
 from fslcore.compat import hook
 from fslcore.compat.names import KERAS_FSL
 
@@ -28,6 +29,7 @@ def install(*, replace: bool = False) -> None:
         ImportError: It is installed or imported, and `replace` is False.
     """
     hook.install(KERAS_FSL, replace=replace)
+    registration.add("compat.adapted.layers", "compat.adapted.metrics")  # for saved models
 
 
 def uninstall() -> None:

@@ -25,7 +25,7 @@ _SMALL = (tf.bool, tf.uint8, tf.int8)
 _INTEGERS = (*_SMALL, tf.int16, tf.uint16, tf.int32, tf.uint32, tf.int64, tf.uint64)
 _AT_A_TIME = 256  # records that are handed to the writer together
 # Elements of a block: so many, or fewer if they have more bytes than a block should.
-_MOST_IN_BLOCK, _BLOCK_BYTES = 256, 2**20
+_MOST_IN_BLOCK, _BLOCK_BYTES = 1024, 2**20
 
 
 class ExampleCodec(NamedTuple):
@@ -175,7 +175,7 @@ def read_examples(
 def write_blocks(dataset: tf.data.Dataset, path: str | os.PathLike[str]) -> int:
     """Writes all elements of a dataset into a TFRecord file, many to a record where their shapes are known.
 
-    A record is the `tf.train.Example` of a batch of up to 256 elements, fewer if these have more than 1 MB.
+    A record is the `tf.train.Example` of a batch of up to 1024 elements, fewer if these have more than 1 MB.
     Elements of unknown shape, ragged and sparse ones are written one by one, as by `write_examples`.
 
     Args:

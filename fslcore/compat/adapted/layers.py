@@ -19,7 +19,7 @@ from fslcore.losses import class_consistency_loss
 Tensor = Any
 Shape = tuple[int | None, ...]
 
-PACKAGE = "fslcore.keras_fsl"
+PACKAGE = "keras_fsl"
 
 
 class _Kernel(PairwiseLayer):
@@ -38,6 +38,12 @@ class _Kernel(PairwiseLayer):
             made = head_of("kernel", given, shape[1:]) if is_head else PairwiseLayer(given).kernel
             self.kernel = compiled(made)
         self.build_kernel(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, of a layer that has its kernel."""
+        if self._given and not self.built:
+            raise ArgumentError("kernel", "must be made before it is saved: build the layer", self._given[0])
+        return super().get_config()
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -166,6 +172,11 @@ class Classification(_Kernel):
         self.columns = state([], [None], tf.string, "columns")
         self.support_set_loss = state(0.0, [], tf.float32, "support_set_loss")
 
+    def build(self, input_shape: Any) -> None:
+        """Makes the kernel for embeddings of this shape."""
+        super().build(input_shape)
+        self._shape = [None, _first_shape(input_shape)[1]]  # of embeddings; the variable does not say it
+
     def set_support_set(self, support_tensors: Tensor, support_labels_name: Tensor, overwrite: Any) -> Tensor:
         """Replaces the support set, or adds to it.
 
@@ -193,7 +204,7 @@ class Classification(_Kernel):
             self.build(tuple(tensors.shape))
         return self._set(tensors, names, tf.convert_to_tensor(overwrite, tf.bool))
 
-    @tf.function(input_signature=(_TENSORS, _LABELS, _OVERWRITE))
+    @tf.function(input_signature=(_TENSORS, _LABELS, _OVERWRITE), autograph=False)
     def _set(self, tensors: Tensor, names: Tensor, overwrite: Tensor) -> Tensor:
         replaces = overwrite | tf.equal(tf.size(self.support_labels_name), 0)
         tensors = tf.cond(
@@ -201,7 +212,7 @@ class Classification(_Kernel):
         )
         names = tf.cond(replaces, lambda: names, lambda: tf.concat([self.support_labels_name, names], axis=0))
         columns, codes = tf.unique(names)
-        loss = class_consistency_loss(codes, self.pairwise(tensors))
+        loss = class_consistency_loss(codes, self.pairwise(tf.ensure_shape(tensors, self._shape)))
         one_hot = tf.one_hot(codes, tf.size(columns))
         self.support_tensors.assign(tensors)
         self.support_labels_name.assign(names)
@@ -210,7 +221,7 @@ class Classification(_Kernel):
         self.support_set_loss.assign(loss)
         return loss[None]
 
-    @tf.function(input_signature=())
+    @tf.function(input_signature=(), autograph=False)
     def get_support_set(self) -> tuple[Tensor, Tensor, Tensor]:
         """(support_tensors, support_labels_one_hot, support_set_loss)."""
         return (
@@ -221,10 +232,8 @@ class Classification(_Kernel):
 
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         """Mean scores [batch, classes] of embeddings [batch, dim]."""
-        embeddings = _first(inputs)
-        # The kernel is built for this dim; the variable itself does not say it.
-        support = tf.ensure_shape(self.support_tensors, [None, embeddings.shape[1]])
-        return tf.matmul(self.pairwise(embeddings, support, training), self.support_labels_one_hot)
+        support = tf.ensure_shape(self.support_tensors, self._shape)
+        return tf.matmul(self.pairwise(_first(inputs), support, training), self.support_labels_one_hot)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """(batch, None): classes come and go."""

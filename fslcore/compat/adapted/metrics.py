@@ -14,7 +14,7 @@ from fslcore import metrics
 Tensor = Any
 Metric = Callable[[Tensor, Tensor], Tensor]
 
-PACKAGE = "fslcore.keras_fsl"
+PACKAGE = "keras_fsl"
 
 
 def classification_accuracy(ascending: bool = False) -> Metric:
