@@ -12,6 +12,7 @@ import pytest
 EXAMPLES = pathlib.Path(__file__).parent.parent / "fslcore" / "docs" / "examples"
 # What a program needs beside --quick, on data that is drawn here.
 OPTIONS = {
+    "triplet_kernels": ["--image-size", "28"],
     "gram_matrix": ["--image-size", "28", "--network", "conv4"],
     "transfer_learning": ["--image-size", "28", "--network", "conv4"],
     "unsupervised": ["--image-size", "28"],

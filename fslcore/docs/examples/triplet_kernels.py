@@ -15,7 +15,7 @@ import fslcore as fsl
 from fslcore import losses
 from fslcore.layers import LearntNorms, MixedNorms
 
-example = begin(__doc__, dataset="glyphs")
+example = begin(__doc__, dataset="glyphs", image_size=16)
 parts = example.parts()
 train, seed = parts["train"], example.options.seed
 
@@ -47,7 +47,7 @@ for name, (kernel, loss) in list(experiments.items())[: example.choose(None, 1)]
         is_distance = isinstance(loss, losses.TripletLoss)
         learner = fsl.Siamese(encoder, own, larger_is_alike=not is_distance)
         learner.compile("adam", loss, metrics=[fsl.metrics.classification_accuracy(ascending=is_distance)])
-        learner.fit(batches, steps_per_epoch=example.choose(60, 1), verbose=2)
+        learner.fit(batches, steps_per_epoch=example.choose(50, 1), verbose=2)
 
         report = fsl.evaluate(learner, parts["test"], 5, 1, episodes=example.choose(300, 10))
         collapse = fsl.metrics.Collapse()
