@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError, as_float
-from fslcore.losses.pairs import PairsLoss, References, reduce_pairs, refuse_function
+from fslcore.labels import nan_if_wrong
+from fslcore.losses.pairs import PairsLoss, References, in_order_of_classes, reduce_pairs, refuse_function
 from fslcore.pair_terms import PairTerm
 
 Tensor = Any
@@ -40,11 +41,13 @@ def _lifted(y_true: Tensor, y_pred: Tensor, margin: float, references: Reference
             "loss", "must compare samples with references one by one", described="LiftedStructLoss"
         )
     margin = as_float("margin", margin)
+    ids, embeddings = in_order_of_classes(y_true, y_pred)
     negatives = PairTerm("negative", "linear", "logsumexp", scale=-1.0, offset=margin)
-    repulsion = reduce_pairs(y_true, y_pred, [negatives], "euclidean").values
+    repulsion = reduce_pairs(ids, embeddings, [negatives], "euclidean").values
     positives = PairTerm("positive", "lifted", "sum")
-    reduced = reduce_pairs(y_true, y_pred, [positives], "euclidean", levels=repulsion)
-    return 0.5 * tf.math.divide_no_nan(tf.reduce_sum(reduced.values), tf.reduce_sum(reduced.counts))
+    reduced = reduce_pairs(ids, embeddings, [positives], "euclidean", levels=repulsion)
+    loss = 0.5 * tf.math.divide_no_nan(tf.reduce_sum(reduced.values), tf.reduce_sum(reduced.counts))
+    return nan_if_wrong(loss, y_true)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")

@@ -101,6 +101,21 @@ def _pairs(
     return embeddings, ids, options
 
 
+def in_order_of_classes(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Class ids and embeddings, the samples of a class one after another.
+
+    There, the ops leave out nearly all pairs where they reduce positives alone.
+    """
+    embeddings, ids = labelled_embeddings(y_true, y_pred)
+    order = tf.argsort(ids, stable=True)
+
+    @tf.custom_gradient
+    def sorted_rows(rows: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return tf.gather(rows, order), lambda upstream: tf.gather(upstream, tf.argsort(order))
+
+    return tf.gather(ids, order), sorted_rows(embeddings)
+
+
 def mean_where(values: Tensor, counts: Tensor) -> Tensor:
     """The mean of the values that count; 0, with gradient 0, if none does."""
     total = tf.reduce_sum(tf.where(counts, values, 0.0))

@@ -9,7 +9,15 @@ import keras
 import tensorflow as tf
 
 from fslcore.arguments import ArgumentError, as_float
-from fslcore.losses.pairs import PairsLoss, References, mean_where, reduce_pairs, refuse_function
+from fslcore.labels import nan_if_wrong
+from fslcore.losses.pairs import (
+    PairsLoss,
+    References,
+    in_order_of_classes,
+    mean_where,
+    reduce_pairs,
+    refuse_function,
+)
 from fslcore.pair_terms import PairTerm
 
 Tensor = Any
@@ -65,23 +73,29 @@ def _multi_similarity(
 ) -> Tensor:
     alpha, beta = _above_zero(alpha=alpha, beta=beta).values()
     threshold, epsilon = as_float("threshold", threshold), as_float("epsilon", epsilon)
+    ids, embeddings = in_order_of_classes(y_true, y_pred)
+
+    def reduce(*terms: PairTerm, levels: Tensor | None = None) -> Tensor:
+        return reduce_pairs(ids, embeddings, terms, "cosine", levels=levels, references=references).values
+
     # S = 1 - distance.
-    hardest = (
-        PairTerm("positive", "linear", "min", -1.0, 1.0),
-        PairTerm("negative", "linear", "max", -1.0, 1.0),
+    (least,) = tf.unstack(tf.stop_gradient(reduce(PairTerm("positive", "linear", "min", -1.0, 1.0))), num=1)
+    levels = tf.stack([beta * (least - epsilon - threshold), tf.fill(tf.shape(least), -float("inf"))])
+    push, most = tf.unstack(
+        reduce(
+            PairTerm("negative", "linear", "logsumexp", -beta, beta * (1.0 - threshold)),
+            PairTerm("negative", "linear", "max", -1.0, 1.0),
+            levels=levels,
+        )
     )
-    least, most = tf.unstack(
-        tf.stop_gradient(reduce_pairs(y_true, y_pred, hardest, "cosine", references=references).values)
-    )
-    levels = tf.stack([-alpha * (most + epsilon - threshold), beta * (least - epsilon - threshold)])
-    terms = (
-        PairTerm("positive", "linear", "logsumexp", alpha, alpha * (threshold - 1.0)),
-        PairTerm("negative", "linear", "logsumexp", -beta, beta * (1.0 - threshold)),
-    )
-    reduced = reduce_pairs(y_true, y_pred, terms, "cosine", levels=levels, references=references).values
+    highest = -alpha * (tf.stop_gradient(most) + epsilon - threshold)
+    positives = PairTerm("positive", "linear", "logsumexp", alpha, alpha * (threshold - 1.0))
+    (pull,) = tf.unstack(reduce(positives, levels=highest[None]), num=1)
+    reduced, levels = tf.stack([pull, push]), tf.stack([highest, levels[0]])
     reduced += tf.where(tf.math.is_nan(levels), levels, 0.0)  # what is NaN is above no level
     losses = tf.math.softplus(reduced) / tf.constant([[alpha], [beta]])
-    return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.shape(losses)[1], tf.float32))
+    loss = tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.shape(losses)[1], tf.float32))
+    return nan_if_wrong(loss, y_true)
 
 
 @keras.saving.register_keras_serializable(package="fslcore")

@@ -70,16 +70,19 @@ struct ValueAndSlope {
   Vec value, slope;
 };
 
-// Both at once. Of softplus with e = e^-|t|, whose slope is 1 / (1 + e) or e / (1 + e), and s = e / (2 + e):
-// one exponential and one division.
+// Of softplus, by e = e^-|t|: log(1 + e) of s = e / (2 + e), and the slope 1 / (1 + e) or e / (1 + e), with
+// one division.
+__attribute__((always_inline)) inline ValueAndSlope SoftplusBy(Vec t, Vec e) {
+  const Vec above = Add(Set(1.0f), e), beyond = Add(Set(2.0f), e);
+  const Vec inverse = Div(Set(1.0f), Mul(above, beyond)), share = Mul(inverse, beyond);
+  return {Add(Positive(t), TwiceArtanh(Mul(e, Mul(inverse, above)))),
+          Mul(share, Select(Less(t, Set(0.0f)), e, Set(1.0f)))};
+}
+__attribute__((always_inline)) inline Vec ExpOfSoftplus(Vec t) { return Exp(Negated(Abs(t))); }
+
 template <PairFunction kFunction>
 __attribute__((always_inline)) inline ValueAndSlope Both(const PairParameters& p, Vec t) {
-  if constexpr (kFunction == PairFunction::kSoftplus) {
-    const Vec e = Exp(Negated(Abs(t))), above = Add(Set(1.0f), e), beyond = Add(Set(2.0f), e);
-    const Vec inverse = Div(Set(1.0f), Mul(above, beyond)), share = Mul(inverse, beyond);
-    return {Add(Positive(t), TwiceArtanh(Mul(e, Mul(inverse, above)))),
-            Mul(share, Select(Less(t, Set(0.0f)), e, Set(1.0f)))};
-  }
+  if constexpr (kFunction == PairFunction::kSoftplus) return SoftplusBy(t, ExpOfSoftplus(t));
   return {FunctionOf<kFunction>(p, t, t), SlopeOf<kFunction>(p, t, t)};
 }
 

@@ -13,9 +13,20 @@ void SumOfTerm(const SumStretch& of, int term, bool first, float* slopes) {
   const float factor = of.factors[term];
   const Vec zero = Set(0.0f), weight = Set(p.scale * factor * (of.of_col ? 2.0f : 1.0f));
   Vec values = zero, sum = zero, metric_sum = zero;
+  // In a loop of their own: one chain of all steps of softplus is too long for the CPU to begin others beside
+  // it.
+  float exponentials[kFunction == PairFunction::kSoftplus ? kMostStretch : 1];
+  if constexpr (kFunction == PairFunction::kSoftplus)
+    for (int64_t c = 0; c < pairs.cols; c += kLanes)
+      Store(exponentials + c, ExpOfSoftplus(Fma(Set(p.scale), Load(pairs.metrics + c), Set(p.offset))));
   for (int64_t c = 0; c < pairs.cols; c += kLanes) {
     Vec metric = Load(pairs.metrics + c);
-    ValueAndSlope both = Both<kFunction>(p, Fma(Set(p.scale), metric, Set(p.offset)));
+    const Vec t = Fma(Set(p.scale), metric, Set(p.offset));
+    ValueAndSlope both;
+    if constexpr (kFunction == PairFunction::kSoftplus)
+      both = SoftplusBy(t, Load(exponentials + c));
+    else
+      both = Both<kFunction>(p, t);
     if constexpr (!kEvery) {
       const Mask counts = IsInGroup(group, Set(pairs.row_class), Load(pairs.classes + c));
       both = {Select(counts, both.value, zero), Select(counts, both.slope, zero)};
