@@ -26,6 +26,8 @@ X, LABELS = numbers(12, 5), np.repeat(np.arange(N_WAY), 4)
 SEVERAL, SAME = np.eye(N_WAY, dtype=np.float32)[LABELS], (LABELS == 0).astype(np.float32)
 IMAGES = numbers(12, *SHAPE)
 EPISODE = (numbers(N_WAY, 1, *SHAPE), numbers(N_WAY, 3, *SHAPE))
+# One step of a small model takes less than its trace. The learners' steps are traced, and every export is.
+EAGER = {"run_eagerly": True}
 
 
 def of_user() -> Callable[[Any, Any], Any]:
@@ -73,7 +75,7 @@ def cases() -> dict[str, Callable[[], Any]]:
         stack: list[Any], loss: Any, x: np.ndarray = X, y: np.ndarray = LABELS, **options: Any
     ) -> keras.Model:
         model = keras.Sequential([keras.Input(x.shape[1:]), *stack])
-        model.compile(keras.optimizers.Adam(0.01), loss, **options)
+        model.compile(keras.optimizers.Adam(0.01), loss, **options, **EAGER)
         model.fit(x, y, batch_size=12, epochs=2, verbose=0)
         return model
 
@@ -91,7 +93,7 @@ def cases() -> dict[str, Callable[[], Any]]:
             output = head(keras.layers.Dense(4)(inputs))
             outputs = [keras.layers.Activation("linear")(output) for _ in several]
             model = keras.Model(inputs, outputs)
-            model.compile(keras.optimizers.Adam(0.01), list(several))
+            model.compile(keras.optimizers.Adam(0.01), list(several), **EAGER)
             model.fit(X, [LABELS] * len(several), batch_size=12, epochs=2, verbose=0)
             return model
 
@@ -108,7 +110,7 @@ def cases() -> dict[str, Callable[[], Any]]:
         ):
             embeddings = layer([embeddings, labels])
         model = keras.Model([inputs, labels], embeddings)
-        model.compile("adam")
+        model.compile("adam", **EAGER)
         model.fit([X, LABELS], batch_size=12, epochs=2, verbose=0)
         return model
 
@@ -124,7 +126,7 @@ def cases() -> dict[str, Callable[[], Any]]:
         embeddings, labels = keras.Input((5,)), keras.Input((N_WAY,))
         scores = CentroidsMatrix("sqeuclidean", "softmax")([keras.layers.Dense(4)(embeddings), labels])
         model = keras.Model([embeddings, labels], scores)
-        model.compile("adam", "sparse_categorical_crossentropy")
+        model.compile("adam", "sparse_categorical_crossentropy", **EAGER)
         model.fit([X, np.eye(N_WAY, dtype=np.float32)[LABELS]], LABELS, batch_size=12, verbose=0)
         return model
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/convolution/conv_block.h"
@@ -47,7 +48,7 @@ void ExpectEqual(const char* what, const std::vector<float>& want, Guarded& got)
 }
 
 // The convolution and its gradients of integers that bfloat16 holds, block by block and by threads: exact.
-void CheckConvolution(const ConvShape& s) {
+void CheckConvolution(const ConvShape& s, const std::vector<int>& threads_of_calls) {
   SCOPED_TRACE(TextOf(s));
   const auto images = Integers(s.count * s.image_size(), 1), kernel = Integers(9 * s.channels * s.filters, 2),
              grad = Integers(s.positions() * s.filters, 5);
@@ -62,7 +63,7 @@ void CheckConvolution(const ConvShape& s) {
       kernel_grad[weight] += grad[out] * images[pixel];
     }
 
-  for (int threads : {1, 2, 3}) {
+  for (int threads : threads_of_calls) {
     Guarded got(static_cast<int64_t>(maps.size())), of_images(static_cast<int64_t>(images.size())),
         of_kernel(static_cast<int64_t>(kernel.size()));
     const Executor executor = Threads(threads);
@@ -123,14 +124,15 @@ Results RunBlock(int threads, const ConvBlockShape& s, const Arguments& a) {
   return r;
 }
 
-void CheckBlock(const ConvBlockShape& s) {
+void CheckBlock(const ConvBlockShape& s, const std::vector<int>& threads_of_calls) {
   SCOPED_TRACE(TextOf(s.conv) + ", pool " + std::to_string(s.pool));
   const ConvShape& conv = s.conv;
   const int64_t f = conv.filters, rows_each = s.out_height() * s.out_width();
   const Arguments a = {Integers(conv.count * conv.image_size(), 1), Integers(9 * conv.channels * f, 2),
                        Integers(f, 3), Integers(f, 4), Integers(conv.count * s.outputs_size(), 5)};
   Results results = RunBlock(1, s, a);
-  for (int threads : {2, 3}) {
+  for (int threads : threads_of_calls) {
+    if (threads == 1) continue;
     const Results again = RunBlock(threads, s, a);
     for (size_t i = 0; i < results.all().size(); ++i)
       EXPECT_TRUE(*results.all()[i] == *again.all()[i]) << "result " << i << " by " << threads << " threads";
@@ -220,34 +222,49 @@ void CheckBlock(const ConvBlockShape& s) {
     EXPECT_LE(std::fabs(results.kernel_grad.get()[i] - kernel_grad[i]), bound * of_kernel[i]) << "at " << i;
 }
 
+void CheckAll(ConvShape shape) {
+  for (Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
+    shape.precision = precision;
+    CheckConvolution(shape, {1, 3});
+    for (int64_t pool : {1, 2}) CheckBlock({shape, pool}, {1, 3});
+  }
+}
+
+// The same for a shape that is too large for all combinations.
+void CheckLarge(ConvShape shape) {
+  for (const auto& [precision, pool] : {std::pair{Precision::kFloat32, 2}, {Precision::kBfloat16, 1}}) {
+    shape.precision = precision;
+    CheckConvolution(shape, {1, 2, 3});
+    CheckBlock({shape, pool}, {1, 2, 3});
+  }
+}
+
 TEST(Convolution, AllShapes) {
-  const auto test = [](ConvShape shape) {
-    for (Precision precision : {Precision::kFloat32, Precision::kBfloat16}) {
-      shape.precision = precision;
-      CheckConvolution(shape);
-      for (int64_t pool : {1, 2}) CheckBlock({shape, pool});
+  int64_t stride = 1;  // either one with every pair, on the one image or the other
+  for (int64_t channels : {0, 1, 3, 16, 17, 64})
+    for (int64_t filters : {0, 1, 7, 8, 16, 17, 33, 64, 65}) {
+      CheckAll({3, 5, 4, channels, filters, stride});
+      stride = 3 - stride;
+      CheckAll({2, 1, 6, channels, filters, stride});
     }
-  };
-  for (int64_t stride : {1, 2})
-    for (int64_t channels : {0, 1, 3, 16, 17, 64})
-      for (int64_t filters : {0, 1, 7, 8, 16, 17, 33, 64, 65}) {
-        test({3, 5, 4, channels, filters, stride});
-        test({2, 1, 6, channels, filters, stride});
-      }
-  for (int64_t stride : {1, 2})
+  for (int64_t by : {1, 2})
     for (int64_t height = 0; height < 10; ++height)
-      for (int64_t width : {1, 2, 3, 8}) test({2, height, width, 2, 5, stride});
+      for (int64_t width : {1, 2, 3, 8}) CheckAll({2, height, width, 2, 5, by});
+  CheckAll({0, 5, 5, 3, 16, 2});
+  CheckAll({1, 5, 5, 3, 16, 2});
+}
+
+// The shapes that threads share.
+TEST(Convolution, AllShapesOfSeveralParts) {
   // Few channels: rows longer than the positions that are summed at a time, and more images than parts.
   for (int64_t stride : {1, 2}) {
-    test({2, 3, 150, 1, 9, stride});
-    test({1, 5, 290, 2, 16, stride});
-    test({35, 7, 6, 3, 24, stride});
+    CheckLarge({2, 3, 150, 1, 9, stride});
+    CheckLarge({1, 5, 290, 2, 16, stride});
+    CheckLarge({35, 7, 6, 3, 24, stride});
   }
-  test({0, 5, 5, 3, 16, 2});
-  test({1, 5, 5, 3, 16, 2});
-  test({600, 6, 5, 3, 17, 2});  // several blocks, parts and sums
-  test({7, 28, 28, 1, 64, 2});
-  test({22, 28, 28, 1, 64, 1});  // maps that are not kept
+  CheckLarge({600, 6, 5, 3, 17, 2});  // several blocks, parts and sums
+  CheckLarge({7, 28, 28, 1, 64, 2});
+  CheckLarge({22, 28, 28, 1, 64, 1});  // maps that are not kept
 }
 
 }  // namespace

@@ -15,7 +15,7 @@
 namespace fslcore {
 namespace {
 
-void CheckPairwiseOf(Metric metric, int64_t rows, int64_t dim) {
+void CheckPairwiseOf(Metric metric, int64_t rows, int64_t dim, const std::vector<int>& threads_of_calls) {
   SCOPED_TRACE(testing::Message() << kMetricNames[static_cast<size_t>(metric)] << ", rows " << rows
                                   << ", dim " << dim);
   const int64_t cols = rows + 3;
@@ -25,7 +25,7 @@ void CheckPairwiseOf(Metric metric, int64_t rows, int64_t dim) {
   if (metric == Metric::kWeightedManhattan) kernel = {metric, Activation::kNone, {w.data(), dim}, 2.0f};
   const Matrix<const float> mx = {x.data(), rows, dim}, my = {y.data(), cols, dim};
   std::vector<Guarded> first;
-  for (int threads : {1, 2, 3}) {
+  for (int threads : threads_of_calls) {
     std::vector<Guarded> results = {Guarded(rows * cols), Guarded(rows * dim), Guarded(cols * dim),
                                     Guarded(dim), Guarded(1)};
     Pairwise(Threads(threads), kernel, mx, my, results[0].get());
@@ -47,15 +47,23 @@ void CheckPairwiseOf(Metric metric, int64_t rows, int64_t dim) {
     }
 }
 
+constexpr int64_t kDims[] = {0, 1, 5, 16, 37, 64, 65, 127, 128, 129, 257};
+
 TEST(Pairwise, AllSizes) {
   for (Metric metric : AllMetrics())
     for (int64_t rows : EdgeSizes())
-      for (int64_t dim : {0, 1, 5, 16, 37, 64, 65, 127, 128, 129, 257}) CheckPairwiseOf(metric, rows, dim);
+      if (rows != EdgeSizes().back())
+        for (int64_t dim : kDims) CheckPairwiseOf(metric, rows, dim, {1, 3});
+}
+
+TEST(Pairwise, AllSizesOfSeveralBlocks) {  // which threads share
+  for (Metric metric : AllMetrics())
+    for (int64_t dim : kDims) CheckPairwiseOf(metric, EdgeSizes().back(), dim, {1, 2, 3});
 }
 
 // Threads share the rows of y where those of x are few. Pairs do not depend on what else is computed.
 TEST(Pairwise, FewRowsMeetMany) {
-  const int64_t dim = 300, cols = 3001, most = 49;  // 49 rows go the way of many
+  const int64_t dim = 200, cols = 1401, most = 49;  // three blocks of cols; 49 rows go the way of many
   const auto x = Integers(most * dim, 1), y = Integers(cols * dim, 2), w = Integers(dim, 3);
   for (Metric metric : AllMetrics()) {
     PairwiseKernel kernel = {metric};
