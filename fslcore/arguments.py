@@ -33,6 +33,11 @@ PRECISIONS = ("float32", "tf32", "3xtf32", "bfloat16")
 CONV_PRECISIONS = ("float32", "bfloat16")
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """The count with its noun, as in "1 image" and "1,234 images"; `many` for a plural of another form."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {many or one + 's'}"
+
+
 class ArgumentError(ValueError):
     """An argument that its receiver cannot use.
 
