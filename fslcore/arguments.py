@@ -39,6 +39,11 @@ AFFINE_PARAMETERS = (
 )  # fmt: skip
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """The count with its noun, as in "1 image" and "1,234 images"; `many` for a plural of another form."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {many or one + 's'}"
+
+
 class ArgumentError(ValueError):
     """An argument that its receiver cannot use.
 

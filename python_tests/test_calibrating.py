@@ -127,7 +127,7 @@ def test_a_set_is_checked(pictures):
         ({"images": 2, "labels": "label 0"}, "labels must be a list with the label of each image"),
         (
             {"images": 2, "labels": ["label 0"]},
-            "labels must be one for each of the 2 images, received 1 labels",
+            "labels must be one for each of the 2 images, received 1 label",
         ),
         ({"images": 2, "labels": ["label 0", ""]}, "label must be a string that is not empty"),
         ({"images": 2, "labels": ["label 0", 1.5]}, "label must be a string that is not empty"),

@@ -219,7 +219,7 @@ def test_what_cannot_be_checked_is_noted(state):
     found = checks.checked(Nearest(), more, None, None, [], 0.96)
     assert found.alone == ("d",)
     assert "3 of 15 support images have no picture" in found.notes[0]
-    assert "1 labels have a single support image, which cannot be left out: 'd'" in found.notes[1]
+    assert "1 label has a single support image, which cannot be left out: 'd'" in found.notes[1]
     assert len(found.confusion.true) == 14
     bare = added(
         State.empty(1), [Examples("x", np.float32([[0], [1]])), Examples("y", np.float32([[5], [6]]))]

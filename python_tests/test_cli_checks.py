@@ -56,7 +56,7 @@ def test_a_set_is_checked_by_its_own_pictures(in_process, home):
     assert "of 40 support images, each left out of its label get their label" in shown
     assert "[b]0 4 " in shown  # a label is no markup
     assert "1 near-duplicates have different labels: '[b]9' and 7" in shown
-    assert "1 labels have a single support image, which cannot be left out: 7" in shown
+    assert "1 label has a single support image, which cannot be left out: 7" in shown
     for name in ("confusion.png", "duplicates.png"):
         with Image.open(home / "drawn" / name) as image:
             assert np.asarray(image.convert("L")).std() > 5  # something is drawn

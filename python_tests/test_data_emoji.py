@@ -133,7 +133,7 @@ def test_what_is_not_the_data_set_is_refused(folder, tmp_path, fault):
             message = "1 of 60 pictures missing: emoji/1f601_thing-1/b.png; `fslcore"
         case "broken":
             picture.write_bytes(b"no picture")
-            message = r"1 pictures that cannot be read: emoji/1f601_thing-1/b.png \(.* bytes: cannot identify"
+            message = r"1 picture that cannot be read: emoji/1f601_thing-1/b.png \(.* bytes: cannot identify"
         case "two categories":
             manifest.write_text(manifest.read_text().replace("b,Objects", "b,Symbols"))
             message = "the class 1f603_thing-3 in two categories|the class .* in two categories"

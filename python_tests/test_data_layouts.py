@@ -125,7 +125,7 @@ def test_images_beside_the_classes_and_empty_folders_are_named_at_every_level(tm
     make(tmp_path, ["top", "train/beside", "train/oak/1", "train/yew/1", "test/oak/1", "test/yew/1"])
     (tmp_path / "test" / "elm" / "empty").mkdir(parents=True)
     with told(
-        r"1 sub-folders without images \(test/elm\); 2 images beside the .* \(top\.png, train/beside\.png\)"
+        r"1 sub-folder without images \(test/elm\); 2 images beside the .* \(top\.png, train/beside\.png\)"
     ):
         assert len(load(tmp_path, image_size=8)) == 4
 

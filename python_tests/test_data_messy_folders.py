@@ -67,10 +67,10 @@ LEFT_OUT = {
     "macOS": (lambda r: save(r / "__MACOSX" / "oak" / "a.png"), "operating system (__MACOSX)"),
     "Windows": (lambda r: save(r / "$RECYCLE.BIN" / "a.png"), "operating system ($RECYCLE.BIN)"),
     "thumbnails": (lambda r: (r / "oak" / "Thumbs.db").write_bytes(b"a"), "operating system (oak/Thumbs.db)"),
-    "a class without images": (lambda r: (r / "elm").mkdir(), "1 sub-folders without images (elm)"),
+    "a class without images": (lambda r: (r / "elm").mkdir(), "1 sub-folder without images (elm)"),
     "a class of text": (
         lambda r: [(r / "elm").mkdir(), (r / "elm" / "a.txt").write_text("a")],
-        "1 sub-folders without images (elm)",
+        "1 sub-folder without images (elm)",
     ),
     "other formats": (
         lambda r: [(r / "oak" / f"{i}.heic").write_bytes(b"\0\0\0\x18ftypheic") for i in range(3)],
@@ -79,15 +79,15 @@ LEFT_OUT = {
     "drawings": (lambda r: (r / "oak" / "a.svg").write_text("<svg/>"), "(.svg 1)"),
     "an archive": (lambda r: (r / "more.zip").write_bytes(b"PK"), "(.zip 1)"),
     "a file without ending": (lambda r: (r / "oak" / "a").write_bytes(b"a"), "(no ending 1)"),
-    "loose images": (lambda r: save(r / "a.png"), "1 images beside the sub-folders"),
-    "hidden images": (lambda r: save(r / "oak" / ".a.png"), "1 hidden images (oak/.a.png)"),
-    "hidden folders of images": (lambda r: save(r / ".cache" / "a.png"), "1 hidden images (.cache)"),
+    "loose images": (lambda r: save(r / "a.png"), "1 image beside the sub-folders"),
+    "hidden images": (lambda r: save(r / "oak" / ".a.png"), "1 hidden image (oak/.a.png)"),
+    "hidden folders of images": (lambda r: save(r / ".cache" / "a.png"), "1 hidden image (.cache)"),
     "links to nothing": (lambda r: (r / "oak" / "a.png").symlink_to("gone"), "cannot be read (oak/a.png)"),
     "links to itself": (lambda r: (r / "oak" / "a").symlink_to(r / "oak"), "cannot be read (oak/a)"),
     "pipes": (lambda r: os.mkfifo(r / "oak" / "a.png"), "cannot be read (oak/a.png)"),
-    "a run": (lambda r: run_in(r / "mine"), "1 run folders of fslcore (mine)"),
-    "runs": (lambda r: run_in(r / "runs" / "siamese"), "left out: 1 run folders of fslcore (runs/siamese)"),
-    "a run in a class": (lambda r: run_in(r / "oak" / "mine"), "1 run folders of fslcore (oak/mine)"),
+    "a run": (lambda r: run_in(r / "mine"), "1 run folder of fslcore (mine)"),
+    "runs": (lambda r: run_in(r / "runs" / "siamese"), "left out: 1 run folder of fslcore (runs/siamese)"),
+    "a run in a class": (lambda r: run_in(r / "oak" / "mine"), "1 run folder of fslcore (oak/mine)"),
 }
 
 
@@ -109,9 +109,9 @@ def test_all_reasons_stand_in_one_warning_with_their_counts(root):
     _, said = said_of(root)
     assert said.endswith(
         "left out: 3 folders and files of an operating system (@eaDir, __MACOSX, oak/Thumbs.db); "
-        "2 text files (elm/a.txt, notes.txt); 1 sub-folders without images (elm); "
+        "2 text files (elm/a.txt, notes.txt); 1 sub-folder without images (elm); "
         "4 files that are no image that Pillow reads (.heic 3, .svg 1); "
-        "1 folders and links that cannot be read (oak/a.png)"
+        "1 folder or link that cannot be read (oak/a.png)"
     )
 
 
@@ -167,7 +167,7 @@ def test_other_layouts_are_refused_with_what_to_do(tmp_path, files, message):
 
 def test_a_run_folder_is_no_data(tmp_path):
     run_in(tmp_path / "run")
-    with pytest.raises(ArgumentError, match="run, a run folder of fslcore, with 0 sub-folders and 1 images"):
+    with pytest.raises(ArgumentError, match="run, a run folder of fslcore, with 0 sub-folders and 1 image"):
         load(tmp_path / "run")
 
 
@@ -265,7 +265,7 @@ def test_broken_images_are_skipped_on_request(root):
     for _ in range(2):  # built, then from the cache
         store, said = said_of(root, on_error="skip")
         assert "2 images that cannot be read (elm/1.png, oak/00.png)" in said
-        assert "1 classes without an image that can be read, the first 'elm'" in said
+        assert "1 class without an image that can be read, the first 'elm'" in said
         assert (store.content_hash, store.class_names) == (whole.content_hash, whole.class_names)
     with pytest.raises(ArgumentError, match="2 broken of 7"):
         load(root)

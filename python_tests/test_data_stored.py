@@ -203,10 +203,10 @@ def test_a_folder_is_read_onto_the_disk(tmp_path, kind):
         Image.effect_noise((20, 30), 30 + i).resize((200, 300)).convert("RGB").save(path)
     path.write_bytes(path.read_bytes()[:100])
     load = {"image_size": 16, "cache_dir": tmp_path / "cache", "on_error": "skip"}
-    with pytest.warns(UserWarning, match="1 images that cannot be read"):
+    with pytest.warns(UserWarning, match="1 image that cannot be read"):
         memory = fsl.data.load(tmp_path / "photos", **load)
     for _ in range(2):
-        with pytest.warns(UserWarning, match="1 images that cannot be read"):
+        with pytest.warns(UserWarning, match="1 image that cannot be read"):
             store = fsl.data.load(tmp_path / "photos", storage=kind, **load)
         assert_near(store.images, memory.images, kind)
         assert (store.preparation, store.class_names) == (memory.preparation, memory.class_names)

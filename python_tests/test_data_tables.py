@@ -181,7 +181,7 @@ def test_files_that_are_not_there_can_be_skipped(root):
     table = frame(label=LABELS)
     table.loc[0, "filename"] = "gone.png"
     (root / "1.png").write_bytes(b"broken")
-    with told(r"left out: 1 files that are not there, .*gone\.png; left out: 1 images that cannot be read"):
+    with told(r"left out: 1 file that is not there, .*gone\.png; left out: 1 image that cannot be read"):
         store = load(table, image_size=8, data_dir=root, on_error="skip")
     assert brightness(store) == [3, 2, 4, 5]
 
@@ -190,7 +190,7 @@ def test_repeated_rows_and_unused_columns_are_said(root):
     table = frame(label=LABELS, note=["x"] * 6)
     table.loc[0, "filename"] = "2.png"
     with told(
-        "1 rows name a picture that another row names, too, with the same crop; columns .* used: 'note'"
+        "1 row names a picture that another row names, too, with the same crop; columns .* used: 'note'"
     ):
         load(table, image_size=8, data_dir=root)
 

@@ -130,7 +130,7 @@ def test_a_plane_of_little():
 @pytest.mark.parametrize(
     ("embeddings", "method", "message"),
     [
-        ([[1.0, np.nan]], "pca", "embeddings must be finite, received 1 rows that are not, first row 0"),
+        ([[1.0, np.nan]], "pca", "embeddings must be finite, received 1 row that is not, first row 0"),
         (np.ones((2, 3)), "umap", r"embeddings must be \[N, D\] with N at least 3, received shape \[2, 3\]"),
         (np.ones((2, 3)), "tsne", "method must be one of pca, umap"),
     ],

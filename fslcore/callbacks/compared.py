@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from fslcore.arguments import ArgumentError, check_one_of
+from fslcore.arguments import ArgumentError, check_one_of, counted
 from fslcore.callbacks import values as said
 from fslcore.callbacks.figures import PathLike, SaveFigures
 from fslcore.callbacks.values import Labelled, joint_names, labelled
@@ -115,7 +115,7 @@ class BinaryStatistics(_Compared):
             groups[name] = {_ALIKE: scores[alike], _DIFFERENT: scores[~alike]}
         if list(groups) == [""]:
             groups = groups[""]
-        return plots.boxes(groups, label, f"Scores of pairs after {_epochs(epoch)}")
+        return plots.boxes(groups, label, f"Scores of pairs after {counted(epoch, 'epoch')}")
 
 
 class DistanceMatrix(_Compared):
@@ -156,7 +156,7 @@ class DistanceMatrix(_Compared):
             self.data.labels,
             self.data.names,
             values.label,
-            f"All pairs after {_epochs(epoch)}, sorted by class",
+            f"All pairs after {counted(epoch, 'epoch')}, sorted by class",
             larger_is_alike=values.larger_is_alike,
         )
 
@@ -196,7 +196,7 @@ class QueriesVersusSupport(_Compared):
         from fslcore import plots
 
         values = self.values(model, self.queries.images, self.support.images)
-        title = f"Images against the support after {_epochs(epoch)}"
+        title = f"Images against the support after {counted(epoch, 'epoch')}"
         return plots.queries_versus_support(
             values.matrix,
             self.queries.labels,
@@ -256,7 +256,7 @@ class ConfusionMatrix(_Compared):
         answers = np.where(np.isnan(scores).any(axis=1), count, scores.argmax(axis=1))
         cells = np.bincount(self.queries.labels * (count + 1) + answers, minlength=count * (count + 1))
         right = int((answers == self.queries.labels).sum())
-        title = f"{right:,} of {len(answers):,} right after {_epochs(epoch)}"
+        title = f"{right:,} of {len(answers):,} right after {counted(epoch, 'epoch')}"
         matrix = cells.reshape(count, count + 1)
         return plots.confusion_matrix(matrix, self.support.names, title, rates=True)
 
@@ -296,12 +296,8 @@ class EmbeddingMap(_Compared):
 
         rows = said.embeddings_of(model, self.data.images, self.encoder)
         points, shares = plots.plane(rows, self.method)
-        title = f"Embeddings after {_epochs(epoch)}"
+        title = f"Embeddings after {counted(epoch, 'epoch')}"
         return plots.embedding_map(points, self.data.labels, self.data.names, title, shares)
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
 def _joined(queries: Any, support: Any) -> tuple[Labelled, Labelled]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, counted
 from fslcore.classifier import calibration, checks
 from fslcore.classifier.preparing import as_label
 from fslcore.evaluation import OpenSetReport
@@ -143,6 +143,6 @@ class Calibrating:
             raise ArgumentError(
                 "labels",
                 f"must be one for each of the {len(embeddings)} images",
-                described=f"{len(kept)} labels",
+                described=counted(len(kept), "label"),
             )
         return embeddings, kept

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, counted
 from fslcore.classifier import duplicates
 from fslcore.classifier.answering import check_not_empty
 from fslcore.classifier.confusion import Confusion
@@ -125,8 +125,8 @@ class Checks:
             )
         if self.alone:
             found.append(
-                f"{len(self.alone)} labels have a single support image, which cannot be left out: "
-                + _named(map(repr, self.alone))
+                f"{counted(len(self.alone), 'label has', 'labels have')} a single support image, which "
+                "cannot be left out: " + _named(map(repr, self.alone))
             )
         return found
 

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from fslcore import files
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, counted
 from fslcore.cli import shared, startup
 from fslcore.cli.flags import WrongArgument
 from fslcore.experiments.starting import fix_threads
@@ -126,7 +126,7 @@ def _leave(
         console.print(f"written to {out}", soft_wrap=True)
     if plots is not None:
         pictures = draw_all(comparisons, plots)
-        console.print(f"{len(pictures)} pictures written to {plots}", soft_wrap=True)
+        console.print(f"{counted(len(pictures), 'picture')} written to {plots}", soft_wrap=True)
 
 
 def draw_all(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fslcore.arguments import counted
 from fslcore.cli import classifiers, exits
 from fslcore.cli.startup import quietly
 
@@ -51,6 +52,6 @@ def export(
             classifiers.note(str(error))
             raise typer.Exit(exits.FAILED) from error
     classifiers.show(
-        f"{written.format} with {written.labels:,} labels in {written.folder}\n"
+        f"{written.format} with {counted(written.labels, 'label')} in {written.folder}\n"
         f"compared on {written.compared} pictures: the same labels, scores within {written.difference:.1e}"
     )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, counted
 
 _MOST_TRIED = 10_000  # how many there might have to be, for an error message
 
@@ -95,7 +95,7 @@ def _sizes_of_class(total: int, parts: Mapping[str, int | float], name: str) -> 
             f"must not be 'image' where a class has fewer than {needed} images, which the parts need "
             f"(.with_min_images({needed}) leaves out the classes that are too small)",
             "image",
-            described=f"by='image' with {total} image{'' if total == 1 else 's'} of the class {name!r}",
+            described=f"by='image' with {counted(total, 'image')} of the class {name!r}",
         )
     while sum(sizes.values()) > total:  # what was rounded up
         sizes[max(fractions, key=lambda part: sizes[part])] -= 1

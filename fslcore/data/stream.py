@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fslcore.arguments import counted
 from fslcore.data.arrays import empty_images
 from fslcore.data.preparation import Preparation
 from fslcore.data.store import ImageStore
@@ -51,7 +52,7 @@ class Written(NamedTuple):
 
 def nothing_broken(broken: dict[int, str]) -> list[str]:
     """For streams of images that have all been read before."""
-    return [f"{len(broken)} images cannot be read"] if broken else []
+    return [f"{counted(len(broken), 'image')} cannot be read"] if broken else []
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, counted
 from fslcore.data import ImageStore, datasets, default_split, load
 from fslcore.data.datasets import Progress
 from fslcore.data.datasets.dataset import LEAST_CLASSES, SHARES
@@ -334,7 +334,7 @@ def _change_in_words(names: Mapping[str, Any], store: ImageStore, test: ImageSto
     parts = []
     for count, what in ((more, "more"), (gone, "fewer")):
         if count:
-            parts.append(f"{len(count)} class{'' if len(count) == 1 else 'es'} {what} ({_listed(count)})")
+            parts.append(f"{counted(len(count), 'class', 'classes')} {what} ({_listed(count)})")
     difference = " and ".join(parts) or "other images in the same classes"
     return (
         f"{at} is not the data that the run was trained with: {difference}; measured on its "

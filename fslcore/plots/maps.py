@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from fslcore.arguments import ArgumentError, as_int64, as_numbers, check_one_of
+from fslcore.arguments import ArgumentError, as_int64, as_numbers, check_one_of, counted
 from fslcore.data.labelling import check_none_missing
 from fslcore.plots.style import COLOURS, GRAY, LIGHT_GRAY, blank_figure
 from fslcore.plots.texts import literal, short
@@ -62,9 +62,8 @@ def plane(embeddings: npt.ArrayLike, method: str = "pca", seed: int = 0) -> Plan
         )
     wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(wrong):
-        raise ArgumentError(
-            "embeddings", "must be finite", described=f"{len(wrong)} rows that are not, first row {wrong[0]}"
-        )
+        rows_not = counted(len(wrong), "row that is not", "rows that are not")
+        raise ArgumentError("embeddings", "must be finite", described=f"{rows_not}, first row {wrong[0]}")
     return _main_directions(rows) if method == "pca" else PlaneResult(_umap(rows, seed), None)
 
 

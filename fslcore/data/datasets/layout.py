@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, counted
 from fslcore.data.datasets import left_out
 from fslcore.data.datasets.left_out import LeftOut, printable
 from fslcore.data.datasets.listing import PARTS, Listing, part_of
@@ -166,10 +166,10 @@ def _counted(tree: Folder, notes: LeftOut) -> str:
         found.append(f"{empty} without any, the first {notes.first(left_out.EMPTY)!r}")
         found[0] += " that hold" + ("s" if len(names) == 1 else "") + " images"
     if loose := notes.count(left_out.LOOSE):
-        found.append(f"{loose} images beside")
+        found.append(f"{counted(loose, 'image')} beside")
     for reason in (left_out.RUNS, left_out.SYSTEM, left_out.UNREADABLE, left_out.OTHER):
-        if count := notes.count(reason):
-            found.append(f"{count} {reason}, the first {notes.first(reason)!r}")
+        if notes.count(reason):
+            found.append(f"{notes.counted(reason)}, the first {notes.first(reason)!r}")
     run = ", a run folder of fslcore," if is_run(tree.path) else ""
     return f"{printable(tree.path)}{run} with " + " and ".join(found)
 

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from fslcore.arguments import counted
 from fslcore.data import pictures
 
 _NAMED = 3
@@ -23,6 +24,18 @@ BROKEN = "images that cannot be read"
 HIDDEN = "hidden files and folders"
 TEXT = "text files"
 _QUIET = (HIDDEN, TEXT)
+_ONE = {
+    EMPTY: "sub-folder without images",
+    RUNS: "run folder of fslcore",
+    SYSTEM: "folder or file of an operating system",
+    UNREADABLE: "folder or link that cannot be read",
+    OTHER: "file that is no image that Pillow reads",
+    LOOSE: "image beside the sub-folders, which belongs to no class",
+    HIDDEN_IMAGES: "hidden image",
+    BROKEN: "image that cannot be read",
+    HIDDEN: "hidden file or folder",
+    TEXT: "text file",
+}
 _HEIF = (".heic", ".heif", ".hif")
 
 
@@ -60,6 +73,10 @@ class LeftOut:
         """How many are left out for a reason."""
         return len(self._of.get(reason, ()))
 
+    def counted(self, reason: str) -> str:
+        """How many are left out for a reason, with the reason, as in "2 text files"."""
+        return counted(self.count(reason), _ONE[reason], reason)
+
     def first(self, reason: str) -> str:
         """The name of the first one that is left out for a reason."""
         return printable(self._of[reason][0].relative_to(self.root))
@@ -79,9 +96,9 @@ class LeftOut:
         paths = self._of[reason]
         if reason == OTHER:
             endings = Counter(path.suffix.lower() or "no ending" for path in paths)
-            return f"{len(paths)} {reason} ({_listed([f'{k} {n}' for k, n in endings.most_common()])})"
+            return f"{self.counted(reason)} ({_listed([f'{k} {n}' for k, n in endings.most_common()])})"
         names = [printable(path.relative_to(self.root)) for path in paths[:_NAMED]]
-        return f"{len(paths)} {reason} ({_listed(names, len(paths))})"
+        return f"{self.counted(reason)} ({_listed(names, len(paths))})"
 
 
 def _listed(names: list[str], count: int | None = None) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, counted
 from fslcore.cpus import available_cpus
 from fslcore.data.datasets import left_out
 from fslcore.data.datasets.left_out import LeftOut, printable
@@ -50,7 +50,8 @@ def said_of_skipped(
     said = [notes.in_words()]
     left = np.unique(np.delete(labels, list(broken)))
     if gone := sorted(set(class_names) - {class_names[i] for i in left}):
-        said.append(f"{len(gone)} classes without an image that can be read, the first {gone[0]!r}")
+        classes = counted(len(gone), "class", "classes")
+        said.append(f"{classes} without an image that can be read, the first {gone[0]!r}")
     if len(left) < 2:
         raise ArgumentError(
             "on_error",

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, counted
 from fslcore.data import cache
 from fslcore.data.datasets.dataset import Dataset, Request
 from fslcore.data.datasets.folder import cache_key
@@ -214,9 +214,8 @@ class _Table:
             if on_error == "raise" or not there.any():
                 can_skip = bool(there.any()) and self._argument == "name_or_path"
                 self._fail("filename", gone, said, " (on_error='skip' leaves these out)" * can_skip)
-            notes.append(
-                f"left out: {len(gone)} files that are not there, the first {printable(files[gone[0]])}"
-            )
+            which = counted(len(gone), "file that is not there", "files that are not there")
+            notes.append(f"left out: {which}, the first {printable(files[gone[0]])}")
         return np.flatnonzero(there)
 
     def _parts(self, rows: npt.NDArray[Any]) -> tuple[Sequence[str], npt.NDArray[np.int32] | None]:
@@ -257,7 +256,8 @@ class _Table:
     ) -> None:
         keys = [(file, () if boxes is None else tuple(boxes[i].tolist())) for i, file in enumerate(files)]
         if repeated := len(keys) - len(set(keys)):
-            notes.append(f"{repeated} rows name a picture that another row names, too, with the same crop")
+            rows = counted(repeated, "row names", "rows name")
+            notes.append(f"{rows} a picture that another row names, too, with the same crop")
 
     def _fail(self, column: str, rows: Sequence[int], what: str, remedy: str = "") -> None:
         """Raises the ArgumentError about a column in some rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from fslcore.arguments import counted
 from fslcore.data import ImageStore
 
 
@@ -27,7 +28,7 @@ def smallest_in_words(store: ImageStore) -> str:
     """The smallest class with its size, as in "the class 'oak' has 3 images"."""
     images = smallest_class(store)
     name = store.class_names[int(store.images_per_class.argmin())]
-    return f"the class {name!r} has {images} image{'' if images == 1 else 's'}"
+    return f"the class {name!r} has {counted(images, 'image')}"
 
 
 def shared_out(shot: int, query: int, images: int) -> dict[str, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fslcore.arguments import ArgumentError
+from fslcore.arguments import ArgumentError, counted
 from fslcore.data import cache
 from fslcore.data.arrays import empty_images
 from fslcore.data.datasets.dataset import Progress, watched
@@ -177,7 +177,8 @@ def read(
         except ArgumentError as error:
             broken.append(f"{row.file} ({error.described})")
     if broken:
-        raise _refused(source, f"{len(broken)} pictures that cannot be read: {'; '.join(broken[:_NAMED])}")
+        many = counted(len(broken), "picture")
+        raise _refused(source, f"{many} that cannot be read: {'; '.join(broken[:_NAMED])}")
     names = sorted({row.name for row in rows})
     categories = sorted({row.category for row in rows})
     number = {name: i for i, name in enumerate(names)}
