@@ -16,8 +16,6 @@ from fslcore.replicas import count_replicas
 Tensor = Any
 
 _IMAGES_OF_A_REPLICA = 1 << 20
-_BITS = 31
-_WORD = (1 << _BITS) - 1
 
 
 class Augmentation(keras.Layer):
@@ -138,14 +136,6 @@ class Augmentation(keras.Layer):
         """Normally distributed numbers with mean 0 and deviation 1, by Box and Muller (1958)."""
         length, angle = tf.unstack(self.uniform(kind, step, tf.concat([shape, [2]], 0)), axis=-1)
         return tf.sqrt(-2.0 * tf.math.log(length + 2.0**-24)) * tf.cos(2 * math.pi * angle)
-
-    def _key_of(self, kind: int, step: Tensor) -> Tensor:
-        """A seed of TensorFlow's generator, whose keys beyond 31 bits are not the same in XLA."""
-        key = tf.constant([self._key & _WORD, self._key >> _BITS], tf.int32)
-        for words in ([step & _WORD, step >> _BITS], [tf.constant(kind, tf.int64), _replica()]):
-            bits = tf.random.stateless_uniform([2], key, None, None, tf.int32, alg="philox")
-            key = tf.bitwise.bitwise_xor(bits & _WORD, tf.cast(tf.stack(words), tf.int32))
-        return key
 
     def _floats(self, images: Tensor) -> Tensor:
         images = tf.convert_to_tensor(images)

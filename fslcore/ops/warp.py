@@ -54,15 +54,17 @@ def affine_images(
 @tf.RegisterGradient("FslcoreAffineImages")
 def _affine_gradient(op: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     height, width = op.get_attr("height"), op.get_attr("width")
+    images, transforms = op.inputs
     with tf.GradientTape() as tape:
-        tape.watch(list(op.inputs))
+        tape.watch([images, transforms])
         warped = twins.affine_images(
-            *op.inputs,
+            images,
+            transforms,
             size=(height, width) if height else None,
             fill=op.get_attr("fill").decode(),
             fill_value=op.get_attr("fill_value"),
         )
-    of_images, of_transforms = tape.gradient(warped, list(op.inputs), output_gradients=grad)
+    of_images, of_transforms = tape.gradient(warped, [images, transforms], output_gradients=grad)
     return of_images, of_transforms
 
 

@@ -7,6 +7,7 @@ its colours are changed; or as the layers of `fslcore.augmentation` do it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fslcore.arguments import ArgumentError
@@ -73,7 +74,7 @@ def _layers(kinds: tuple[str, ...], seed: int) -> list[Any]:
         return []
     from fslcore import augmentation as layers
 
-    made = {
+    made: dict[str, Callable[[], Any]] = {
         "affine": lambda: layers.RandomAffine(
             rotation=15, shear_x=0.1, shear_y=0.1, zoom=(0.8, 1.2), shift_x=0.1, shift_y=0.1, seed=seed
         ),
