@@ -91,7 +91,7 @@ def work(name: str, batch: Batch) -> Work:
 
     The unit in which the floors of losses are counted: a gradient that reaches every pair, with memory that
     grows with the batch alone, takes four of them, as the metrics are made twice and multiplied with the rows
-    of both sides.
+    of both sides; of a loss that is a sum over pairs three, as they are made once.
     """
     halves = 2 if name in ("SigLIP", "N-pairs") else 1
     return Work(halves * batch.size**2 * batch.dim, "FLOP")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -98,8 +99,14 @@ def _batch_all(
 
 def _distance_to(embeddings: Tensor, others: Tensor, metric: str) -> Tensor:
     """From each row to another one, [batch]: a row and its other have a label of their own."""
-    # Gathered along axis 1: along axis 0 the gradient would be IndexedSlices.
-    rows = tf.gather(embeddings[None], others, axis=1)[0]
+
+    @tf.custom_gradient
+    def gathered(embeddings: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        # Its own gradient would be IndexedSlices.
+        count = tf.shape(embeddings)[0]
+        return tf.gather(embeddings, others), lambda grad: tf.math.unsorted_segment_sum(grad, others, count)
+
+    rows = gathered(embeddings)
     number = tf.range(tf.shape(embeddings, tf.int64)[0])
     return ops.pair_reductions(embeddings, number, [PairTerm("positive")], rows, number, metric).values[0]
 
