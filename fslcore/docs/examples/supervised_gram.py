@@ -26,8 +26,8 @@ epochs = example.choose(8, 1)
 
 @keras.saving.register_keras_serializable("examples")
 def alike(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """The probability that two images are of one class: the sigmoid of their dot product."""
-    return tf.sigmoid(tf.reduce_sum(left * right, axis=-1))
+    """The probability that two images are of one class: the sigmoid of their dot product, in proportion."""
+    return tf.sigmoid(tf.reduce_sum(left * right, axis=-1) / left.shape[-1] ** 0.5)
 
 
 def network(outputs: int, activation: str | None) -> keras.Model:
@@ -49,7 +49,8 @@ for width in example.choose([2, 32], [4]):
     batches = train.pk_batches(classes=min(16, train.n_classes), samples=4, seed=example.options.seed)
     model.fit(batches, steps_per_epoch=-(-len(train) // 64), epochs=epochs)
 
-    support = fsl.SupportSet(embedder, "prototype")
+    # The class with the best mean of the kernel.
+    support = fsl.SupportSet(fsl.Siamese(embedder, model.layers[-1]), "kernel")
     for number, name in enumerate(train.class_names):
         support.add(name, train.images[train.labels == number])
     answers, _ = support.predict(test.images)
