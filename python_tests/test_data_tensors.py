@@ -72,7 +72,7 @@ def test_records_hold_every_dtype_rank_and_structure(tmp_path, ending):
 
 def test_blocks_hold_many_elements_in_a_record(tmp_path):
     path = tmp_path / "new/blocks"
-    dense = {name: value for name, value in ELEMENT.items() if name not in ("ragged", "sparse")}
+    dense = {name: value for name, value in ELEMENT.items() if name not in ("ragged", "sparse", "empty")}
     dataset = tf.data.Dataset.range(1100).map(lambda i: {**dense, "number": i})
     assert records.write_blocks(dataset, path) == 1100
     assert sum(1 for _ in tf.data.TFRecordDataset(str(path))) == 2
@@ -84,7 +84,13 @@ def test_blocks_hold_many_elements_in_a_record(tmp_path):
     assert i == 1099
     # At most 1 MB, and one by one where shapes differ.
     large = tf.data.Dataset.from_tensors(tf.zeros([2**18], tf.uint8)).repeat(6)
-    for each, number in ((large, 2), (varying(), 4), (large.map(lambda x: tf.repeat(x, 5)[: 2**20 + 1]), 6)):
+    empty = tf.data.Dataset.from_tensors((ELEMENT["empty"], 1)).repeat(3)
+    for each, number in (
+        (large, 2),
+        (varying(), 4),
+        (empty, 3),
+        (large.map(lambda x: tf.repeat(x, 5)[: 2**20 + 1]), 6),
+    ):
         records.write_blocks(each, path)
         assert sum(1 for _ in tf.data.TFRecordDataset(str(path))) == number
         for element, expected in zip(records.read_blocks(path, each.element_spec), each, strict=True):

@@ -176,7 +176,8 @@ def write_blocks(dataset: tf.data.Dataset, path: str | os.PathLike[str]) -> int:
     """Writes all elements of a dataset into a TFRecord file, many to a record where their shapes are known.
 
     A record is the `tf.train.Example` of a batch of up to 1024 elements, fewer if these have more than 1 MB.
-    Elements of unknown shape, ragged and sparse ones are written one by one, as by `write_examples`.
+    Elements of unknown shape, without numbers, ragged and sparse ones are written one by one, as by
+    `write_examples`.
 
     Args:
         dataset: A finite dataset.
@@ -222,9 +223,12 @@ def read_blocks(path: str | os.PathLike[str], spec: Any) -> tf.data.Dataset:
 
 
 def _in_block(spec: Any) -> int:
-    """How many elements a block holds; 1 if they have no shape in common."""
+    """How many elements a block holds; 1 if they have no shape in common, or hold nothing."""
     leaves = tf.nest.flatten(spec)
     if not all(isinstance(leaf, tf.TensorSpec) and leaf.shape.is_fully_defined() for leaf in leaves):
+        return 1
+    # Dataset.unbatch of TensorFlow 2.21 ends the process on rows without numbers.
+    if not all(leaf.shape.num_elements() for leaf in leaves):
         return 1
     size = sum(leaf.shape.num_elements() * max(leaf.dtype.size, 1) for leaf in leaves)
     return max(1, min(_MOST_IN_BLOCK, _BLOCK_BYTES // max(size, 1)))
