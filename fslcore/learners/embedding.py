@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import keras
@@ -12,7 +11,7 @@ import tensorflow as tf
 from fslcore import xla
 from fslcore.arguments import ArgumentError
 from fslcore.encoders.imagenet import PretrainedEncoder, warn_of_xla
-from fslcore.learners.fitting import bound
+from fslcore.learners.fitting import bound, takes_arguments_of
 from fslcore.learners.image_learner import ImageLearner
 from fslcore.learners.inference import GraphEncoder, images_at_a_time
 from fslcore.learners.networks import random_variables
@@ -53,7 +52,7 @@ class EmbeddingLearner(ImageLearner):
         self._trained: tuple[int, ...] = ()
         self.supports_jit = xla.has_kernels()
 
-    @functools.wraps(keras.Model.compile, assigned=(), updated=())
+    @takes_arguments_of(keras.Model.compile)
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Keras' `compile`, with a default for `loss`."""
         options = self.compile_options(bound(keras.Model.compile, args, kwargs))
@@ -75,7 +74,7 @@ class EmbeddingLearner(ImageLearner):
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
 
-    @functools.wraps(keras.Model.fit, assigned=(), updated=())
+    @takes_arguments_of(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' `fit`, with a warning if batches can teach nothing."""
         arguments = bound(keras.Model.fit, args, kwargs)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ import tensorflow as tf
 
 from fslcore.arguments import ArgumentError
 from fslcore.learners.embedding import EmbeddingLearner
-from fslcore.learners.fitting import bound, is_array
+from fslcore.learners.fitting import bound, is_array, takes_arguments_of
 from fslcore.learners.watching import Watch
 from fslcore.replicas import refuse_replicas
 
@@ -112,7 +111,7 @@ class EpisodeLearner(EmbeddingLearner):
             _refuse_weights(held_out)
             _check_whole({**held_out, "validation_batch_size": size}, "x", "validation_batch_size")
 
-    @functools.wraps(keras.Model.evaluate, assigned=(), updated=())
+    @takes_arguments_of(keras.Model.evaluate)
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' `evaluate`, on episodes `(support, query)`."""
         arguments = bound(keras.Model.evaluate, args, kwargs)
@@ -120,7 +119,7 @@ class EpisodeLearner(EmbeddingLearner):
         _check_whole(arguments, "x", "batch_size")
         return super().evaluate(**arguments)
 
-    @functools.wraps(keras.Model.predict, assigned=(), updated=())
+    @takes_arguments_of(keras.Model.predict)
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' `predict`: embeddings of images, or the scores of episodes, one after the other."""
         arguments = bound(keras.Model.predict, args, kwargs)
@@ -129,14 +128,14 @@ class EpisodeLearner(EmbeddingLearner):
             _check_whole({**arguments, "x": support, "y": arguments["x"]}, "x", "batch_size")
         return super().predict(**arguments)
 
-    @functools.wraps(keras.Model.train_on_batch, assigned=(), updated=())
+    @takes_arguments_of(keras.Model.train_on_batch)
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' `train_on_batch`, on one episode: `train_on_batch(support, query)`."""
         arguments = bound(keras.Model.train_on_batch, args, kwargs)
         _refuse_weights(arguments)
         return super().train_on_batch(**arguments)
 
-    @functools.wraps(keras.Model.test_on_batch, assigned=(), updated=())
+    @takes_arguments_of(keras.Model.test_on_batch)
     def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' `test_on_batch`, on one episode."""
         arguments = bound(keras.Model.test_on_batch, args, kwargs)

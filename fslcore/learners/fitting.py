@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def bound(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -17,6 +19,19 @@ def bound(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     del arguments["self"]
     others = arguments.pop("kwargs", {})
     return {**arguments, **others}
+
+
+def takes_arguments_of(function: Callable[..., Any]) -> Callable[[Method], Method]:
+    """Decorates a method that hands its arguments on: its signature is that of the function.
+
+    `functools.wraps` would do the same, but type checkers then no longer see a method.
+    """
+
+    def marked(method: Method) -> Method:
+        vars(method)["__wrapped__"] = function
+        return method
+
+    return marked
 
 
 def of_keras(named: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -15,7 +14,7 @@ from fslcore.labels import class_ids
 from fslcore.layers import DenseSigmoid, GramMatrix
 from fslcore.layers.pairwise import is_similarity
 from fslcore.learners.embedding import EmbeddingLearner
-from fslcore.learners.fitting import bound, has_entries_of, name_of, of_keras
+from fslcore.learners.fitting import bound, has_entries_of, name_of, of_keras, takes_arguments_of
 from fslcore.learners.networks import embedding_width
 from fslcore.learners.ragged import padded
 from fslcore.learners.watching import Watch
@@ -162,14 +161,14 @@ class Siamese(EmbeddingLearner):
         """Raises ArgumentError for weights of classes with a loss of pairs or triplets."""
         self._check_class_weight(arguments)
 
-    @functools.wraps(keras.Model.train_on_batch, assigned=(), updated=())
+    @takes_arguments_of(keras.Model.train_on_batch)
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' `train_on_batch`."""
         arguments = bound(keras.Model.train_on_batch, args, kwargs)
         self._check_class_weight(arguments)
         return super().train_on_batch(**arguments)
 
-    @functools.wraps(keras.Model.predict, assigned=(), updated=())
+    @takes_arguments_of(keras.Model.predict)
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' `predict`, except that the images of a Gram matrix must be one batch."""
         arguments = bound(keras.Model.predict, args, kwargs)

@@ -9,12 +9,11 @@ loss.
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 from example import begin
-from keras import layers
 
 import fslcore as fsl
+from fslcore.augmentation import Chain, RandomAffine, RandomColour
 from fslcore.data import sequences
 
 example = begin(__doc__, dataset="emoji", image_size=32)
@@ -22,28 +21,27 @@ parts = example.parts()
 shape = parts["train"].image_shape
 views, images = 8, example.choose(8, 4)
 
-variation = keras.Sequential(
+variation = Chain(
     [
-        layers.RandomFlip("horizontal"),
-        layers.RandomRotation(0.08, fill_mode="nearest"),
-        layers.RandomTranslation(0.15, 0.15, fill_mode="nearest"),
-        layers.RandomZoom(0.2, fill_mode="nearest"),
-        layers.RandomBrightness(0.2, value_range=(0, 1)),
-        layers.RandomContrast(0.3, value_range=(0, 1)),
+        RandomAffine(
+            rotation=30, shear_x=0.15, zoom=(0.8, 1.2), shift_x=0.15, shift_y=0.15, flip_x=0.5,
+            seed=example.options.seed,
+        ),
+        RandomColour(brightness=0.2, contrast=0.3, seed=example.options.seed),
     ]
-)
+)  # fmt: skip
 
 
-def varied(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def varied(step: tf.Tensor, pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """`views` variations of each picture, and the number of the picture as their label."""
     labels = tf.repeat(tf.range(tf.shape(pictures)[0]), views)
-    return variation(tf.repeat(pictures, views, axis=0), training=True), labels
+    return variation.vary(tf.repeat(pictures, views, axis=0), step), labels
 
 
 unlabelled = sequences.Deterministic(
     parts["train"], images, shuffle=True, labels_in_output=False, seed=example.options.seed
 )
-batches = unlabelled.dataset().map(varied)
+batches = unlabelled.dataset().enumerate().map(varied)
 
 encoder = fsl.encoders.CifarCNN(shape, normalize=True)
 start = encoder.get_weights()
