@@ -93,7 +93,7 @@ class ToKShotDataset:
         import tensorflow as tf
 
         _check_frame(frame)
-        listing, order = listing_of(frame, self.root, "frame")
+        listing, order = listing_of(_of_pictures(frame), self.root, "frame")
         labels = self._labels(frame, listing, order)
         sizes = np.bincount(listing.labels)
         if (small := np.flatnonzero(sizes < self.k_shot)).size:
@@ -158,7 +158,7 @@ class ToKShotDataset:
         """The pictures in the order of the listing: sorted by class."""
         assert self.image_size is not None
         store = load(
-            frame[[column for column in _READ if column in frame.columns]],
+            _of_pictures(frame),
             image_size=self.image_size,
             channels=self.channels,
             data_dir=self.root,
@@ -350,6 +350,11 @@ def _check_frame(frame: Any) -> None:
         raise ArgumentError("frame", "must be a DataFrame", frame, described=described)
     if not len(frame):
         raise ArgumentError("frame", "must have rows", described="a frame without rows")
+
+
+def _of_pictures(frame: Any) -> Any:
+    """The columns that say where a picture is and what it shows."""
+    return frame[[column for column in _READ if column in frame.columns]]
 
 
 def _check_columns(frame: Any, names: Sequence[str]) -> None:

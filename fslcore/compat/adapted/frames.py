@@ -61,9 +61,7 @@ class ToKShotDataset(frames.ToKShotDataset, AbstractOperator):
 
     def __call__(self, input_dataframe: Any) -> Any:
         """The dataset of a frame."""
-        frame = with_filename(input_dataframe)
-        unused = [name for name in ("group", "split") if name in frame.columns and name != self.label_column]
-        return super().__call__(frame.drop(columns=unused))
+        return super().__call__(with_filename(input_dataframe))
 
 
 class NaiveMaxProba(frames.NaiveMaxProba):

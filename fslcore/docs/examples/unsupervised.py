@@ -32,8 +32,9 @@ variation = Chain(
 )  # fmt: skip
 
 
-def varied(step: tf.Tensor, pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def varied(step: tf.Tensor, batch: tuple[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """`views` variations of each picture, and the number of the picture as their label."""
+    (pictures,) = batch
     labels = tf.repeat(tf.range(tf.shape(pictures)[0]), views)
     return variation.vary(tf.repeat(pictures, views, axis=0), step), labels
 
