@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "core/arrays/host_device.h"
+
 namespace fslcore {
 
 template <class T>
@@ -22,7 +24,7 @@ struct Matrix {  // row-major, rows adjacent
 struct Images {  // uint8 [count, height, width, channels]
   const uint8_t* data;
   int64_t count, height, width, channels;
-  int64_t pixels() const { return height * width * channels; }
+  FSLCORE_HOST_DEVICE int64_t pixels() const { return height * width * channels; }
 };
 
 }  // namespace fslcore
