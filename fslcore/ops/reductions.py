@@ -145,7 +145,7 @@ def _padded(rows: Tensor) -> Tensor:
 @tf.RegisterGradient("FslcorePairReductions")
 def _pair_reductions_gradient(op: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     attributes = attributes_of_op(op)
-    x, y, _, _, weights, parameters, _ = op.inputs
+    x, y, weights = op.inputs[0], op.inputs[1], op.inputs[4]
     is_extreme = [attributes[f"{name}_reduction"] in ("max", "min") for name in ("first", "second")]
     smooth = tf.where(tf.constant(is_extreme)[:, None], 0.0, grad)
     dx, dy, dlevels, sums = raw_ops.fslcore_pair_reductions_grad(
@@ -158,22 +158,32 @@ def _pair_reductions_gradient(op: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor
         dweights = tf.zeros_like(weights)
     by_offset, by_scale = tf.unstack(tf.reduce_sum(sums, axis=2), axis=1)
     dparameters = tf.stack([by_scale, by_offset, *[tf.zeros_like(by_scale)] * 2], axis=1)
+    gradients = dx, dy, dweights, dparameters
     for term in range(2):
         if is_extreme[term]:
-            name = ("first", "second")[term]
-            sources = (x, y, weights, parameters)
-            with tf.GradientTape() as tape:
-                tape.watch(sources)
-                values = _values_at(
-                    op.outputs[1][term], sources, attributes["metric"], attributes["rows"] == "batch",
-                    attributes[f"{name}_function"], term,
-                )  # fmt: skip
-            more = tape.gradient(values, sources, grad[term], unconnected_gradients="zero")
-            dx, dy, dweights, dparameters = (
-                a + tf.convert_to_tensor(b)
-                for a, b in zip((dx, dy, dweights, dparameters), more, strict=True)
+            # What is a constant of the loss, as a level of its mining is, has no gradient to pass on.
+            gradients = tf.cond(
+                tf.reduce_any(grad[term] != 0.0),
+                lambda term=term, gradients=gradients: _with_extreme(op, grad[term], term, gradients),
+                lambda gradients=gradients: gradients,
             )
+    dx, dy, dweights, dparameters = gradients
     return dx, dy, None, None, dweights, dparameters, dlevels
+
+
+def _with_extreme(op: Any, grad: Tensor, term: int, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Gradients of x, y, weights and parameters, and those of a term that is a maximum or minimum."""
+    x, y, _, _, weights, parameters, _ = op.inputs
+    attributes = attributes_of_op(op)
+    function = attributes[f"{('first', 'second')[term]}_function"]
+    sources = (x, y, weights, parameters)
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        values = _values_at(
+            op.outputs[1][term], sources, attributes["metric"], attributes["rows"] == "batch", function, term
+        )
+    more = tape.gradient(values, sources, grad, unconnected_gradients="zero")
+    return tuple(a + tf.convert_to_tensor(b) for a, b in zip(gradients, more, strict=True))
 
 
 def _values_at(
