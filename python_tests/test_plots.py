@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import dataclasses
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -335,6 +336,9 @@ def test_accuracy_versus_way_has_bands_chance_and_names():
     assert (lowest, highest) == pytest.approx((0.88, 1.0))
     assert {"net", "pixels", "chance"} <= set(texts(figure))
     assert figure.get_suptitle() == "1-shot accuracy on unseen classes (letters)"
+    known = [dataclasses.replace(each, dataset="letters/train") for each in curves["net"]]
+    of_both = plots.accuracy_versus_way({**curves, "known letters": known})
+    assert of_both.get_suptitle() == "1-shot accuracy (letters, letters/train)"
     picture = pixels(figure)
     assert min(count(picture, colour) for colour in (plots.BLUE, plots.VERMILLION)) > 500
 

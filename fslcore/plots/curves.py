@@ -124,7 +124,9 @@ def accuracy_versus_way(curves: Mapping[str, Sequence[Report]], title: str | Non
     if not reports:
         raise ValueError("curves must hold at least one report, received none")
     first = reports[0]
-    title = title or f"{first.k_shot}-shot accuracy on unseen classes ({first.dataset})"
+    datasets = list(dict.fromkeys(report.dataset for report in reports))
+    where = " on unseen classes" if len(datasets) == 1 else ""  # with two, one may be that of the training
+    title = title or f"{first.k_shot}-shot accuracy{where} ({', '.join(datasets)})"
     figure = blank_figure((7.4, 4.6), title)
     axes = figure.subplots()
     ends = []
