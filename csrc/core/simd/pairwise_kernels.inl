@@ -169,6 +169,7 @@ void PackTiles(const float* x, int64_t rows, int64_t dim, bool max_by_fma, float
 
 template <Metric kMetric>
 void Panels(const PairwiseBlock& g) {
+  if (g.rows == 0) return;
   for (int64_t col = 0; col < g.cols; col += kPanel)
     for (int64_t k = 0; k == 0 || k < g.dim; k += kDepth) {
       const int64_t depth = g.dim - k < kDepth ? g.dim - k : kDepth;
