@@ -40,7 +40,8 @@ def modules_that_register() -> list[str]:
     return [
         ".".join(("fslcore", *path.relative_to(package).with_suffix("").parts)).removesuffix(".__init__")
         for path in sorted(package.rglob("*.py"))
-        if "@keras.saving.register_keras_serializable" in path.read_text(encoding="utf-8")
+        if package / "docs" not in path.parents  # programs to read, which register objects of their own
+        and "@keras.saving.register_keras_serializable" in path.read_text(encoding="utf-8")
     ]
 
 
