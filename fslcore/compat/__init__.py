@@ -34,4 +34,4 @@ def install(*, replace: bool = False) -> None:
 
 def uninstall() -> None:
     """Undoes `install`: `import keras_fsl` finds what it found before, if anything."""
-    hook.uninstall(KERAS_FSL.library)
+    hook.uninstall(KERAS_FSL.package)

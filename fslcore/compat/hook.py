@@ -17,12 +17,12 @@ class StandIn(NamedTuple):
     """What stands in for a library.
 
     Attributes:
-        library: The name of its package.
+        package: The name of the library's package.
         names: By the path of each module, its names and where each is found here: "module:name".
         missing: By "module:name" or the path of a module, what to use in place of one that is not here.
     """
 
-    library: str
+    package: str
     names: Mapping[str, Mapping[str, str]]
     missing: Mapping[str, str]
 
@@ -89,9 +89,9 @@ def install(stand_in: StandIn, *, replace: bool = False) -> None:
     Raises:
         ImportError: The library itself is installed, or has been imported, and `replace` is False.
     """
-    if is_installed(stand_in.library):
+    if is_installed(stand_in.package):
         return
-    library = stand_in.library
+    library = stand_in.package
     loaded = _loaded(library)
     if not replace:
         spec = sys.modules[library].__spec__ if library in sys.modules else importlib.util.find_spec(library)
@@ -109,7 +109,7 @@ def install(stand_in: StandIn, *, replace: bool = False) -> None:
 
 def is_installed(library: str) -> bool:
     """Whether something stands in for a library."""
-    return any(isinstance(finder, _Finder) and finder.stand_in.library == library for finder in sys.meta_path)
+    return any(isinstance(finder, _Finder) and finder.stand_in.package == library for finder in sys.meta_path)
 
 
 def uninstall(library: str) -> None:
@@ -117,7 +117,7 @@ def uninstall(library: str) -> None:
     sys.meta_path[:] = [
         finder
         for finder in sys.meta_path
-        if not (isinstance(finder, _Finder) and finder.stand_in.library == library)
+        if not (isinstance(finder, _Finder) and finder.stand_in.package == library)
     ]
     for name in _loaded(library):
         if isinstance(getattr(sys.modules[name].__spec__, "loader", None), _Finder):

@@ -103,7 +103,7 @@ def clear_cache(filename: str | os.PathLike[str]) -> list[Path]:
         What has been removed: the file, its folders, what killed processes have left.
     """
     path = _path_of(filename)
-    is_ours = path.is_file() and path.read_bytes().startswith(_BEGINNING)
+    is_ours = path.is_file() and _begins_as_ours(path)
     found = [*([path] if is_ours else []), *_folders(path)]
     if is_ours:
         path.unlink()  # first: without it, the folders are nothing
@@ -122,6 +122,11 @@ def _path_of(filename: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         raise ArgumentError("filename", "must be the path of a file, not of a folder", str(path))
     return path
+
+
+def _begins_as_ours(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_BEGINNING)) == _BEGINNING
 
 
 def _folders(path: Path) -> list[Path]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """First a usual classifier, then a Siamese network: content_crops.py of keras-fsl.
 
-A softmax over the classes of the training is the strongest simple baseline of few-shot learning: its last
-layer is thrown away, and new classes are compared by the features before it. They are then trained further on
-triplets. Both are measured, and so is the same training from random weights.
+A softmax over the classes of the training is a simple baseline of few-shot learning: its last layer is thrown
+away, and new classes are compared by the features before it. They are then trained further on triplets. Both
+are measured, and so is the same training from random weights.
 """
 
 from __future__ import annotations
